@@ -1,0 +1,302 @@
+"""The nouns: what a session and a message are. Data only: no behaviour, no live object, nothing of a store.
+
+All models are frozen; `model_copy(update=…)` makes a changed one. Text must be encodable as UTF-8, numbers must be
+finite, times must be aware; they are kept in UTC at millisecond precision and written `YYYY-MM-DDTHH:MM:SS.sssZ`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+from pydantic import model_validator
+
+__all__ = [
+    "CompressionConfig",
+    "CompressionState",
+    "Content",
+    "ContentBlock",
+    "Handoff",
+    "Message",
+    "MessageMetadata",
+    "NewMessage",
+    "Participant",
+    "ParticipantRole",
+    "Role",
+    "Session",
+    "SessionMetadata",
+    "SessionStatus",
+    "Timestamp",
+    "TokenBudget",
+    "ToolCall",
+    "ToolResult",
+    "format_timestamp",
+]
+
+MAX_ID_BYTES = 256
+HANDOFFS_KEPT = 20
+
+SessionStatus = Literal["active", "paused", "completed", "expired"]
+Role = Literal["system", "user", "assistant", "tool"]
+ParticipantRole = Literal["user", "agent", "observer"]
+OverflowStrategy = Literal["truncate", "compress", "error"]
+
+
+def to_utc_milliseconds(moment: datetime) -> datetime:
+    """The same moment in UTC, cut to whole milliseconds."""
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    excess = moment.microsecond % 1000
+    return moment.replace(microsecond=moment.microsecond - excess) if excess else moment
+
+
+def format_timestamp(moment: datetime) -> str:
+    """`YYYY-MM-DDTHH:MM:SS.sssZ`: fixed width, so that text order is time order."""
+    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def check_text(text: str) -> str:
+    """Refuse lone surrogates: no store can write them as UTF-8."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("text must be encodable as UTF-8; it holds a lone surrogate") from None
+    return text
+
+
+def check_id(value: str) -> str:
+    size = len(check_text(value).encode())
+    if not 1 <= size <= MAX_ID_BYTES:
+        raise ValueError(f"an id is 1 to {MAX_ID_BYTES} bytes of UTF-8; this one has {size}")
+    return value
+
+
+def check_json(value: Any) -> Any:
+    """Walk a JSON tree for text that cannot be encoded; pydantic has checked the rest."""
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            check_text(key)
+            check_json(item)
+    elif isinstance(value, list):
+        for item in value:
+            check_json(item)
+    return value
+
+
+Timestamp = Annotated[
+    AwareDatetime,
+    AfterValidator(to_utc_milliseconds),
+    PlainSerializer(format_timestamp, return_type=str, when_used="json"),
+]
+Id = Annotated[str, AfterValidator(check_id)]
+Text = Annotated[str, AfterValidator(check_text)]
+JsonObject = Annotated[dict[str, JsonValue], AfterValidator(check_json)]
+Json = Annotated[JsonValue, AfterValidator(check_json)]
+
+
+def check_block(block: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    kind = block.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise ValueError("a content block needs a 'type', for example {'type': 'text', 'text': …}")
+    if kind == "text" and not isinstance(block.get("text"), str):
+        raise ValueError("a text block needs its 'text'")
+    if kind == "image_url" and not isinstance(block.get("image_url"), (str, dict)):
+        raise ValueError("an image_url block needs its 'image_url', for example {'url': …}")
+    return block
+
+
+ContentBlock = Annotated[JsonObject, AfterValidator(check_block)]
+"""One part of a message: `text`, `image_url`, or any other `{"type": …}` object, kept verbatim."""
+
+Content = Text | list[ContentBlock]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, ser_json_inf_nan="constants"
+    )
+
+
+class OpenModel(Model):
+    """A model with keys of the caller's own beside the typed ones; any of them reads as `metadata["key"]`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _check_extra(self) -> Self:
+        if self.__pydantic_extra__:
+            check_json(self.__pydantic_extra__)
+        return self
+
+    def __getitem__(self, key: str) -> Any:
+        if key in type(self).model_fields:
+            return getattr(self, key)
+        return (self.__pydantic_extra__ or {})[key]
+
+
+class ToolCall(Model):
+    """A tool that the assistant asks for. `arguments` is JSON text as models write it, or an object."""
+
+    id: Id
+    name: Text
+    arguments: Text | JsonObject = ""
+
+
+class ToolResult(Model):
+    """What a tool answered to the call `tool_call_id`."""
+
+    tool_call_id: Id
+    result: Json = None
+    name: Text | None = None
+    is_error: bool = False
+
+
+class MessageMetadata(OpenModel):
+    """Tool calls and results, typed; `annotations` and further keys are the caller's own JSON."""
+
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    tool_results: list[ToolResult] = Field(default_factory=list)
+    annotations: JsonObject = Field(default_factory=dict)
+
+
+class SessionMetadata(OpenModel):
+    """What an application notes on a session. Listing matches `tags` (any of them)."""
+
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    title: Text | None = None
+    tags: list[Text] = Field(default_factory=list)
+    source: Text | None = None
+    custom: JsonObject = Field(default_factory=dict)
+
+
+class TokenBudget(Model):
+    """How many tokens a conversation may take: `max_tokens` in all, `reserve_tokens` of them for the answer.
+
+    `overflow_strategy`: `truncate` leaves old messages out of the context, `compress` folds them into a summary,
+    `error` makes the store refuse an append that would take the session's total over the limit.
+    """
+
+    max_tokens: int = Field(gt=0)
+    reserve_tokens: int = Field(default=0, ge=0)
+    overflow_strategy: OverflowStrategy = "truncate"
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        if self.reserve_tokens >= self.max_tokens:
+            raise ValueError("reserve_tokens must be smaller than max_tokens")
+        return self
+
+    @property
+    def available(self) -> int:
+        """Tokens that the conversation itself may take."""
+        return self.max_tokens - self.reserve_tokens
+
+    @property
+    def hard_limit(self) -> int | None:
+        """The total that the store enforces at every append, or None."""
+        return self.available if self.overflow_strategy == "error" else None
+
+
+class CompressionConfig(OpenModel):
+    """A compression strategy by name, with its parameters; strategies of plugins may take further keys.
+
+    Token numbers are as the session's counter counts them; `None` leaves the choice to the strategy.
+    """
+
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    strategy: Text
+    target_tokens: int | None = Field(default=None, gt=0)
+    min_messages: int | None = Field(default=None, ge=0)
+    max_messages: int | None = Field(default=None, gt=0)
+    summarization_prompt: Text | None = None
+
+
+class CompressionState(Model):
+    """The cached summary and what it stands for: every message up to `covered_until`, `covered_messages` of them."""
+
+    strategy: Text
+    summary: Text | None = None
+    summary_token_count: int = Field(default=0, ge=0)
+    covered_until: Id
+    covered_messages: int = Field(ge=0)
+    covered_tokens: int = Field(ge=0)
+    updated_at: Timestamp
+
+
+class Participant(Model):
+    """Somebody in the conversation; one who left keeps their entry, with `left_at`."""
+
+    id: Id
+    role: ParticipantRole = "user"
+    metadata: JsonObject = Field(default_factory=dict)
+    joined_at: Timestamp
+    left_at: Timestamp | None = None
+
+
+class Handoff(Model):
+    """One change of the active agent, with what was handed over."""
+
+    from_agent_id: Id | None = None
+    to_agent_id: Id
+    reason: Text | None = None
+    context: Json = None
+    at: Timestamp
+
+
+class Session(Model):
+    """A conversation.
+
+    `version` counts `update_session` writes, from 1. `message_count`, `token_count`, `last_activity_at` (the last
+    append, or the creation) and `system_message_ids` (in conversation order) are kept by the store from its messages.
+    `handoffs` holds the newest 20, oldest first. At `expires_at` the session is gone for every read and write.
+    """
+
+    id: Id
+    user_id: Id | None = None
+    active_agent_id: Id | None = None
+    status: SessionStatus = "active"
+    metadata: SessionMetadata = Field(default_factory=SessionMetadata)
+    participants: list[Participant] = Field(default_factory=list)
+    handoffs: list[Handoff] = Field(default_factory=list, max_length=HANDOFFS_KEPT)
+    token_budget: TokenBudget | None = None
+    compression: CompressionConfig | None = None
+    compression_state: CompressionState | None = None
+    created_at: Timestamp
+    last_activity_at: Timestamp
+    expires_at: Timestamp | None = None
+    version: int = Field(default=1, ge=1)
+    message_count: int = Field(default=0, ge=0)
+    token_count: int = Field(default=0, ge=0)
+    system_message_ids: list[Id] = Field(default_factory=list)
+
+
+class NewMessage(Model):
+    """A message to be added: what the caller says of it. `id` makes a retry safe; `token_count` saves the counting."""
+
+    role: Role
+    content: Content
+    metadata: MessageMetadata = Field(default_factory=MessageMetadata)
+    token_count: int | None = Field(default=None, ge=0)
+    id: Id | None = None
+
+
+class Message(Model):
+    """A stored message. `token_count` is None only where a foreign writer left it out; such a message counts 0 in
+    the session's total. `updated_at` is the last edit."""
+
+    id: Id
+    session_id: Id
+    role: Role
+    content: Content
+    metadata: MessageMetadata = Field(default_factory=MessageMetadata)
+    token_count: int | None = Field(default=None, ge=0)
+    created_at: Timestamp
+    updated_at: Timestamp | None = None

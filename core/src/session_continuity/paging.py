@@ -1,0 +1,65 @@
+"""Pages and cursors: how a long answer is read piece by piece."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+from session_continuity.errors import ValidationError
+
+__all__ = ["Page", "decode_cursor", "encode_cursor"]
+
+T = TypeVar("T", covariant=True)
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Sequence[T], Generic[T]):
+    """Some of the matching items, in order. `next_cursor` leads to the following ones; None means the end was seen."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def map(self, change: Callable[[T], U]) -> Page[U]:
+        """The same page of changed items."""
+        return Page(tuple(change(item) for item in self.items), self.next_cursor)
+
+
+def encode_cursor(position: Any, *, bound_to: str) -> str:
+    """An opaque text for `position`, any JSON value, which `decode_cursor` takes back for the same `bound_to` only."""
+    return base64.urlsafe_b64encode(json.dumps([_digest(bound_to), position]).encode()).decode()
+
+
+def decode_cursor(cursor: str, *, bound_to: str) -> Any:
+    """The position in a cursor.
+
+    Raises ValidationError when the cursor is malformed or was made for another listing, filter or session.
+    """
+    try:
+        digest, position = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
+    except (ValueError, TypeError, UnicodeError):
+        raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none") from None
+    if digest != _digest(bound_to):
+        raise ValidationError("the cursor belongs to another query; repeat the filter it came from, or start without")
+    return position
+
+
+def _digest(bound_to: str) -> str:
+    return hashlib.blake2b(bound_to.encode(), digest_size=6).hexdigest()

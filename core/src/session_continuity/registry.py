@@ -1,0 +1,258 @@
+"""Scheme → plugin, and the extensions beside them.
+
+Backends are found by the name of their entry point and imported one by one, only when asked for; extensions are
+loaded together, because they want to listen. Entry points are read once per registry.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from session_continuity import hookspecs
+from session_continuity.adapter import StorageAdapter
+from session_continuity.config import BackendOptions, BackendURL, parse_url
+from session_continuity.errors import ConfigError, PluginError, SessionContinuityError
+from session_continuity.plugin import CONTRACT, BackendPlugin
+from session_continuity.runtime import Mode
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    import pluggy
+
+__all__ = ["BACKENDS", "DISABLE_VARIABLE", "EXTENSIONS", "InstalledPlugin", "Registry", "default_registry"]
+
+BACKENDS = "session_continuity.storage"
+EXTENSIONS = "session_continuity.extensions"
+DISABLE_VARIABLE = "SESSION_CONTINUITY_DISABLE_PLUGINS"
+
+_FIRST_PARTY = {
+    "memory": "memory",
+    "sqlite": "sqlite",
+    "dynamodb": "dynamodb",
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+    "redis+cluster": "redis",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPlugin:
+    """One entry point, as its distribution's metadata states it; nothing of it is imported."""
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+
+EntryPoints = Callable[[str], "Iterable[EntryPoint]"]
+
+
+def installed_entry_points(group: str) -> Iterable[EntryPoint]:
+    """The entry points of a group over all installed distributions."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=group)
+
+
+class Registry:
+    """The backends and extensions that one application sees. Tests make their own, with other `entry_points`."""
+
+    def __init__(
+        self, *, entry_points: EntryPoints = installed_entry_points, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._entry_points = entry_points
+        self._environ = environ
+        self._registered: dict[str, BackendPlugin] = {}
+        self._loaded: dict[str, BackendPlugin] = {}
+        self._lock = threading.RLock()
+
+    def register_backend(self, plugin: BackendPlugin) -> None:
+        """Add a backend of this process, for tests and notebooks. Raises PluginError when the scheme is taken."""
+        if plugin.scheme in self._registered or plugin.scheme in self._installed:
+            raise PluginError(f"scheme {plugin.scheme}:// is taken; choose another, or use a registry of your own")
+        _check_version(plugin, f"the backend registered for {plugin.scheme}://")
+        self._registered[plugin.scheme] = plugin
+
+    def installed_backends(self) -> list[InstalledPlugin]:
+        """Every installed backend, by scheme, read from metadata only; a conflict shows as two of one name."""
+        return [_describe(entry) for name in sorted(self._installed) for entry in self._installed[name]]
+
+    def installed_extensions(self) -> list[InstalledPlugin]:
+        """Every installed extension, by name, disabled ones included; read from metadata only."""
+        return sorted((_describe(entry) for entry in self._entry_points(EXTENSIONS)), key=lambda plugin: plugin.name)
+
+    def plugin(self, scheme: str) -> BackendPlugin:
+        """The backend of a scheme; imports its plugin module and no other.
+
+        Raises PluginError: unknown scheme (with the installed ones, the nearest, and the pip command), two
+        distributions claiming it, another contract version, an import that fails.
+        """
+        with self._lock:
+            found = self._registered.get(scheme) or self._loaded.get(scheme)
+            if found is None:
+                found = self._loaded[scheme] = self._load(scheme)
+            return found
+
+    def create(self, url: str | None, mode: Mode) -> StorageAdapter:
+        """The adapter that a URL (or `SESSION_CONTINUITY_URL`) names, in `mode` or, where its plugin has only the
+        other, in that one; wrapped by extensions, not yet set up."""
+        parsed = parse_url(url, environ=self._environ)
+        parsed = self.hooks.sc_configure_url(url=parsed) or parsed
+        plugin = self.plugin(parsed.scheme)
+        options = plugin.options.from_url(parsed)
+        native = mode if mode in plugin.modes else next(iter(plugin.modes))
+        return self.wrap(_created(plugin, options, native))
+
+    def redacted(self, url: str | None) -> str:
+        """A URL for people, without its secrets."""
+        parsed: BackendURL = parse_url(url, environ=self._environ)
+        return parsed.redacted(self.plugin(parsed.scheme).options)
+
+    def wrap(self, adapter: StorageAdapter) -> StorageAdapter:
+        """The adapter inside every wrapper that extensions put around it."""
+        for implementation in self.extensions.hook.sc_wrap_adapter.get_hookimpls():
+            wrapped: StorageAdapter = implementation.function(adapter) or adapter
+            if wrapped.mode != adapter.mode:
+                raise PluginError(f"extension {implementation.plugin_name} changes the mode of the adapter it wraps")
+            adapter = wrapped
+        return adapter
+
+    @property
+    def hooks(self) -> Any:
+        """The hook caller over all extensions."""
+        return self.extensions.hook
+
+    @cached_property
+    def extensions(self) -> pluggy.PluginManager:
+        """The extensions, loaded at first use. Raises PluginError that names the one that is broken."""
+        import pluggy
+
+        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager.add_hookspecs(hookspecs)
+        disabled = {name.strip() for name in self._environ.get(DISABLE_VARIABLE, "").split(",")}
+        for entry in self._entry_points(EXTENSIONS):
+            if entry.name not in disabled:
+                _register_extension(manager, entry)
+        return manager
+
+    def register_extension(self, extension: object, name: str | None = None) -> None:
+        """Add an extension of this process. Raises PluginError for hooks that do not fit their specification."""
+        _add_extension(self.extensions, extension, name or repr(extension))
+
+    @cached_property
+    def _installed(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
+        for entry in self._entry_points(BACKENDS):
+            same = found.setdefault(entry.name, [])
+            if _describe(entry) not in map(_describe, same):
+                same.append(entry)
+        return found
+
+    def _load(self, scheme: str) -> BackendPlugin:
+        entries = self._installed.get(scheme)
+        if not entries:
+            raise PluginError(_unknown_scheme(scheme, {*self._installed, *self._registered}))
+        if len(entries) > 1:
+            claims = " and ".join(_origin(entry) for entry in entries)
+            raise PluginError(f"scheme {scheme}:// is claimed by {claims}; uninstall all but one of them")
+        entry = entries[0]
+        try:
+            plugin: BackendPlugin = entry.load()
+        except Exception as error:
+            raise PluginError(
+                f"the backend for {scheme}:// from {_origin(entry)} ({entry.value}) cannot be imported: "
+                f"{type(error).__name__}: {error}; reinstall or upgrade that distribution"
+            ) from error
+        _check_version(plugin, _origin(entry))
+        return plugin
+
+
+def _created(plugin: BackendPlugin, options: BackendOptions, mode: Mode) -> StorageAdapter:
+    try:
+        return plugin.create(options, mode)
+    except SessionContinuityError:
+        raise
+    except ImportError as error:
+        raise PluginError(
+            f"{plugin.scheme}:// in {mode} mode needs the module {error.name}, which cannot be imported; "
+            f"{_install_hint(plugin.scheme)}"
+        ) from error
+
+
+def _register_extension(manager: pluggy.PluginManager, entry: EntryPoint) -> None:
+    try:
+        extension = entry.load()
+    except Exception as error:
+        raise PluginError(
+            f"extension {entry.name} from {_origin(entry)} ({entry.value}) cannot be imported: "
+            f"{type(error).__name__}: {error}; mend it, or set {DISABLE_VARIABLE}={entry.name}"
+        ) from error
+    _add_extension(manager, extension, entry.name)
+
+
+def _add_extension(manager: pluggy.PluginManager, extension: object, name: str) -> None:
+    import pluggy
+
+    try:
+        manager.register(extension, name)
+        manager.check_pending()
+    except (ValueError, pluggy.PluginValidationError) as error:
+        raise PluginError(f"extension {name} does not fit: {error}; or set {DISABLE_VARIABLE}={name}") from error
+
+
+def _check_version(plugin: BackendPlugin, origin: str) -> None:
+    major, minor = plugin.api_version
+    spoken = f"contract {major}.{minor}, this core speaks {CONTRACT[0]}.{CONTRACT[1]}"
+    if major != CONTRACT[0]:
+        raise PluginError(f"{origin} is written for {spoken}; install versions of the two that agree")
+    if minor > CONTRACT[1]:
+        raise PluginError(f"{origin} is written for {spoken}; upgrade session-continuity")
+
+
+def _unknown_scheme(scheme: str, known: set[str]) -> str:
+    if scheme in _FIRST_PARTY:
+        return f"no backend for {scheme}:// is installed; {_install_hint(scheme)}"
+    near = get_close_matches(scheme, [*known, *_FIRST_PARTY], 1)
+    meant = f"did you mean {near[0]}://? " if near else ""
+    listed = ", ".join(f"{name}://" for name in sorted(known)) or "none"
+    shown = f"{scheme}://" if len(scheme) <= 32 else "this scheme"
+    return f"no backend for {shown} is installed; {meant}Installed: {listed}"
+
+
+def _install_hint(scheme: str) -> str:
+    extra = _FIRST_PARTY.get(scheme)
+    return f"pip install 'session-continuity[{extra}]'" if extra else "install the distribution that offers it"
+
+
+def _describe(entry: EntryPoint) -> InstalledPlugin:
+    distribution = entry.dist
+    if distribution is None:
+        raise ConfigError(f"entry point {entry.name} belongs to no distribution")
+    return InstalledPlugin(entry.name, entry.value, distribution.name, distribution.version)
+
+
+def _origin(entry: EntryPoint) -> str:
+    plugin = _describe(entry)
+    return f"{plugin.distribution} {plugin.version}"
+
+
+_default: Registry | None = None
+_default_lock = threading.Lock()
+
+
+def default_registry() -> Registry:
+    """The registry of this process: what is installed, and what was registered on it."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Registry()
+        return _default

@@ -1,0 +1,292 @@
+"""Time, threads and event loops: the only file that may import asyncio, so that everything else runs without a loop.
+
+The project's code is written once, as coroutines. In async mode the caller's loop runs them. In blocking mode they
+never suspend, and `run_now` runs them in the caller's own stack: no loop, no thread, also inside a running loop.
+Two bridges serve clients that exist in one kind only: `ThreadWire` lets async code call a blocking client, `Portal`
+lets blocking code drive an async one.
+
+Context variables set inside a `run_now` are seen by its caller, as in a function; a portal runs in a copy.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
+
+from session_continuity.errors import ConfigError, WouldSuspendError
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+__all__ = [
+    "Clock",
+    "DirectWire",
+    "Mode",
+    "Periodic",
+    "Portal",
+    "Runner",
+    "ThreadWire",
+    "Wire",
+    "run_now",
+    "sleeper",
+    "utc_now",
+    "wire_for",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Mode = Literal["async", "blocking"]
+Clock = Callable[[], datetime]
+
+
+class Runner(Protocol):
+    """Runs one coroutine to its end and returns its result: `run_now` or `Portal.run`."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, R], /) -> R: ...
+
+
+def utc_now() -> datetime:
+    """Now, aware, in UTC, cut to milliseconds."""
+    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
+
+
+def run_now(coroutine: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine that never suspends, in the caller's own stack.
+
+    Raises WouldSuspendError when it does suspend: thrown into the coroutine, so that the traceback ends at the guilty
+    `await`.
+    """
+    try:
+        awaited = coroutine.send(None)
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
+    except RuntimeError as error:
+        if "no running event loop" in str(error):
+            raise WouldSuspendError(f"blocking mode has no event loop, which something asked for: {error}") from error
+        raise
+    try:
+        coroutine.throw(WouldSuspendError(f"awaited {awaited!r} in blocking mode, where nothing may suspend"))
+    except StopIteration:
+        raise WouldSuspendError(f"awaited {awaited!r} in blocking mode, and the error was swallowed") from None
+    finally:
+        coroutine.close()
+    raise WouldSuspendError(f"awaited {awaited!r} in blocking mode, and again after the error")
+
+
+def sleeper(mode: Mode) -> Callable[[float], Awaitable[None]]:
+    """How code of this mode waits some seconds."""
+    return _sleep_async if mode == "async" else _sleep_blocking
+
+
+async def _sleep_async(seconds: float) -> None:
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+async def _sleep_blocking(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+class Wire(Protocol):
+    """How an adapter calls a blocking client, whatever its own mode."""
+
+    async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function and return its result."""
+
+    def close(self) -> None:
+        """Release the wire's threads, once their calls are done."""
+
+
+class DirectWire:
+    """Calls in the caller's stack; never suspends."""
+
+    async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class ThreadWire:
+    """Calls in a worker thread and awaits the result.
+
+    A cancelled caller stops waiting at once; the call itself runs to its end in its thread, so that it never stops
+    half-way, and `close` waits for it.
+    """
+
+    def __init__(self, threads: int = 4) -> None:
+        self._threads = threads
+        self._executor: ThreadPoolExecutor | None = None
+        self._owner = 0
+        self._lock = threading.Lock()
+
+    async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        import asyncio
+
+        return await asyncio.wrap_future(self._workers().submit(function, *args, **kwargs))
+
+    def close(self) -> None:
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None and self._owner == os.getpid():
+            executor.shutdown(wait=True)
+
+    def _workers(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._lock:
+            if self._executor is None or self._owner != os.getpid():  # threads do not survive a fork
+                self._executor = ThreadPoolExecutor(self._threads, "session-continuity")
+                self._owner = os.getpid()
+            return self._executor
+
+
+def wire_for(mode: Mode, *, threads: int = 4) -> Wire:
+    """The wire by which an adapter of this mode calls a blocking client."""
+    return ThreadWire(threads) if mode == "async" else DirectWire()
+
+
+class Portal:
+    """An event loop in a background thread, for blocking code that drives an async client.
+
+    The thread starts at the first call and is a daemon: a program that ends without `close` does not hang. A call
+    costs about 0.1 ms more than a direct one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._owner = os.getpid()
+        self._closed = False
+
+    def run(self, coroutine: Coroutine[Any, Any, R], /) -> R:
+        """Run the coroutine in the portal's loop and wait for its result.
+
+        Ctrl-C cancels the coroutine and waits until it has ended. Raises ConfigError from the portal's own thread,
+        after `close`, and in a forked child, where the loop does not exist.
+        """
+        import asyncio
+
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+        except BaseException:
+            coroutine.close()
+            raise
+        try:
+            return future.result()
+        except BaseException:
+            self._settle(future)
+            raise
+
+    def close(self) -> None:
+        """Cancel what still runs, stop the loop and join its thread. May be called again."""
+        with self._lock:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None or self._owner != os.getpid():
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+    @staticmethod
+    def _settle(future: Future[Any]) -> None:
+        """After an interrupt: no coroutine of the caller's goes on behind its back."""
+        from concurrent.futures import wait
+
+        if not future.done():
+            future.cancel()
+            wait([future])
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        import asyncio
+
+        if self._owner != os.getpid():
+            raise ConfigError("this store was opened before a fork; open it again in the child process")
+        with self._lock:
+            if self._closed:
+                raise ConfigError("the portal is closed; open the store again")
+            if self._thread is threading.current_thread():
+                raise ConfigError("a blocking call from the portal's own thread would wait for itself; await instead")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop,), name="session-continuity-portal", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio
+
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+class Periodic:
+    """Runs a job every so many seconds until stopped: as a task of the running loop, or in a daemon thread.
+
+    The first run is one interval after the start. The job handles its own errors.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._stopped = threading.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+
+    def start_task(self, job: Callable[[], Awaitable[object]]) -> None:
+        """Run the job as a task of the running loop."""
+        import asyncio
+
+        self._task = asyncio.get_running_loop().create_task(self._repeat_async(job))
+
+    def start_thread(self, job: Callable[[], object]) -> None:
+        """Run the job in a daemon thread of its own."""
+        self._thread = threading.Thread(
+            target=self._repeat_blocking, args=(job,), name="session-continuity-cleanup", daemon=True
+        )
+        self._thread.start()
+
+    async def stop_task(self) -> None:
+        """Stop and wait until the job has ended."""
+        import asyncio
+
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def stop_thread(self) -> None:
+        """Stop and wait until a job under way has ended."""
+        self._stopped.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    async def _repeat_async(self, job: Callable[[], Awaitable[object]]) -> None:
+        import asyncio
+
+        while True:
+            await asyncio.sleep(self._seconds)
+            await job()
+
+    def _repeat_blocking(self, job: Callable[[], object]) -> None:
+        while not self._stopped.wait(self._seconds):
+            job()

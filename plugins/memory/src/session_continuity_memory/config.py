@@ -1,0 +1,21 @@
+"""The options of `memory://[NAME]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from session_continuity import BackendOptions, BackendURL, ConfigError
+
+
+class MemoryOptions(BackendOptions):
+    """`name` shares a store within the process; without one, every open gets a store of its own."""
+
+    name: str | None = Field(default=None, max_length=128)
+
+    @classmethod
+    def fields_from_url(cls, url: BackendURL) -> dict[str, Any]:
+        if url.user or url.password or url.port or url.path.strip("/"):
+            raise ConfigError("a memory:// URL is memory:// or memory://NAME")
+        return {"name": url.host} if url.host else {}

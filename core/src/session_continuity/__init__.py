@@ -13,95 +13,146 @@ from session_continuity._version import __version__
 
 if TYPE_CHECKING:
     from session_continuity.adapter import (
-        MAX_PAGE,
-        MESSAGE_FIELDS,
-        SESSION_FIELDS,
-        Appended,
-        HealthStatus,
-        MessageQuery,
-        Patch,
-        SessionFilter,
-        StorageAdapter,
-        is_repeated_append,
-        is_repeated_create,
+        MAX_PAGE as MAX_PAGE,
+        MESSAGE_FIELDS as MESSAGE_FIELDS,
+        SESSION_FIELDS as SESSION_FIELDS,
+        Appended as Appended,
+        HealthStatus as HealthStatus,
+        MessageQuery as MessageQuery,
+        Patch as Patch,
+        SessionFilter as SessionFilter,
+        StorageAdapter as StorageAdapter,
+        is_repeated_append as is_repeated_append,
+        is_repeated_create as is_repeated_create,
     )
-    from session_continuity.blocking import SessionManager, Storage, open_storage
-    from session_continuity.capabilities import Capabilities
-    from session_continuity.compression import CompressionResult, CompressionStrategy, Summarizer
-    from session_continuity.config import BackendOptions, BackendURL, parse_options, parse_url
-    from session_continuity.context import BudgetReport, CompressionReport, ConversationContext
+    from session_continuity.blocking import (
+        SessionManager as SessionManager,
+    )
+    from session_continuity.capabilities import (
+        Capabilities as Capabilities,
+    )
+    from session_continuity.compression import (
+        CompressionResult as CompressionResult,
+        CompressionStrategy as CompressionStrategy,
+        Summarizer as Summarizer,
+    )
+    from session_continuity.config import (
+        BackendOptions as BackendOptions,
+        BackendURL as BackendURL,
+        parse_options as parse_options,
+        parse_url as parse_url,
+    )
+    from session_continuity.context import (
+        BudgetReport as BudgetReport,
+        CompressionReport as CompressionReport,
+        ConversationContext as ConversationContext,
+    )
     from session_continuity.errors import (
-        CompressionError,
-        ConcurrencyError,
-        ConfigError,
-        HandoffError,
-        MessageNotFoundError,
-        MessageTooLargeError,
-        NotSupportedError,
-        PluginError,
-        SessionClosedError,
-        SessionContinuityError,
-        SessionExistsError,
-        SessionNotFoundError,
-        StorageClosedError,
-        StorageError,
-        ThrottledError,
-        TokenBudgetExceededError,
-        UnavailableError,
-        ValidationError,
-        WouldSuspendError,
+        CompressionError as CompressionError,
+        ConcurrencyError as ConcurrencyError,
+        ConfigError as ConfigError,
+        HandoffError as HandoffError,
+        MessageNotFoundError as MessageNotFoundError,
+        MessageTooLargeError as MessageTooLargeError,
+        NotSupportedError as NotSupportedError,
+        PluginError as PluginError,
+        SessionClosedError as SessionClosedError,
+        SessionContinuityError as SessionContinuityError,
+        SessionExistsError as SessionExistsError,
+        SessionNotFoundError as SessionNotFoundError,
+        StorageClosedError as StorageClosedError,
+        StorageError as StorageError,
+        ThrottledError as ThrottledError,
+        TokenBudgetExceededError as TokenBudgetExceededError,
+        UnavailableError as UnavailableError,
+        ValidationError as ValidationError,
+        WouldSuspendError as WouldSuspendError,
     )
     from session_continuity.events import (
-        AgentHandoff,
-        BudgetExceeded,
-        CompressionApplied,
-        ErrorOccurred,
-        Event,
-        MessageAdded,
-        MessageDeleted,
-        MessageUpdated,
-        ParticipantJoined,
-        ParticipantLeft,
-        SessionCreated,
-        SessionDeleted,
-        SessionEnded,
-        SessionExpired,
-        SessionUpdated,
+        AgentHandoff as AgentHandoff,
+        BudgetExceeded as BudgetExceeded,
+        CompressionApplied as CompressionApplied,
+        ErrorOccurred as ErrorOccurred,
+        Event as Event,
+        MessageAdded as MessageAdded,
+        MessageDeleted as MessageDeleted,
+        MessageUpdated as MessageUpdated,
+        ParticipantJoined as ParticipantJoined,
+        ParticipantLeft as ParticipantLeft,
+        SessionCreated as SessionCreated,
+        SessionDeleted as SessionDeleted,
+        SessionEnded as SessionEnded,
+        SessionExpired as SessionExpired,
+        SessionUpdated as SessionUpdated,
     )
-    from session_continuity.hookspecs import hookimpl
-    from session_continuity.ids import minted_at, move_to
-    from session_continuity.manager import AsyncSessionManager, open_async_storage
+    from session_continuity.hookspecs import (
+        hookimpl as hookimpl,
+    )
+    from session_continuity.ids import (
+        minted_at as minted_at,
+        move_to as move_to,
+    )
+    from session_continuity.manager import (
+        AsyncSessionManager as AsyncSessionManager,
+        open_async_storage as open_async_storage,
+    )
     from session_continuity.models import (
-        CompressionConfig,
-        CompressionState,
-        Content,
-        ContentBlock,
-        Handoff,
-        Message,
-        MessageMetadata,
-        NewMessage,
-        Participant,
-        Role,
-        Session,
-        SessionMetadata,
-        SessionStatus,
-        TokenBudget,
-        ToolCall,
-        ToolResult,
-        format_timestamp,
+        CompressionConfig as CompressionConfig,
+        CompressionState as CompressionState,
+        Content as Content,
+        ContentBlock as ContentBlock,
+        Handoff as Handoff,
+        Message as Message,
+        MessageMetadata as MessageMetadata,
+        NewMessage as NewMessage,
+        Participant as Participant,
+        Role as Role,
+        Session as Session,
+        SessionMetadata as SessionMetadata,
+        SessionStatus as SessionStatus,
+        TokenBudget as TokenBudget,
+        ToolCall as ToolCall,
+        ToolResult as ToolResult,
+        format_timestamp as format_timestamp,
     )
-    from session_continuity.paging import Page, decode_cursor, encode_cursor
-    from session_continuity.plugin import CONTRACT, BackendPlugin
-    from session_continuity.registry import Registry, default_registry
-    from session_continuity.runtime import Clock, Mode, Portal, Wire, run_now, sleeper, utc_now, wire_for
-    from session_continuity.tokens import TokenCounter, estimate_tokens
+    from session_continuity.paging import (
+        Page as Page,
+        decode_cursor as decode_cursor,
+        encode_cursor as encode_cursor,
+    )
+    from session_continuity.plugin import (
+        CONTRACT as CONTRACT,
+        BackendPlugin as BackendPlugin,
+    )
+    from session_continuity.registry import (
+        Registry as Registry,
+        default_registry as default_registry,
+    )
+    from session_continuity.runtime import (
+        Clock as Clock,
+        Mode as Mode,
+        Portal as Portal,
+        Wire as Wire,
+        run_now as run_now,
+        sleeper as sleeper,
+        utc_now as utc_now,
+        wire_for as wire_for,
+    )
+    from session_continuity.storage import (
+        Storage as Storage,
+        open_storage as open_storage,
+    )
+    from session_continuity.tokens import (
+        TokenCounter as TokenCounter,
+        estimate_tokens as estimate_tokens,
+    )
 
 _HOMES = {
     "adapter": (
         "MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS Appended HealthStatus MessageQuery Patch SessionFilter StorageAdapter "
         "is_repeated_append is_repeated_create"
     ),
-    "blocking": "SessionManager Storage open_storage",
+    "blocking": "SessionManager",
     "capabilities": "Capabilities",
     "compression": "CompressionResult CompressionStrategy Summarizer",
     "config": "BackendOptions BackendURL parse_options parse_url",
@@ -128,6 +179,7 @@ _HOMES = {
     "plugin": "CONTRACT BackendPlugin",
     "registry": "Registry default_registry",
     "runtime": "Clock Mode Portal Wire run_now sleeper utc_now wire_for",
+    "storage": "Storage open_storage",
     "tokens": "TokenCounter estimate_tokens",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

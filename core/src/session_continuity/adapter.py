@@ -35,7 +35,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from session_continuity.capabilities import Capabilities
 from session_continuity.errors import ValidationError
 from session_continuity.models import Message, Model, Role, Session, SessionStatus
-from session_continuity.paging import Page
+from session_continuity.paging import MAX_PAGE, Page
 from session_continuity.runtime import Clock, Mode
 
 __all__ = [
@@ -54,16 +54,24 @@ __all__ = [
 
 M = TypeVar("M", bound=Model)
 
-MAX_PAGE = 1000
-"""The largest `limit` of one page."""
-
 SESSION_FIELDS = frozenset(
-    "user_id active_agent_id status metadata participants handoffs token_budget compression compression_state "
-    "expires_at".split()
+    {
+        "user_id",
+        "active_agent_id",
+        "status",
+        "metadata",
+        "participants",
+        "handoffs",
+        "token_budget",
+        "compression",
+        "compression_state",
+        "expires_at",
+        "sliding_ttl",
+    }
 )
 """The fields that `update_session` can change."""
 
-MESSAGE_FIELDS = frozenset("role content metadata token_count updated_at".split())
+MESSAGE_FIELDS = frozenset(["role", "content", "metadata", "token_count", "updated_at"])
 """The fields that `update_message` can change."""
 
 
@@ -211,8 +219,9 @@ class StorageAdapter(ABC):
 
     @abstractmethod
     async def setup(self) -> None:
-        """Create what the store needs (files, tables, indexes), if it is not there. May be called again at any time
-        and by several processes at once, and then changes nothing."""
+        """Make the store ready to serve: create what it needs, if it is not there and creating it is the
+        application's business. May be called again at any time and by several processes at once, and then changes
+        nothing."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -258,9 +267,7 @@ class StorageAdapter(ABC):
         """
 
     @abstractmethod
-    async def list_sessions(
-        self, filter: SessionFilter, *, limit: int, cursor: str | None = None
-    ) -> Page[Session]:
+    async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         """Sessions that meet the filter, newest `created_at` first, then by id downwards.
 
         `limit` (1 to 1000) counts sessions that match. Whoever follows the cursors meets every session that matches
@@ -297,9 +304,7 @@ class StorageAdapter(ABC):
         raises SessionNotFoundError when there is no session."""
 
     @abstractmethod
-    async def get_messages(
-        self, session_id: str, query: MessageQuery, *, cursor: str | None = None
-    ) -> Page[Message]:
+    async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         """Messages that meet the query, in its order, at a cost that grows with the answer, not with the session.
 
         Whoever follows the cursors meets every message that is there throughout exactly once. The rules of
@@ -326,9 +331,7 @@ class StorageAdapter(ABC):
         meanwhile stay. Raises SessionNotFoundError."""
 
     @abstractmethod
-    async def get_expired_sessions(
-        self, before: datetime, *, limit: int, cursor: str | None = None
-    ) -> Page[str]:
+    async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         """Ids of sessions whose `expires_at` is not later than `before`, the longest expired first as far as the
         store can tell, without reading the store whole. They are found until they are deleted, or until the store's
         own reaper has removed them completely. The rules of `list_sessions` for `limit` and `cursor` hold."""

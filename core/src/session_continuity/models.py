@@ -9,8 +9,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
-from pydantic import model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    model_validator,
+)
 
 __all__ = [
     "CompressionConfig",
@@ -220,12 +228,14 @@ class CompressionConfig(OpenModel):
 
 
 class CompressionState(Model):
-    """The cached summary and what it stands for: every message up to `covered_until`, `covered_messages` of them."""
+    """The cached summary and what it stands for: every message up to `covered_until`, created at `covered_through`;
+    `covered_messages` of them with `covered_tokens`, system messages not counted."""
 
     strategy: Text
     summary: Text | None = None
     summary_token_count: int = Field(default=0, ge=0)
     covered_until: Id
+    covered_through: Timestamp
     covered_messages: int = Field(ge=0)
     covered_tokens: int = Field(ge=0)
     updated_at: Timestamp
@@ -256,7 +266,8 @@ class Session(Model):
 
     `version` counts `update_session` writes, from 1. `message_count`, `token_count`, `last_activity_at` (the last
     append, or the creation) and `system_message_ids` (in conversation order) are kept by the store from its messages.
-    `handoffs` holds the newest 20, oldest first. At `expires_at` the session is gone for every read and write.
+    `handoffs` holds the newest 20, oldest first. At `expires_at` the session is gone for every read and write;
+    `sliding_ttl` (seconds) says that a manager moves `expires_at` that far ahead again while messages arrive.
     """
 
     id: Id
@@ -272,6 +283,7 @@ class Session(Model):
     created_at: Timestamp
     last_activity_at: Timestamp
     expires_at: Timestamp | None = None
+    sliding_ttl: float | None = Field(default=None, gt=0)
     version: int = Field(default=1, ge=1)
     message_count: int = Field(default=0, ge=0)
     token_count: int = Field(default=0, ge=0)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 from session_continuity.errors import ValidationError
 
-__all__ = ["Page", "decode_cursor", "encode_cursor"]
+__all__ = ["MAX_PAGE", "Page", "collect", "decode_cursor", "encode_cursor"]
+
+MAX_PAGE = 1000
+"""The largest `limit` of one page."""
 
 T = TypeVar("T", covariant=True)
 U = TypeVar("U")
@@ -40,6 +43,22 @@ class Page(Sequence[T], Generic[T]):
     def map(self, change: Callable[[T], U]) -> Page[U]:
         """The same page of changed items."""
         return Page(tuple(change(item) for item in self.items), self.next_cursor)
+
+
+async def collect(
+    fetch: Callable[[int, str | None], Awaitable[Page[U]]], limit: int | None, cursor: str | None
+) -> Page[U]:
+    """As many items as `limit` asks for, all for None, from as many pages as that takes; `fetch` gets a page size and
+    a cursor. Raises ValidationError for a limit below 1."""
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise ValidationError("limit must be a whole number from 1 up, or None")
+    items: list[U] = []
+    while True:
+        page = await fetch(MAX_PAGE if limit is None else min(limit - len(items), MAX_PAGE), cursor)
+        items.extend(page)
+        cursor = page.next_cursor
+        if cursor is None or len(items) == limit:
+            return Page(tuple(items), cursor)
 
 
 def encode_cursor(position: Any, *, bound_to: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from session_continuity import hookspecs
 from session_continuity.adapter import StorageAdapter
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     import pluggy
+
+    from session_continuity.compression import CompressionStrategy
+    from session_continuity.events import Event
 
 __all__ = ["BACKENDS", "DISABLE_VARIABLE", "EXTENSIONS", "InstalledPlugin", "Registry", "default_registry"]
 
@@ -120,11 +123,28 @@ class Registry:
     def wrap(self, adapter: StorageAdapter) -> StorageAdapter:
         """The adapter inside every wrapper that extensions put around it."""
         for implementation in self.extensions.hook.sc_wrap_adapter.get_hookimpls():
-            wrapped: StorageAdapter = implementation.function(adapter) or adapter
+            wrapped = cast("StorageAdapter | None", implementation.function(adapter)) or adapter
             if wrapped.mode != adapter.mode:
                 raise PluginError(f"extension {implementation.plugin_name} changes the mode of the adapter it wraps")
             adapter = wrapped
         return adapter
+
+    def strategies(self) -> dict[str, CompressionStrategy]:
+        """Every compression strategy by name. Raises PluginError when an extension takes a name that is taken."""
+        from session_continuity.compression import STRATEGIES
+
+        known = dict(STRATEGIES)
+        for implementation in self.extensions.hook.sc_compression_strategies.get_hookimpls():
+            added = cast("Mapping[str, CompressionStrategy]", implementation.function())
+            if taken := sorted(added.keys() & known.keys()):
+                raise PluginError(f"extension {implementation.plugin_name} offers strategies that exist: {taken}")
+            known.update(added)
+        return known
+
+    def observers(self) -> Iterable[tuple[str, Callable[[Event], object]]]:
+        """Who observes events through a hook, by the extension's name."""
+        for implementation in self.extensions.hook.sc_on_event.get_hookimpls():
+            yield implementation.plugin_name, implementation.function
 
     @property
     def hooks(self) -> Any:

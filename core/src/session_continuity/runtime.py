@@ -92,7 +92,7 @@ async def _sleep_async(seconds: float) -> None:
 
 
 async def _sleep_blocking(seconds: float) -> None:
-    time.sleep(seconds)
+    time.sleep(seconds)  # noqa: ASYNC251  # there is no loop to block in blocking mode
 
 
 class Wire(Protocol):

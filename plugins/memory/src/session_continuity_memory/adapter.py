@@ -34,6 +34,7 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity.adapter import check_limit
+
 from session_continuity_memory._plugin import CAPABILITIES
 from session_continuity_memory.conversation import Conversation
 
@@ -104,9 +105,7 @@ class MemoryStorage(StorageAdapter):
             conversation = self._existing(session_id)
             current = conversation.session()
             if expected_version is not None and current.version != expected_version:
-                raise ConcurrencyError(
-                    session_id, expected=expected_version, actual=current.version, current=current
-                )
+                raise ConcurrencyError(session_id, expected=expected_version, actual=current.version, current=current)
             conversation.update(patch)
             return conversation.session()
 
@@ -119,9 +118,7 @@ class MemoryStorage(StorageAdapter):
             del self._store.conversations[self._namespace, session_id]
             return True
 
-    async def list_sessions(
-        self, filter: SessionFilter, *, limit: int, cursor: str | None = None
-    ) -> Page[Session]:
+    async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         self._check_open("list_sessions")
         check_limit(limit)
         start = None if cursor is None else tuple(decode_cursor(cursor, bound_to=filter.key()))
@@ -151,9 +148,7 @@ class MemoryStorage(StorageAdapter):
         with self._store.lock:
             return self._existing(session_id).get(message_id)
 
-    async def get_messages(
-        self, session_id: str, query: MessageQuery, *, cursor: str | None = None
-    ) -> Page[Message]:
+    async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         self._check_open("get_messages")
         start = None if cursor is None else int(decode_cursor(cursor, bound_to=query.key(session_id)))
         with self._store.lock:
@@ -179,9 +174,7 @@ class MemoryStorage(StorageAdapter):
         with self._store.lock:
             return self._existing(session_id).clear()
 
-    async def get_expired_sessions(
-        self, before: datetime, *, limit: int, cursor: str | None = None
-    ) -> Page[str]:
+    async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         self._check_open("get_expired_sessions")
         check_limit(limit)
         start = ("", "") if cursor is None else tuple(decode_cursor(cursor, bound_to="expired"))

@@ -35,9 +35,7 @@ class _Row:
 
     @classmethod
     def of(cls, message: Message) -> _Row:
-        return cls(
-            message.id, message.role, message.created_at, message.token_count or 0, message.model_dump_json()
-        )
+        return cls(message.id, message.role, message.created_at, message.token_count or 0, message.model_dump_json())
 
     def message(self) -> Message:
         return Message.model_validate_json(self.text)

@@ -1,0 +1,159 @@
+"""Folding old messages into a summary, so that a context stays small however long the conversation is.
+
+A strategy is a pure plan: of the messages not folded yet, how many of the oldest to fold, and whether a summary of
+them is wanted. At most one awaited summariser call follows. The result, `CompressionState`, is plain data in the
+session: a later context reads the summary and the messages after it, and the next fold adds to the old summary
+instead of reading the folded messages again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from session_continuity.errors import CompressionError, SessionContinuityError
+from session_continuity.models import CompressionConfig, CompressionState, Message
+from session_continuity.window import safe_cut
+
+__all__ = ["STRATEGIES", "CompressionPlan", "CompressionResult", "CompressionStrategy", "Summarizer", "summarize"]
+
+HYBRID_KEEPS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionPlan:
+    """Fold the `fold` oldest messages; with `summary`, into words, otherwise they are left out."""
+
+    fold: int
+    summary: bool
+
+
+class CompressionStrategy(Protocol):
+    """Decides what to fold. `messages` are those after the last fold, oldest first, without system messages;
+    `tokens` are their counts; `room` is how many tokens may stay, summary included. Pure."""
+
+    def __call__(
+        self, messages: Sequence[Message], tokens: Sequence[int], room: int, config: CompressionConfig, /
+    ) -> CompressionPlan: ...
+
+
+class Summarizer(Protocol):
+    """Puts messages into words: the summary of `messages`, going on from `previous` where there is one.
+
+    `prompt` is the session's `summarization_prompt`. May be a coroutine function where the manager is async.
+    """
+
+    def __call__(
+        self, messages: Sequence[Message], *, previous: str | None, prompt: str | None
+    ) -> str | Awaitable[str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionResult:
+    """What a compression did: `folded_messages` were folded now, `state` is what later contexts start from; it is
+    None when there was nothing to fold."""
+
+    strategy: str
+    folded_messages: int
+    tokens_before: int
+    tokens_after: int
+    state: CompressionState | None
+
+    @property
+    def summary(self) -> str | None:
+        """The summary, where the strategy makes one."""
+        return None if self.state is None else self.state.summary
+
+
+def sliding_window(
+    messages: Sequence[Message], tokens: Sequence[int], room: int, config: CompressionConfig, /
+) -> CompressionPlan:
+    """Keep the newest that fit `target_tokens`, at least `min_messages`, at most `max_messages`; drop the rest."""
+    target = min(config.target_tokens or room, room)
+    kept = _fitting(tokens, target)
+    kept = max(kept, min(config.min_messages or 0, _fitting(tokens, room)))
+    if config.max_messages is not None:
+        kept = min(kept, config.max_messages)
+    return CompressionPlan(fold=safe_cut(messages, len(messages) - kept), summary=False)
+
+
+def summarization(
+    messages: Sequence[Message], tokens: Sequence[int], room: int, config: CompressionConfig, /
+) -> CompressionPlan:
+    """Keep the newest that fit half of `target_tokens`; put the rest into words."""
+    target = min(config.target_tokens or room, room) // 2
+    return CompressionPlan(fold=safe_cut(messages, len(messages) - _fitting(tokens, target)), summary=True)
+
+
+def hybrid(
+    messages: Sequence[Message], tokens: Sequence[int], room: int, config: CompressionConfig, /
+) -> CompressionPlan:
+    """Keep the newest `max_messages` (20), as many of them as fit half of `target_tokens`; put the rest into words."""
+    target = min(config.target_tokens or room, room) // 2
+    kept = min(config.max_messages or HYBRID_KEEPS, _fitting(tokens, target))
+    return CompressionPlan(fold=safe_cut(messages, len(messages) - kept), summary=True)
+
+
+STRATEGIES: Mapping[str, CompressionStrategy] = {
+    "sliding_window": sliding_window,
+    "summarization": summarization,
+    "hybrid": hybrid,
+}
+"""The strategies of core by name."""
+
+
+async def summarize(
+    folded: Sequence[Message], *, summarizer: Summarizer | None, previous: str | None, prompt: str | None
+) -> str:
+    """The summary of `folded`, going on from `previous`.
+
+    Raises CompressionError when there is no summarizer, when it fails, or when it answers anything but text.
+    """
+    if summarizer is None:
+        raise CompressionError("this strategy puts messages into words; give the manager a summarizer")
+    try:
+        answer = summarizer(folded, previous=previous, prompt=prompt)
+        text = await answer if inspect.isawaitable(answer) else answer
+    except SessionContinuityError:
+        raise
+    except Exception as error:
+        raise CompressionError(f"the summarizer failed: {type(error).__name__}") from error
+    if not isinstance(text, str) or not text:
+        raise CompressionError("the summarizer must return a text that is not empty")
+    return text
+
+
+def next_state(
+    previous: CompressionState | None,
+    folded: Sequence[Message],
+    tokens: Sequence[int],
+    *,
+    strategy: str,
+    summary: str | None,
+    summary_tokens: int,
+    now: datetime,
+) -> CompressionState:
+    """The state after these messages were folded on top of the previous state."""
+    return CompressionState(
+        strategy=strategy,
+        summary=summary,
+        summary_token_count=summary_tokens,
+        covered_until=folded[-1].id,
+        covered_through=folded[-1].created_at,
+        covered_messages=len(folded) + (previous.covered_messages if previous else 0),
+        covered_tokens=sum(tokens) + (previous.covered_tokens if previous else 0),
+        updated_at=now,
+    )
+
+
+def _fitting(tokens: Sequence[int], limit: int) -> int:
+    """How many of the last ones fit the limit together."""
+    total = 0
+    for kept, count in enumerate(reversed(tokens)):
+        total += count
+        if total > limit:
+            return kept
+    return len(tokens)

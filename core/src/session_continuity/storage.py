@@ -1,0 +1,128 @@
+"""The blocking face of the contract: `Storage` is `StorageAdapter` for code without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Self
+
+from session_continuity.adapter import Appended, HealthStatus, MessageQuery, Patch, SessionFilter, StorageAdapter
+from session_continuity.errors import ConfigError
+from session_continuity.models import Message, Session
+from session_continuity.paging import Page
+from session_continuity.registry import Registry, default_registry
+from session_continuity.runtime import Portal, Runner, run_now
+
+__all__ = ["Storage", "open_storage"]
+
+
+class Storage:
+    """A store for blocking code: the methods of `StorageAdapter`, not awaited. Close it, or use it in a `with`.
+
+    Takes an adapter in blocking mode. One in async mode runs in a portal: `Storage.through_portal`.
+    """
+
+    def __init__(self, adapter: StorageAdapter) -> None:
+        if adapter.mode != "blocking":
+            raise ConfigError(
+                f"this {adapter.backend} storage is in async mode; use AsyncSessionManager, open it by its URL, "
+                "or bridge it with Storage.through_portal"
+            )
+        self.adapter = adapter
+        self.run: Runner = run_now
+        self._portal: Portal | None = None
+
+    @classmethod
+    def through_portal(cls, adapter: StorageAdapter) -> Self:
+        """An async store for blocking code: its calls run in an event loop in a background thread."""
+        storage = cls.__new__(cls)
+        storage.adapter = adapter
+        storage._portal = Portal()
+        storage.run = storage._portal.run
+        return storage
+
+    def __enter__(self) -> Self:
+        self.setup()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release what the adapter opened. May be called again."""
+        try:
+            self.run(self.adapter.close())
+        finally:
+            if self._portal is not None:
+                self._portal.close()
+
+    def setup(self) -> None:
+        """See `StorageAdapter.setup`."""
+        return self.run(self.adapter.setup())
+
+    def health(self) -> HealthStatus:
+        """See `StorageAdapter.health`."""
+        return self.run(self.adapter.health())
+
+    def create_session(self, session: Session) -> Session:
+        """See `StorageAdapter.create_session`."""
+        return self.run(self.adapter.create_session(session))
+
+    def get_session(self, session_id: str) -> Session | None:
+        """See `StorageAdapter.get_session`."""
+        return self.run(self.adapter.get_session(session_id))
+
+    def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
+        """See `StorageAdapter.update_session`."""
+        return self.run(self.adapter.update_session(session_id, patch, expected_version=expected_version))
+
+    def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
+        """See `StorageAdapter.delete_session`."""
+        return self.run(self.adapter.delete_session(session_id, expired_before=expired_before))
+
+    def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
+        """See `StorageAdapter.list_sessions`."""
+        return self.run(self.adapter.list_sessions(filter, limit=limit, cursor=cursor))
+
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+    ) -> Appended:
+        """See `StorageAdapter.append_messages`."""
+        return self.run(self.adapter.append_messages(session_id, messages, chosen_ids=chosen_ids))
+
+    def get_message(self, session_id: str, message_id: str) -> Message | None:
+        """See `StorageAdapter.get_message`."""
+        return self.run(self.adapter.get_message(session_id, message_id))
+
+    def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
+        """See `StorageAdapter.get_messages`."""
+        return self.run(self.adapter.get_messages(session_id, query, cursor=cursor))
+
+    def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
+        """See `StorageAdapter.update_message`."""
+        return self.run(self.adapter.update_message(session_id, message_id, patch))
+
+    def delete_message(self, session_id: str, message_id: str) -> bool:
+        """See `StorageAdapter.delete_message`."""
+        return self.run(self.adapter.delete_message(session_id, message_id))
+
+    def delete_all_messages(self, session_id: str) -> int:
+        """See `StorageAdapter.delete_all_messages`."""
+        return self.run(self.adapter.delete_all_messages(session_id))
+
+    def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
+        """See `StorageAdapter.get_expired_sessions`."""
+        return self.run(self.adapter.get_expired_sessions(before, limit=limit, cursor=cursor))
+
+
+def open_storage(url: str | None = None, *, registry: Registry | None = None) -> Storage:
+    """The bare store that `url`, or SESSION_CONTINUITY_URL, names, set up, for those who want the contract without a
+    manager. `close` or `with` closes it. Raises ConfigError and PluginError."""
+    adapter = (registry or default_registry()).create(url, "blocking")
+    storage = Storage(adapter) if adapter.mode == "blocking" else Storage.through_portal(adapter)
+    try:
+        storage.setup()
+    except BaseException:
+        storage.close()
+        raise
+    return storage

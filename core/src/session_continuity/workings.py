@@ -1,0 +1,306 @@
+"""How a manager works inside: its parts, and the steps that several of its methods share. The public face is
+`manager.AsyncSessionManager`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal, Self
+
+from session_continuity import events, validation
+from session_continuity.adapter import Patch, StorageAdapter
+from session_continuity.compression import CompressionResult, Summarizer
+from session_continuity.context import ContextReader
+from session_continuity.errors import (
+    ConfigError,
+    HandoffError,
+    MessageNotFoundError,
+    NotSupportedError,
+    SessionContinuityError,
+    TokenBudgetExceededError,
+    ValidationError,
+)
+from session_continuity.expiry import SlidingExpiry
+from session_continuity.ids import MessageIds, minted_at
+from session_continuity.models import (
+    HANDOFFS_KEPT,
+    CompressionConfig,
+    CompressionState,
+    Handoff,
+    Message,
+    NewMessage,
+    Participant,
+    Session,
+    TokenBudget,
+)
+from session_continuity.registry import Registry, default_registry
+from session_continuity.runtime import Mode, Periodic, sleeper
+from session_continuity.tokens import TokenCounter, count_message, estimate_tokens
+
+__all__ = ["Expiry", "Workings", "handed_over", "left", "new_participant"]
+
+Expiry = Literal["fixed", "sliding"]
+
+
+class Workings:
+    """The parts of a manager."""
+
+    modes: ClassVar[frozenset[Mode]] = frozenset({"async"})
+
+    def __init__(
+        self,
+        storage: StorageAdapter,
+        *,
+        token_counter: TokenCounter | str | None = None,
+        token_budget: TokenBudget | Mapping[str, Any] | None = None,
+        compression: CompressionConfig | Mapping[str, Any] | None = None,
+        summarizer: Summarizer | str | None = None,
+        ttl: timedelta | float | None = None,
+        expiry: Expiry = "fixed",
+        image_token_cost: int = 0,
+        cleanup_interval: timedelta | float | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        if storage.mode not in self.modes:
+            raise ConfigError(
+                f"this {storage.backend} storage is in {storage.mode} mode; use "
+                f"{'SessionManager' if storage.mode == 'blocking' else 'AsyncSessionManager'}, or open it by its URL"
+            )
+        if expiry not in ("fixed", "sliding"):
+            raise ConfigError("expiry must be 'fixed' or 'sliding'")
+        if expiry == "sliding" and ttl is None:
+            raise ConfigError("sliding expiry needs a ttl")
+        self._adapter = storage
+        self._registry = registry or default_registry()
+        self._counter = _token_counter(self._registry, token_counter)
+        self._image_token_cost = image_token_cost
+        self._budget = None if token_budget is None else validation.validated(TokenBudget, token_budget)
+        self._compression = None if compression is None else validation.validated(CompressionConfig, compression)
+        self._ttl = validation.seconds(ttl, "ttl")
+        self._sliding = SlidingExpiry(storage) if expiry == "sliding" else None
+        self._cleanup_interval = validation.seconds(cleanup_interval, "cleanup_interval")
+        self._periodic: Periodic | None = None
+        self._ids = MessageIds(lambda: storage.clock())
+        self._sleep = sleeper(storage.mode)
+        self._events = events.Events(self._registry.observers)
+        self._contexts = ContextReader(
+            storage, self._count, self._registry.strategies(), _summarizer(self._registry, summarizer)
+        )
+        self._owns_storage = False
+        self._is_ready = False
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Set the store up and start the background cleanup, as `async with` does; otherwise the first call does."""
+        await self._ready()
+
+    async def close(self) -> None:
+        """Stop the background cleanup, and close the store if this manager opened it. May be called again."""
+        await self._stop_cleanup()
+        if self._owns_storage:
+            await self._adapter.close()
+
+    async def _ready(self, *ids: str) -> StorageAdapter:
+        """The store, set up at the first call, after a look at the ids that the caller gave."""
+        validation.identifiers(*ids)
+        if not self._is_ready:
+            await self._adapter.setup()
+            self._is_ready = True
+            self._start_cleanup()
+        return self._adapter
+
+    def _start_cleanup(self) -> None:
+        if self._cleanup_interval is not None and self._periodic is None:
+            self._periodic = Periodic(self._cleanup_interval)
+            self._periodic.start_task(self._clean_up_quietly)
+
+    async def _stop_cleanup(self) -> None:
+        if self._periodic is not None:
+            await self._periodic.stop_task()
+
+    async def _clean_up_quietly(self) -> None:
+        """The cleanup where nobody waits for it: its errors become events."""
+        try:
+            await self._remove_all_expired()
+        except SessionContinuityError as error:
+            await self._emit(events.ErrorOccurred, "", source="cleanup", error=error)
+
+    async def _remove_all_expired(self) -> int:
+        storage = await self._ready()
+        now = storage.clock()
+        removed, first_error, cursor = 0, None, None
+        while True:
+            page = await storage.get_expired_sessions(now, limit=100, cursor=cursor)
+            for session_id in page:
+                try:
+                    removed += await self._remove_expired(session_id, now)
+                except SessionContinuityError as error:
+                    first_error = first_error or error
+            if (cursor := page.next_cursor) is None:
+                break
+        if first_error is not None:
+            raise first_error
+        return removed
+
+    async def _remove_expired(self, session_id: str, now: datetime) -> bool:
+        """Remove the session unless somebody extended it or created it anew since it was listed."""
+        removed = await self._adapter.delete_session(session_id, expired_before=now)
+        if removed:
+            await self._emit(events.SessionExpired, session_id)
+        return removed
+
+    async def _append(self, session_id: str, turn: Sequence[NewMessage]) -> tuple[Message, ...]:
+        storage = await self._ready(session_id)
+        self._check_turn(turn)
+        messages = [self._message(session_id, message) for message in turn]
+        chosen = {message.id for message in turn if message.id is not None}
+        try:
+            appended = await storage.append_messages(session_id, messages, chosen_ids=chosen)
+        except TokenBudgetExceededError as refused:
+            await self._refused(session_id, refused)
+            raise
+        if not appended.repeated:
+            for message in appended.messages:
+                await self._emit(
+                    events.MessageAdded,
+                    session_id,
+                    message_id=message.id,
+                    role=message.role,
+                    token_count=message.token_count or 0,
+                )
+        await self._slide(session_id)
+        return appended.messages
+
+    def _check_turn(self, turn: Sequence[NewMessage]) -> None:
+        if not turn:
+            raise ValidationError("a turn has at least one message")
+        most = self._adapter.capabilities.max_turn
+        if most is not None and len(turn) > most:
+            raise NotSupportedError(
+                f"a turn of {len(turn)} messages", self._adapter.backend, f"it takes {most} at once; split the turn"
+            )
+        chosen = [message.id for message in turn if message.id is not None]
+        if len(set(chosen)) < len(chosen):
+            raise ValidationError("two messages of a turn have the same id")
+
+    def _message(self, session_id: str, new: NewMessage) -> Message:
+        """The message to store; what `new` holds is validated already."""
+        message_id, created_at = self._ids.mint()
+        return Message.model_construct(
+            id=new.id or message_id,
+            session_id=session_id,
+            role=new.role,
+            content=new.content,
+            metadata=new.metadata,
+            token_count=self._counted(new) if new.token_count is None else new.token_count,
+            created_at=created_at,
+            updated_at=None,
+        )
+
+    def _count(self, message: Message) -> int:
+        return self._counted(message) if message.token_count is None else message.token_count
+
+    def _counted(self, message: Message | NewMessage) -> int:
+        return count_message(
+            message.content, message.metadata, counter=self._counter, image_token_cost=self._image_token_cost
+        )
+
+    async def _recounted(self, session_id: str, message_id: str, patch: Patch) -> Patch:
+        """The patch with the token count of the message as it will be."""
+        current = await self._adapter.get_message(session_id, message_id)
+        if current is None:
+            raise MessageNotFoundError(session_id, message_id)
+        return Patch({**patch.set, "token_count": self._counted(patch.apply(current))}, patch.clear)
+
+    async def _unfold(self, session_id: str, message_id: str | None) -> None:
+        """Before a message is edited or deleted, all of them where it is None: drop a summary that covers it."""
+
+        def covers(state: CompressionState | None) -> bool:
+            created_at = None if message_id is None else minted_at(message_id)
+            return state is not None and (created_at is None or created_at <= state.covered_through)
+
+        session = await self._adapter.get_session(session_id)
+        if session is not None and covers(session.compression_state):
+            await self._adapter.update_session(session_id, Patch(clear=frozenset({"compression_state"})))
+
+    def _note(self, session: Session) -> None:
+        if self._sliding:
+            self._sliding.note(session)
+
+    async def _slide(self, session_id: str) -> None:
+        """After an append, which stands whatever happens here: an error becomes an event."""
+        if self._sliding:
+            try:
+                await self._sliding.touch(session_id)
+            except SessionContinuityError as error:
+                await self._emit(events.ErrorOccurred, session_id, source="sliding expiry", error=error)
+
+    async def _refused(self, session_id: str, refused: TokenBudgetExceededError) -> None:
+        await self._emit(events.BudgetExceeded, session_id, requested=refused.requested, limit=refused.limit)
+
+    async def _tell_compressed(self, session_id: str, result: CompressionResult) -> None:
+        if result.folded_messages:
+            await self._emit(
+                events.CompressionApplied,
+                session_id,
+                strategy=result.strategy,
+                messages=result.folded_messages,
+                tokens_before=result.tokens_before,
+                tokens_after=result.tokens_after,
+            )
+
+    async def _emit(self, kind: type[events.Event], session_id: str, **facts: Any) -> None:
+        await self._events.emit(kind(session_id=session_id, at=self._adapter.clock(), **facts))
+
+
+def new_participant(given: Participant | Mapping[str, Any] | str, now: datetime) -> Participant:
+    """A participant from what a caller gave; one without a time joins now."""
+    if isinstance(given, str):
+        given = {"id": given}
+    if isinstance(given, Mapping):
+        given = {"joined_at": now, **given}
+    return validation.validated(Participant, given)
+
+
+def left(participant: Participant, participant_id: str, now: datetime) -> Participant:
+    """The participant, with the time of leaving if it is this one and has not left before."""
+    if participant.id != participant_id or participant.left_at is not None:
+        return participant
+    return participant.model_copy(update={"left_at": now})
+
+
+def handed_over(session: Session, handoff: Handoff) -> Patch:
+    """The change that makes `handoff.to_agent_id` the active agent. Raises HandoffError where it cannot be."""
+    if session.active_agent_id == handoff.to_agent_id:
+        raise HandoffError(f"agent {handoff.to_agent_id!r} is the active agent of session {session.id!r} already")
+    if session.status in ("completed", "expired"):
+        raise HandoffError(f"session {session.id!r} is {session.status}; only an open session goes to another agent")
+    done = handoff.model_copy(update={"from_agent_id": session.active_agent_id})
+    kept = [*session.handoffs, done][-HANDOFFS_KEPT:]
+    return Patch(set={"active_agent_id": done.to_agent_id, "handoffs": kept})
+
+
+def _token_counter(registry: Registry, given: TokenCounter | str | None) -> TokenCounter:
+    if given is None:
+        return estimate_tokens
+    if not isinstance(given, str):
+        return given
+    found: TokenCounter | None = registry.hooks.sc_token_counter(model=given)
+    if found is None:
+        raise ConfigError("no extension counts tokens for this model; install one, or pass a function")
+    return found
+
+
+def _summarizer(registry: Registry, given: Summarizer | str | None) -> Summarizer | None:
+    if not isinstance(given, str):
+        return given
+    found: Summarizer | None = registry.hooks.sc_summarizer(name=given)
+    if found is None:
+        raise ConfigError("no extension offers a summarizer of this name; install one, or pass a function")
+    return found

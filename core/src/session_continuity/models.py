@@ -6,6 +6,7 @@ finite, times must be aware; they are kept in UTC at millisecond precision and w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -15,10 +16,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     JsonValue,
     PlainSerializer,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
     "CompressionConfig",
@@ -95,15 +98,28 @@ def check_json(value: Any) -> Any:
     return value
 
 
+class _OnInput:
+    """Checks what Python code passes in. JSON text is what a store wrote after this check, and its parser refuses lone
+    surrogates by itself; without the calls a page of messages decodes in two thirds of the time."""
+
+    def __init__(self, check: Callable[[Any], Any]) -> None:
+        self._check = check
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        checked = core_schema.no_info_after_validator_function(self._check, schema)
+        return core_schema.json_or_python_schema(json_schema=schema, python_schema=checked)
+
+
 Timestamp = Annotated[
     AwareDatetime,
     AfterValidator(to_utc_milliseconds),
     PlainSerializer(format_timestamp, return_type=str, when_used="json"),
 ]
-Id = Annotated[str, AfterValidator(check_id)]
-Text = Annotated[str, AfterValidator(check_text)]
-JsonObject = Annotated[dict[str, JsonValue], AfterValidator(check_json)]
-Json = Annotated[JsonValue, AfterValidator(check_json)]
+Id = Annotated[str, _OnInput(check_id)]
+Text = Annotated[str, _OnInput(check_text)]
+JsonObject = Annotated[dict[str, JsonValue], _OnInput(check_json)]
+Json = Annotated[JsonValue, _OnInput(check_json)]
 
 
 def check_block(block: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -117,7 +133,7 @@ def check_block(block: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return block
 
 
-ContentBlock = Annotated[JsonObject, AfterValidator(check_block)]
+ContentBlock = Annotated[JsonObject, _OnInput(check_block)]
 """One part of a message: `text`, `image_url`, or any other `{"type": …}` object, kept verbatim."""
 
 Content = Text | list[ContentBlock]
@@ -133,12 +149,7 @@ class OpenModel(Model):
     """A model with keys of the caller's own beside the typed ones; any of them reads as `metadata["key"]`."""
 
     model_config = ConfigDict(extra="allow")
-
-    @model_validator(mode="after")
-    def _check_extra(self) -> Self:
-        if self.__pydantic_extra__:
-            check_json(self.__pydantic_extra__)
-        return self
+    __pydantic_extra__: dict[Text, Json] = Field(init=False)
 
     def __getitem__(self, key: str) -> Any:
         if key in type(self).model_fields:
@@ -166,8 +177,6 @@ class ToolResult(Model):
 class MessageMetadata(OpenModel):
     """Tool calls and results, typed; `annotations` and further keys are the caller's own JSON."""
 
-    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
-
     tool_calls: list[ToolCall] = Field(default_factory=list)
     tool_results: list[ToolResult] = Field(default_factory=list)
     annotations: JsonObject = Field(default_factory=dict)
@@ -175,8 +184,6 @@ class MessageMetadata(OpenModel):
 
 class SessionMetadata(OpenModel):
     """What an application notes on a session. Listing matches `tags` (any of them)."""
-
-    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     title: Text | None = None
     tags: list[Text] = Field(default_factory=list)
@@ -217,8 +224,6 @@ class CompressionConfig(OpenModel):
 
     Token numbers are as the session's counter counts them; `None` leaves the choice to the strategy.
     """
-
-    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     strategy: Text
     target_tokens: int | None = Field(default=None, gt=0)

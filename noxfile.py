@@ -1,0 +1,70 @@
+"""Every check of the project, each in an environment of its own making: `nox` runs them all.
+
+`nox -s conformance -- URL [URL…]` proves any store.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests", "conformance"]
+
+ROOT = Path(__file__).parent
+PACKAGES = ["core", "plugins/memory", "plugins/sqlite", "conformance"]
+SOURCES = [f"{package}/src" for package in PACKAGES]
+CODE = [*SOURCES, "tests", "benchmarks", "examples", "noxfile.py"]
+
+
+def install(session: nox.Session, *tools: str) -> None:
+    """The workspace, editable, and the tools named, at the versions that constraints.txt states."""
+    editable = [argument for package in PACKAGES for argument in ("-e", package)]
+    editable[1] = "core[cli]"
+    session.install("-c", "constraints.txt", *editable, *tools)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "check", *CODE)
+    session.run("ruff", "format", "--check", *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Both type checkers, strict."""
+    install(session, "mypy", "pyright[nodejs]", "nox", "pytest", "hypothesis")
+    session.run("mypy", *SOURCES)
+    session.run("pyright", *SOURCES)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The repository's tests, with the branch coverage of core."""
+    install(session, "pytest", "pytest-timeout", "hypothesis", "coverage[toml]", "mypy", "pyright[nodejs]")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    if not session.posargs:
+        session.run("coverage", "combine", success_codes=[0, 1])
+        session.run("coverage", "report", "--fail-under=95")
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The conformance suite on the stores of the workspace, or on those whose URLs follow `--`."""
+    install(session)
+    database = Path(session.create_tmp()) / "conformance.db"
+    urls = session.posargs or ["memory://conformance", f"sqlite:///{database}"]
+    session.run("session-continuity", "conformance", *urls)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The benchmarks: ratios to hand-written limit lines."""
+    install(session)
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": os.fspath(ROOT)})

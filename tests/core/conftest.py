@@ -1,0 +1,76 @@
+"""What several files here need: programs in a process of their own, and distributions that exist for one test."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("core", deadline=None)
+settings.load_profile("core")
+
+RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def run_python() -> RunPython:
+    """Runs a program with warnings as errors, in an environment without this project's variables."""
+
+    def run(
+        program: str, *arguments: str, path: str | os.PathLike[str] = "", environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SESSION_CONTINUITY")}
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", dedent(program), *arguments],
+            env={**inherited, "PYTHONPATH": os.fspath(path), **(environ or {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Installs a distribution: modules and a dist-info folder, in a folder that is on the path until the test ends."""
+    modules_before = set(sys.modules)
+
+    def add(
+        name: str,
+        *,
+        version: str = "1.0",
+        storage: Mapping[str, str] | None = None,
+        extensions: Mapping[str, str] | None = None,
+        modules: Mapping[str, str] | None = None,
+    ) -> Path:
+        folder = tmp_path / f"{name}-{version}"
+        metadata = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        groups = {"session_continuity.storage": storage, "session_continuity.extensions": extensions}
+        (metadata / "entry_points.txt").write_text(
+            "".join(
+                f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in (entries or {}).items())
+                for group, entries in groups.items()
+            )
+        )
+        for module, source in (modules or {}).items():
+            (folder / f"{module}.py").write_text(dedent(source))
+        monkeypatch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        return folder
+
+    yield add
+    for name in set(sys.modules) - modules_before:
+        if str(tmp_path) in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]

@@ -1,0 +1,342 @@
+"""Config strings: what each form means, and what is refused with which words."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, strategies as st
+from pydantic import Field, SecretStr, field_validator, model_validator
+from session_continuity import BackendOptions, BackendURL, ConfigError, parse_options, parse_url
+
+
+class StoreOptions(BackendOptions):
+    """A made-up backend's options, of each kind that a URL can state."""
+
+    host: str = "localhost"
+    port: int = 1
+    password: SecretStr | None = None
+    region: str = "eu"
+    timeout: float = Field(default=1.0, gt=0)
+    tags: list[str] = Field(default_factory=list)
+    zones: frozenset[str] | None = None
+    tls: bool = False
+
+    @classmethod
+    def fields_from_url(cls, url: BackendURL) -> dict[str, Any]:
+        stated = {"host": url.host or None, "port": url.port, "password": url.password}
+        return {name: value for name, value in stated.items() if value is not None}
+
+
+def options(text: str, **variables: str) -> StoreOptions:
+    return StoreOptions.from_url(parse_url(text, environ=variables))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("memory://", BackendURL("memory")),
+        ("memory://name", BackendURL("memory", host="name")),
+        ("sqlite:///chat.db", BackendURL("sqlite", path="/chat.db")),
+        ("sqlite:////var/chat.db", BackendURL("sqlite", path="//var/chat.db")),
+        ("redis://localhost:6379/0", BackendURL("redis", host="localhost", port=6379, path="/0")),
+        ("redis://h", BackendURL("redis", host="h")),
+        ("redis://h:", BackendURL("redis", host="h")),
+        ("redis://h/", BackendURL("redis", host="h", path="/")),
+        ("redis://u@h", BackendURL("redis", user="u", host="h")),
+        ("redis://u:p@h:1", BackendURL("redis", user="u", password="p", host="h", port=1)),
+        ("redis://:p@h", BackendURL("redis", user="", password="p", host="h")),
+        ("redis://u:@h", BackendURL("redis", user="u", password="", host="h")),
+        ("redis://u:p@", BackendURL("redis", user="u", password="p")),
+        ("redis://u:a:b@c@h", BackendURL("redis", user="u", password="a:b@c", host="h")),
+        ("redis://[::1]:6379/0", BackendURL("redis", host="::1", port=6379, path="/0")),
+        ("redis://u:p@[2001:db8::1]", BackendURL("redis", user="u", password="p", host="2001:db8::1")),
+        ("redis://[fe80::1%25eth0]:7", BackendURL("redis", host="fe80::1%eth0", port=7)),
+        ("redis+cluster://h", BackendURL("redis+cluster", host="h")),
+        ("REDIS://Host", BackendURL("redis", host="Host")),
+        ("s://h?", BackendURL("s", host="h")),
+        ("s://?a=1&b=2", BackendURL("s", query={"a": "1", "b": "2"})),
+        ("s://?a=", BackendURL("s", query={"a": ""})),
+        ("s://?a=1&a=2&a=3", BackendURL("s", query={"a": ["1", "2", "3"]})),
+        ("s://?a=b=c", BackendURL("s", query={"a": "b=c"})),
+        ("s://?a=/x?y", BackendURL("s", query={"a": "/x?y"})),
+        ("s://?a=b+c%2Bd", BackendURL("s", query={"a": "b c+d"})),
+        ("s://h/a+b", BackendURL("s", host="h", path="/a+b")),
+        (
+            "s://h?endpoint=http://localhost:8000",
+            BackendURL("s", host="h", query={"endpoint": "http://localhost:8000"}),
+        ),
+        ("s:///ümlaut/%C3%BC.db", BackendURL("s", path="/ümlaut/ü.db")),
+        ("s:///home/me@corp/chat.db", BackendURL("s", path="/home/me@corp/chat.db")),
+        ("s://%40%3A%2F%3F%23%25@h", BackendURL("s", user="@:/?#%", host="h")),
+    ],
+)
+def test_each_form_of_url_is_split_as_documented(text: str, expected: BackendURL) -> None:
+    assert parse_url(text, environ={}) == expected
+
+
+def test_without_a_text_the_url_comes_from_the_environment() -> None:
+    assert parse_url(environ={"SESSION_CONTINUITY_URL": "memory://x"}) == BackendURL("memory", host="x")
+
+
+@pytest.mark.parametrize("environ", [{}, {"SESSION_CONTINUITY_URL": ""}])
+def test_no_url_at_all_names_the_variable_to_set(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"no storage URL: pass one, or set SESSION_CONTINUITY_URL"):
+        parse_url(environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not a storage URL; write it as scheme://"),
+        ("chat.db", "not a storage URL"),
+        ("sqlite:/chat.db", "not a storage URL"),
+        ("://x", "not a storage URL"),
+        ("1s://x", "not a storage URL"),
+        ("${S}://x", "not a storage URL"),
+        (" memory://", "white space or a control character at position 0"),
+        ("   ", "white space or a control character at position 0"),
+        ("memory://\n", "white space or a control character at position 9"),
+        ("memory://a b", "white space or a control character at position 10"),
+        ("memory://a\x00", "white space or a control character at position 10"),
+        ("memory://a\u200b", "white space or a control character at position 10"),
+        ("memory://\udcff", "white space or a control character at position 9"),
+        ("redis://:a#b@h", "'#' at position 10; write it as %23"),
+        ("redis://[::1", "address in the storage URL is malformed"),
+        ("redis://a]b", "address in the storage URL is malformed"),
+        ("redis://[::1]x", "address in the storage URL is malformed"),
+        ("redis://h:0", "port in the storage URL must be a number from 1 to 65535"),
+        ("redis://h:65536", "port in the storage URL must be a number"),
+        ("redis://h:-1", "port in the storage URL must be a number"),
+        ("redis://h:6379:1", "port in the storage URL must be a number"),
+        ("redis://::1", "an IPv6 address is written [::1]"),
+        ("redis://h:" + "9" * 5000, "port in the storage URL must be a number"),
+        ("redis://h:\u0661", "port in the storage URL must be a number"),
+        ("redis://:12/ss@h", "an '@' in its path; if credentials hold the '/', write it as %2F"),
+        ("redis://u:a@b/c@h", "an '@' in its path"),
+        ("s://h?a", "option 1 of the storage URL is not written option=value"),
+        ("s://h?a=1&&b=2", "option 2 of the storage URL is not written option=value"),
+        ("s://h?=1", "option 1 of the storage URL is not written option=value"),
+        ("s://u:100%@h", "'%' that begins no escape; write a percent sign as %25"),
+        ("s://h?a=%zz", "'%' that begins no escape"),
+        ("s://u:%ff@h", "%-escape that is not UTF-8"),
+        ("s://u:pa$s@h", "'$' that begins no ${VARIABLE}; write a dollar sign as $$"),
+        ("s://u:$PASSWORD@h", "'$' that begins no ${VARIABLE}"),
+        ("s://u:${@h", "'$' that begins no ${VARIABLE}"),
+        ("s://u:${}@h", "'$' that begins no ${VARIABLE}"),
+        ("s://u:${1A}@h", "'$' that begins no ${VARIABLE}"),
+        ("s://u:${A:-${B}}@h", "'$' that begins no ${VARIABLE}"),
+        ("s://u:${A:?gone}@h", "'$' that begins no ${VARIABLE}"),
+    ],
+)
+def test_malformed_text_is_refused_with_the_place_and_the_cure(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_url(text, environ={"A": "a", "B": "b", "S": "s", "PASSWORD": "p"})
+    assert reason in str(caught.value)
+
+
+@given(st.text(max_size=40))
+def test_any_garbage_parses_or_raises_a_config_error(text: str) -> None:
+    try:
+        parse_url(text, environ={})
+    except ConfigError:
+        return
+
+
+@given(st.text("/:@?&=[]%$#{}-+.ab1 ", max_size=20))
+def test_any_arrangement_of_delimiters_parses_or_raises_a_config_error(text: str) -> None:
+    try:
+        parse_url("s://" + text, environ={})
+    except ConfigError:
+        return
+
+
+@given(user=st.text(min_size=1), password=st.text(), host=st.text(min_size=1), path=st.text(), option=st.text())
+def test_percent_encoding_carries_every_character(user: str, password: str, host: str, path: str, option: str) -> None:
+    parts = [quote(part, safe="", errors="replace") for part in (user, password, host, path, option)]
+    parsed = parse_url("s://{}:{}@{}/{}?o={}".format(*parts), environ={})
+    assert [parsed.user, parsed.password, parsed.host, parsed.path[1:], parsed.query["o"]] == [
+        part.encode(errors="replace").decode() for part in (user, password, host, path, option)
+    ]
+
+
+@given(value=st.text())
+def test_a_variable_needs_no_escaping_in_any_part(value: str) -> None:
+    parsed = parse_url("s://${V}:a${V}b@${V}/${V}?o=${V}", environ={"V": value})
+    assert parsed == BackendURL("s", value, f"a{value}b", value, None, f"/{value}", {"o": value})
+
+
+def test_a_port_may_come_from_a_variable() -> None:
+    assert parse_url("s://${H}:${P}/0", environ={"H": "::1", "P": "63"}) == BackendURL(
+        "s", host="::1", port=63, path="/0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("s:///${X:-a}", "/a"),
+        ("s:///${X:-}", "/"),
+        ("s:///${X:-/b/c}", "//b/c"),
+        ("s:///${X:-a%20b%24}", "/a b$"),
+        ("s:///${SET:-a}", "/set"),
+        ("s:///${EMPTY:-a}", "/a"),
+        ("s:///${EMPTY}", "/"),
+        ("s:///$$", "/$"),
+        ("s:///$${SET}", "/${SET}"),
+        ("s:///$$$$", "/$$"),
+        ("s:///$$${SET}", "/$set"),
+        ("s:///%24{SET}", "/${SET}"),
+        ("s:///${SET}${SET}", "/setset"),
+        ("s:///${REF}", "/${SET}%41"),
+    ],
+)
+def test_references_are_replaced_once_and_only_where_written_as_such(text: str, path: str) -> None:
+    environ = {"SET": "set", "EMPTY": "", "REF": "${SET}%41"}
+    assert parse_url(text, environ=environ).path == path
+
+
+def test_a_default_may_hold_the_delimiters_of_a_url() -> None:
+    parsed = parse_url("s://${U:-a@b:c}:${P:-d/e?f&g}@${H:-[h]}/x?o=${O:-1&p=2}", environ={})
+    assert parsed == BackendURL("s", "a@b:c", "d/e?f&g", "[h]", None, "/x", {"o": "1&p=2"})
+
+
+def test_a_missing_variable_is_named() -> None:
+    with pytest.raises(ConfigError, match="needs the environment variable REDIS_PASSWORD, which is not set"):
+        parse_url("redis://:${REDIS_PASSWORD}@h", environ={})
+
+
+def test_many_references_in_a_malformed_address_are_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="malformed"):
+        parse_url("s://" + "${a}" * 5000 + "[", environ={"a": "x"})
+
+
+def test_options_take_the_types_of_their_model() -> None:
+    found = options("s://u:${PW}@h:7?timeout=2.5&tls=true&region=us&namespace=n", PW="p@:/?#%")
+    assert (found.host, found.port, found.timeout, found.tls, found.region, found.namespace) == (
+        "h", 7, 2.5, True, "us", "n",
+    )  # fmt: skip
+    assert found.password is not None
+    assert found.password.get_secret_value() == "p@:/?#%"
+
+
+def test_a_list_option_takes_one_value_or_several() -> None:
+    assert options("s://?tags=a").tags == ["a"]
+    assert options("s://?tags=a&tags=b").tags == ["a", "b"]
+    assert options("s://?zones=a&zones=b").zones == frozenset("ab")
+
+
+def test_a_repeated_option_that_takes_one_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="s: option region is stated 2 times; state it once"):
+        options("s://?region=a&region=b")
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r"s: unknown option regoin; did you mean region\? Known options: host, "):
+        options("s://?regoin=a")
+
+
+def test_an_option_that_resembles_no_other_is_refused_by_its_place() -> None:
+    with pytest.raises(ConfigError, match=r"s: option 2 is unknown\. Known options: host, namespace, password"):
+        options("s://?region=a&xyzzy=1")
+
+
+def test_an_option_stated_in_address_and_query_is_refused() -> None:
+    with pytest.raises(ConfigError, match="option host is stated twice, in the address and in the query"):
+        options("s://h?host=h")
+
+
+def test_every_wrong_option_is_named_with_what_it_should_be() -> None:
+    with pytest.raises(ConfigError) as caught:
+        options("s://h:5?timeout=0&tls=perhaps")
+    assert "option timeout: Input should be greater than 0" in str(caught.value)
+    assert "option tls: Input should be a valid boolean" in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["user@", ":password@", "host", ":80", "/path"])
+def test_a_part_of_the_address_that_means_nothing_to_the_backend_is_refused(part: str) -> None:
+    with pytest.raises(ConfigError, match=r"a s:// URL takes no (user|password|host|port|path); write s://\?option="):
+        BackendOptions.from_url(parse_url("s://" + part, environ={}))
+
+
+class CheckedOptions(BackendOptions):
+    """A plugin whose own checks speak."""
+
+    level: str = "low"
+    other: str = ""
+
+    @field_validator("level")
+    @classmethod
+    def _known(cls, level: str) -> str:
+        if level == "bug":
+            raise KeyError(level)
+        if level not in ("low", "high"):
+            raise ValueError(f"{level.lower()} is no level" if len(level) > 8 else "choose low or high")
+        return level
+
+    @model_validator(mode="after")
+    def _together(self) -> CheckedOptions:
+        if self.level == "high" and not self.other:
+            raise ValueError("level=high needs the option other")
+        if self.other == "aws":
+            raise ConfigError("keys do not belong into a URL; use the credential chain")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("level=middle", "s: option level: Value error, choose low or high"),
+        ("level=Middle-High", "s: option level: Value error, *** is no level"),
+        ("level=high", "s: option combination: Value error, level=*** needs the option other"),
+        ("other=aws", "keys do not belong into a URL; use the credential chain"),
+    ],
+)
+def test_what_a_plugin_says_of_a_value_is_passed_on_without_the_value(query: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        CheckedOptions.from_url(parse_url(f"s://?{query}", environ={}))
+    assert str(caught.value) == message
+
+
+def test_a_plugin_check_that_breaks_is_located_without_being_quoted() -> None:
+    with pytest.raises(ConfigError, match=r"^s: the plugin's own check .* failed with KeyError at test_config.py:\d+$"):
+        CheckedOptions.from_url(parse_url("s://?level=bug", environ={}))
+
+
+def test_options_of_a_constructor_are_checked_like_those_of_a_url() -> None:
+    with pytest.raises(ConfigError, match="s: option port: Input should be a valid integer"):
+        parse_options(StoreOptions, {"port": "many"}, scheme="s")
+    assert parse_options(StoreOptions, {"port": 5}, scheme="s").port == 5
+
+
+def test_options_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        options("s://").region = "x"  # type: ignore[misc]
+
+
+def test_a_namespace_has_a_greatest_length() -> None:
+    assert options("s://?namespace=" + "n" * 128).namespace == "n" * 128
+    with pytest.raises(ConfigError, match="option namespace: String should have at most 128 characters"):
+        options("s://?namespace=" + "n" * 129)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s://user:word@h:1/p?region=eu", "s://***:***@h:1/p?region=eu"),
+        ("s://user@h", "s://***@h"),
+        ("s://[::1]:1", "s://[::1]:1"),
+        ("s://h/p?password=word", "s://h/p?password=***"),
+        ("s://h/p?mystery=word", "s://…"),
+        ("s://h?tags=a&tags=b", "s://h?tags=a&tags=b"),
+        ("s://h?region=http://user:word@proxy/x", "s://h?region=http://***@proxy/x"),
+    ],
+)
+def test_a_redacted_url_shows_what_is_no_secret(text: str, shown: str) -> None:
+    assert parse_url(text, environ={}).redacted(StoreOptions) == shown
+
+
+def test_text_and_repr_of_a_url_show_its_scheme_only() -> None:
+    url = parse_url("s://user:word@host:1/path?region=value", environ={})
+    assert (str(url), repr(url)) == ("s://…", "BackendURL(scheme='s')")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from session_continuity import CONTRACT, Capabilities, Mode, StorageAdapter
 
-from session_continuity_memory.config import MemoryOptions
-
-CAPABILITIES = Capabilities(max_turn=None, unscoped_listing=True, indexed_listing=True, strong_listing=True)
+from session_continuity_memory.config import CAPABILITIES, MemoryOptions
 
 
 class MemoryPlugin:

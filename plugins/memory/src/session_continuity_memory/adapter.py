@@ -35,7 +35,7 @@ from session_continuity import (
 )
 from session_continuity.adapter import check_limit
 
-from session_continuity_memory._plugin import CAPABILITIES
+from session_continuity_memory.config import CAPABILITIES
 from session_continuity_memory.conversation import Conversation
 
 

@@ -1,11 +1,13 @@
-"""The options of `memory://[NAME]`."""
+"""The options of `memory://[NAME]`, and what the store can do with any of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pydantic import Field
-from session_continuity import BackendOptions, BackendURL, ConfigError
+from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
+
+CAPABILITIES = Capabilities(max_turn=None, unscoped_listing=True, strong_listing=True)
 
 
 class MemoryOptions(BackendOptions):

@@ -1,0 +1,159 @@
+"""An example and its clause, run on one store in one mode; and what to say when it fails."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any, Final
+
+import pytest
+from session_continuity import WouldSuspendError
+
+from session_continuity_conformance.checks import ViolationError
+from session_continuity_conformance.clauses import Clause, all_clauses
+from session_continuity_conformance.drivers import DriverName, driver
+from session_continuity_conformance.recording import short, short_path, source_of
+from session_continuity_conformance.store import NotApplicableError, Store
+from session_continuity_conformance.target import Target
+
+Example = Callable[[Store], Coroutine[Any, Any, None]]
+
+PARAMETER: Final = "sc_case"
+CLAUSE_ATTRIBUTE: Final = "sc_clause"
+EXAMPLE_ATTRIBUTE: Final = "sc_example"
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken clause, ready to be read."""
+
+    clause: str
+    done: tuple[str, ...]
+    expected: str
+    observed: str
+    where: str
+
+    def lines(self) -> list[str]:
+        """The finding for people, in the order in which they need it."""
+        clause = all_clauses()[self.clause]
+        return [
+            f"{clause.id} ({clause.level}) {clause.text}",
+            "  done:",
+            *(f"    {line}" for line in self.done),
+            f"  expected: {self.expected}",
+            f"  observed: {self.observed}",
+            f"  where:    {self.where}",
+            f"  remedy:   {clause.remedy}",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class BrokenClauseError(AssertionError):
+    """An example failed; its text is the finding."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__("\n".join(finding.lines()))
+        self.finding = finding
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Where an example is run."""
+
+    target: Target
+    mode: DriverName
+
+    def run(self, clause: Clause, example: Example) -> None:
+        """Run the example. Raises BrokenClauseError when it fails, NotApplicableError when the clause does not bind
+        this store."""
+        with_driver = driver(self.mode)
+        store = Store(self.target, with_driver)
+        try:
+            with_driver.run(_play(store, clause, example))
+        except NotApplicableError:
+            raise
+        except Exception as error:
+            raise BrokenClauseError(_finding(clause, store, error)) from error
+        finally:
+            with_driver.close()
+
+
+async def _play(store: Store, clause: Clause, example: Example) -> None:
+    await store.start()
+    try:
+        if clause.capability is not None and not getattr(store.capabilities, clause.capability):
+            raise NotApplicableError(f"the store does not declare {clause.capability}")
+        await example(store)
+    except BaseException:
+        await _abandon(store)
+        raise
+    await store.finish()
+
+
+async def _abandon(store: Store) -> None:
+    """Clean up after a failure as far as it goes: what matters then is the first error, not those that follow."""
+    store.log.stopped = True
+    try:
+        await store.finish()
+    except Exception as error:
+        store.log.note(f"cleaning up failed as well: {short(error)}")
+
+
+def clause(name: str) -> Callable[[Example], Callable[[Case], None]]:
+    """Marks an example as the proof of a clause, and makes it an ordinary test function.
+
+    The result is synchronous, so that no plugin of a host project takes it for a coroutine of its own.
+    """
+    wanted = all_clauses()[name]
+
+    def mark(example: Example) -> Callable[[Case], None]:
+        @functools.wraps(example)
+        def test(sc_case: Case) -> None:
+            try:
+                sc_case.run(wanted, example)
+            except NotApplicableError as reason:
+                pytest.skip(f"not applicable: {reason}")
+
+        setattr(test, CLAUSE_ATTRIBUTE, wanted.id)
+        setattr(test, EXAMPLE_ATTRIBUTE, example)
+        parameter = inspect.Parameter(PARAMETER, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Case)
+        test.__signature__ = inspect.Signature([parameter])  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+def _finding(clause: Clause, store: Store, error: Exception) -> Finding:
+    expected, observed = _contrast(error)
+    return Finding(clause.id, tuple(store.log.lines()), expected, observed, _where(store, error))
+
+
+def _contrast(error: Exception) -> tuple[str, str]:
+    if isinstance(error, ViolationError):
+        return f"{error.what}: {error.expected}", error.observed
+    if isinstance(error, WouldSuspendError):
+        return "in blocking mode the method never suspends (SC-LIF-006)", short(error)
+    return "the call succeeds, or raises what the contract names", short(error)
+
+
+def _where(store: Store, error: Exception) -> str:
+    """The innermost place of the error outside this suite, or else the method that answered last."""
+    outside = [frame for frame, _ in walk_tb(error.__traceback__) if not _is_ours(frame.f_code.co_filename)]
+    if outside and not isinstance(error, ViolationError):
+        frame = outside[-1]
+        return f"{short_path(frame.f_code.co_filename)}:{frame.f_lineno} {frame.f_code.co_qualname}"
+    last = store.log.last
+    if last is None or not store.adapters:
+        return f"opening {store.target.name}"
+    return source_of(store.raw, last.method)
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(filename).is_relative_to(_HERE) and Path(filename).parent.name != "mutants"

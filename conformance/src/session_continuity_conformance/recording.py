@@ -1,0 +1,119 @@
+"""Remembers what an example did to the adapter, so that a failure can tell it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+from pydantic import BaseModel
+from session_continuity import StorageAdapter
+
+from session_continuity_conformance.wrapping import Forwarding, Method
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SHOWN = 160
+KEPT = 12
+
+
+@dataclass(slots=True)
+class Call:
+    """One call: its arguments, and what came of it."""
+
+    method: str
+    args: tuple[Any, ...]
+    options: Mapping[str, Any]
+    outcome: str = "did not return"
+
+    def __str__(self) -> str:
+        shown = [short(value) for value in self.args]
+        shown += [f"{name}={short(value)}" for name, value in self.options.items() if value not in (None, ())]
+        return f"{self.method}({', '.join(shown)}) → {self.outcome}"
+
+
+@dataclass(slots=True)
+class Log:
+    """The calls of one example in the order in which they began, and the last one that ended."""
+
+    calls: list[Call] = field(default_factory=list[Call])
+    last: Call | None = None
+    notes: list[str] = field(default_factory=list[str])
+    stopped: bool = False
+
+    def add(self, call: Call) -> None:
+        """A call begins."""
+        if not self.stopped:
+            self.calls.append(call)
+
+    def ended(self, call: Call) -> None:
+        """A call ended, one way or another."""
+        if not self.stopped:
+            self.last = call
+
+    def note(self, text: str) -> None:
+        """Add what is not a call."""
+        self.notes.append(text)
+
+    def lines(self) -> list[str]:
+        """The newest calls, for people."""
+        left_out = len(self.calls) - KEPT
+        earlier = [f"… {left_out} earlier calls"] if left_out > 0 else []
+        return earlier + [str(call) for call in self.calls[-KEPT:]] + self.notes
+
+
+class Recorder(Forwarding):
+    """Notes every call in a log."""
+
+    def __init__(self, inner: StorageAdapter, log: Log) -> None:
+        super().__init__(inner)
+        self._log = log
+        self.closed = False
+
+    async def forward(self, method: Method[P, R], /, *args: P.args, **options: P.kwargs) -> R:
+        call = Call(method.__name__, args, options)
+        self.closed = self.closed or call.method == "close"
+        self._log.add(call)
+        try:
+            result = await super().forward(method, *args, **options)
+        except BaseException as error:
+            call.outcome = short(error)
+            raise
+        else:
+            call.outcome = short(result)
+            return result
+        finally:
+            self._log.ended(call)
+
+
+def short(value: Any) -> str:
+    """A value for people: models without their defaults, long texts cut."""
+    text = _text(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        told = value.model_dump(mode="json", exclude_defaults=True)
+        return f"{type(value).__name__}({', '.join(f'{name}={item!r}' for name, item in told.items())})"
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        items = cast("Sequence[Any]", value)
+        return f"[{', '.join(_text(item) for item in items[:4])}{', …' if len(items) > 4 else ''}]"
+    return repr(value)
+
+
+def source_of(adapter: StorageAdapter, method: str) -> str:
+    """Where a method of the adapter stands: `package/file.py:line Class.method`."""
+    function = inspect.unwrap(getattr(type(adapter), method))
+    code = function.__code__
+    return f"{short_path(code.co_filename)}:{code.co_firstlineno} {function.__qualname__}"
+
+
+def short_path(path: str) -> str:
+    """The last two parts of a path, enough to find a file."""
+    return "/".join(Path(path).parts[-2:])

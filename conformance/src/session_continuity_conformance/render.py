@@ -1,0 +1,185 @@
+"""Reports as text, JSON and Markdown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from session_continuity_conformance._version import __version__
+from session_continuity_conformance.clauses import AREAS
+from session_continuity_conformance.drivers import DRIVERS
+from session_continuity_conformance.report import ClauseReport, Result, StoreReport
+
+_MARKS = {"passed": "✓", "failed": "✗", "not applicable": "–", "not run": "?"}
+_GREEN, _RED, _BOLD, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
+
+
+def as_text(reports: Sequence[StoreReport], urls: Sequence[str], *, colour: bool = False) -> str:
+    """The report for people: a header, a line per area, the failures, the verdict; several stores side by side."""
+    parts: list[str] = []
+    for report in reports:
+        parts += _store(report, _paint if colour else _leave)
+    if len(reports) > 1:
+        parts += ["", *_side_by_side(reports)]
+    del urls
+    return "\n".join(parts) + "\n"
+
+
+def _paint(text: str, code: str) -> str:
+    return f"{code}{text}{_PLAIN}"
+
+
+def _leave(text: str, code: str) -> str:
+    del code
+    return text
+
+
+def _store(report: StoreReport, paint: Any) -> list[str]:
+    good = report.conformant
+    lines = ["", paint(f"{report.subject.name}", _BOLD), *_header(report), ""]
+    lines += _areas(report)
+    for result in _first_per_clause(report.findings()):
+        lines += ["", *_failure(report, result)]
+    lines += [
+        f"{unrun.clause.id} ({unrun.clause.level}) could not be run: {unrun.clause.text}"
+        for unrun in report.clauses
+        if unrun.status == "not run"
+    ]
+    seconds = sum(result.seconds for result in report.results)
+    counts = f"{report.executed} examples of {len(report.clauses)} clauses in {seconds:.1f} s"
+    return [*lines, "", paint(f"{report.verdict}", _GREEN if good else _RED) + f"  {counts}"]
+
+
+def _header(report: StoreReport) -> list[str]:
+    contract = ".".join(map(str, report.contract))
+    declared = [f"{name}={value}" for name, value in report.subject.capabilities.items() if value is not False]
+    return [
+        f"  contract {contract}, suite {__version__}, session-continuity {version('session-continuity')}",
+        f"  backend  {report.subject.label}: {report.subject.distribution}",
+        f"  declares {', '.join(declared) or 'nothing'}",
+        f"  modes    {_modes(report.results)}",
+    ]
+
+
+def _modes(results: Iterable[Result]) -> str:
+    ran = {result.mode for result in results}
+    shown = [name if name in ran else f"{name} (not run)" for name in DRIVERS]
+    return ", ".join(shown)
+
+
+def _areas(report: StoreReport) -> list[str]:
+    lines: list[str] = []
+    for area, name in AREAS.items():
+        mine = [clause for clause in report.clauses if clause.clause.area == area]
+        if mine:
+            lines.append(f"  {area:<4} {name:<18} {_tally(mine):<36} {''.join(_MARKS[c.status] for c in mine)}")
+    return lines
+
+
+def _tally(clauses: Sequence[ClauseReport]) -> str:
+    counts = {status: sum(clause.status == status for clause in clauses) for status in _MARKS}
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def _first_per_clause(results: Sequence[Result]) -> list[Result]:
+    """One failure per clause and example; the other modes are named beside it."""
+    found: dict[tuple[str, str], Result] = {}
+    for result in results:
+        found.setdefault((result.clause, result.example), result)
+    return list(found.values())
+
+
+def _failure(report: StoreReport, result: Result) -> list[str]:
+    modes = [each.mode for each in report.findings() if (each.clause, each.example) == (result.clause, result.example)]
+    lines = result.finding.lines() if result.finding is not None else [f"{result.clause} {result.reason}"]
+    return [
+        *lines,
+        f"  modes:    {', '.join(modes)}",
+        f"  again:    {again(report.subject.name, result)}",
+    ]
+
+
+def again(url: str, result: Result) -> str:
+    """The command that runs one clause again."""
+    return f"session-continuity conformance {shlex.quote(url)} --clause {result.clause} --mode {result.mode}"
+
+
+def _side_by_side(reports: Sequence[StoreReport]) -> list[str]:
+    width = max(len(report.subject.label) for report in reports) + 2
+    lines = ["  ".join(["clause".ljust(12), *(report.subject.label.ljust(width) for report in reports)])]
+    for clauses in _differing(reports):
+        marks = [clauses[report.subject.label].ljust(width) for report in reports]
+        lines.append("  ".join([clauses["id"].ljust(12), *marks]))
+    lines.append("  ".join(["verdict".ljust(12), *(report.verdict for report in reports)]))
+    return lines
+
+
+def _differing(reports: Sequence[StoreReport]) -> list[dict[str, str]]:
+    """Clauses on which the stores differ, or that any of them breaks."""
+    rows: dict[str, dict[str, str]] = {}
+    for report in reports:
+        for clause in report.clauses:
+            rows.setdefault(clause.clause.id, {"id": clause.clause.id})[report.subject.label] = clause.status
+    labels = [report.subject.label for report in reports]
+    complete = [{**dict.fromkeys(labels, "not run"), **row} for row in rows.values()]
+    return [row for row in complete if {row[label] for label in labels} != {"passed"}]
+
+
+def as_json(reports: Sequence[StoreReport]) -> str:
+    """The report for programs."""
+    return json.dumps({"suite": __version__, "stores": [_document(report) for report in reports]}, indent=2)
+
+
+def _document(report: StoreReport) -> Mapping[str, Any]:
+    return {
+        "store": report.subject.name,
+        "label": report.subject.label,
+        "distribution": report.subject.distribution,
+        "contract": ".".join(map(str, report.contract)),
+        "capabilities": report.subject.capabilities,
+        "verdict": report.verdict,
+        "conformant": report.conformant,
+        "partial": report.partial,
+        "clauses": [
+            {
+                "id": each.clause.id,
+                "level": each.clause.level,
+                "text": each.clause.text,
+                "status": each.status,
+                "results": [asdict(result) for result in each.results],
+            }
+            for each in report.clauses
+        ],
+    }
+
+
+def as_markdown(reports: Sequence[StoreReport]) -> str:
+    """A matrix of areas and clauses for a plugin's README."""
+    names = [f"`{report.subject.label}`" for report in reports]
+    lines = [
+        f"| clause | {' | '.join(names)} |",
+        f"|---|{'---|' * len(reports)}",
+        *(_row(area, name, reports) for area, name in AREAS.items() if _has(area, reports)),
+        f"| **verdict** | {' | '.join(f'**{report.verdict}**' for report in reports)} |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _has(area: str, reports: Sequence[StoreReport]) -> bool:
+    return any(clause.clause.area == area for report in reports for clause in report.clauses)
+
+
+def _row(area: str, name: str, reports: Sequence[StoreReport]) -> str:
+    cells = [_cell([clause for clause in report.clauses if clause.clause.area == area]) for report in reports]
+    return f"| {area} {name} | {' | '.join(cells)} |"
+
+
+def _cell(clauses: Sequence[ClauseReport]) -> str:
+    bound = [clause for clause in clauses if clause.status != "not applicable"]
+    broken = [clause.clause.id for clause in bound if clause.status != "passed"]
+    passed = f"{len(bound) - len(broken)}/{len(bound)}"
+    return f"✗ {passed}: {', '.join(broken)}" if broken else f"✓ {passed}"

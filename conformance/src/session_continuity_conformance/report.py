@@ -1,0 +1,131 @@
+"""What a run found, gathered into one verdict per store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from session_continuity_conformance.cases import Finding
+from session_continuity_conformance.clauses import Clause, Contract
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One example, run on one store in one mode. `outcome`: passed, failed, skipped or not applicable."""
+
+    clause: str
+    example: str
+    target: str
+    mode: str
+    outcome: str
+    reason: str
+    seconds: float
+    finding: Finding | None = None
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        values: dict[str, Any] = json.loads(text)
+        told: dict[str, Any] | None = values.pop("finding")
+        finding = None if told is None else Finding(done=tuple(told.pop("done")), **told)
+        return cls(**values, finding=finding)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The store that a report is about."""
+
+    label: str
+    name: str
+    distribution: str
+    capabilities: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClauseReport:
+    """What became of one clause on one store: `passed`, `failed`, `not applicable`, or `not run`."""
+
+    clause: Clause
+    status: str
+    results: Sequence[Result] = ()
+
+    @property
+    def reason(self) -> str:
+        return next((result.reason for result in self.results if result.reason), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreReport:
+    """One store against one contract. `partial` says that only some clauses or modes were asked for."""
+
+    subject: Subject
+    contract: Contract
+    results: Sequence[Result]
+    clauses: Sequence[ClauseReport] = field(default_factory=tuple)
+    partial: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        contract: Contract,
+        results: Sequence[Result],
+        clauses: Mapping[str, Clause],
+        *,
+        partial: bool,
+    ) -> StoreReport:
+        mine = [result for result in results if result.target == subject.label]
+        reports = [_clause_report(clause, mine) for clause in clauses.values()]
+        if partial:
+            reports = [report for report in reports if report.status != "not run"]
+        return cls(subject=subject, contract=contract, results=mine, clauses=tuple(reports), partial=partial)
+
+    def broken(self, level: str) -> list[ClauseReport]:
+        """Clauses of this level that the store broke, or that could not be shown."""
+        return [
+            report
+            for report in self.clauses
+            if report.clause.level == level and report.status not in ("passed", "not applicable")
+        ]
+
+    @property
+    def executed(self) -> int:
+        """Examples that ran to an answer."""
+        return sum(result.outcome in ("passed", "failed") for result in self.results)
+
+    @property
+    def conformant(self) -> bool:
+        return self.executed > 0 and not self.broken("MUST")
+
+    @property
+    def verdict(self) -> str:
+        contract = ".".join(map(str, self.contract))
+        if not self.executed:
+            return "NOTHING RUN"
+        if self.broken("MUST"):
+            return f"NOT CONFORMANT {contract}"
+        exceptions = " WITH EXCEPTIONS" if self.broken("SHOULD") else ""
+        scope = f" (only the {len(self.clauses)} clauses asked for)" if self.partial else ""
+        return f"CONFORMANT {contract}{exceptions}{scope}"
+
+    def findings(self) -> list[Result]:
+        """Failed and skipped examples, one per clause and mode group, in the order of the clauses."""
+        failed = [result for result in self.results if result.outcome in ("failed", "skipped")]
+        order = {report.clause.id: place for place, report in enumerate(self.clauses)}
+        return sorted(failed, key=lambda result: order.get(result.clause, len(order)))
+
+
+def _clause_report(clause: Clause, results: Sequence[Result]) -> ClauseReport:
+    mine = [result for result in results if result.clause == clause.id]
+    outcomes = {result.outcome for result in mine}
+    if not mine:
+        status = "not run"
+    elif outcomes & {"failed", "skipped"}:
+        status = "failed"
+    else:
+        status = "passed" if "passed" in outcomes else "not applicable"
+    return ClauseReport(clause=clause, status=status, results=tuple(mine))

@@ -1,0 +1,166 @@
+"""LIF and CFG: adapters open, serve, report and close."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from session_continuity import (
+    Capabilities,
+    MessageQuery,
+    Patch,
+    SessionFilter,
+    StorageClosedError,
+    StorageError,
+)
+
+from session_continuity_conformance.cases import clause
+from session_continuity_conformance.checks import holds, refused, results, same, same_models
+from session_continuity_conformance.drivers import pending_tasks
+from session_continuity_conformance.samples import full_session
+from session_continuity_conformance.store import FAR, NotApplicableError, Store
+
+
+@clause("SC-CFG-001")
+async def test_mode_is_the_one_asked_for(store: Store) -> None:
+    same("mode", store.raw.mode, store.driver.mode)
+    await store.session()
+    same("mode after use", store.raw.mode, store.driver.mode)
+
+
+@clause("SC-CFG-002")
+async def test_capabilities_are_data(store: Store) -> None:
+    await store.open()
+    first, second = (adapter.capabilities for adapter in store.adapters)
+    same("class of capabilities", type(first), Capabilities)
+    same("capabilities of another adapter", second, first)
+
+
+@clause("SC-CFG-003")
+async def test_clock_is_aware_and_utc(store: Store) -> None:
+    moment = store.target.open(store.driver.mode, store.namespace).clock()
+    same("utcoffset of clock()", str(moment.utcoffset()), "0:00:00")
+
+
+@clause("SC-CFG-004")
+async def test_backend_is_named_in_storage_errors(store: Store) -> None:
+    holds("backend", bool(store.raw.backend), expected="the URL scheme", observed=store.raw.backend)
+    await store.adapter.close()
+    error = await refused("get_session after close", store.adapter.get_session("x"), StorageError)
+    same("backend and operation in the error", (error.backend, error.operation), (store.raw.backend, "get_session"))
+
+
+@clause("SC-LIF-001")
+async def test_methods_of_a_closed_store_are_refused(store: Store) -> None:
+    session = await store.session()
+    (message,) = await store.append(session.id, "x")
+    adapter = store.adapter
+    await adapter.close()
+    calls: dict[str, Any] = {
+        "setup": lambda: adapter.setup(),
+        "health": lambda: adapter.health(),
+        "create_session": lambda: adapter.create_session(session),
+        "get_session": lambda: adapter.get_session(session.id),
+        "update_session": lambda: adapter.update_session(session.id, Patch({"status": "paused"})),
+        "delete_session": lambda: adapter.delete_session(session.id),
+        "list_sessions": lambda: adapter.list_sessions(SessionFilter(user_id="u"), limit=1),
+        "append_messages": lambda: adapter.append_messages(session.id, [message]),
+        "get_message": lambda: adapter.get_message(session.id, message.id),
+        "get_messages": lambda: adapter.get_messages(session.id, MessageQuery()),
+        "update_message": lambda: adapter.update_message(session.id, message.id, Patch({"content": "y"})),
+        "delete_message": lambda: adapter.delete_message(session.id, message.id),
+        "delete_all_messages": lambda: adapter.delete_all_messages(session.id),
+        "get_expired_sessions": lambda: adapter.get_expired_sessions(FAR, limit=1),
+    }
+    for name, call in calls.items():
+        error = await refused(f"{name} after close", call(), StorageClosedError)
+        same(f"operation in the error of {name}", error.operation, name)
+
+
+@clause("SC-LIF-002")
+async def test_close_may_be_called_again(store: Store) -> None:
+    await store.session()
+    await store.adapter.close()
+    await store.adapter.close()
+    unused = await store.open(setup=False)
+    await unused.close()
+    await unused.close()
+
+
+@clause("SC-LIF-003")
+async def test_other_adapter_goes_on_after_a_close(store: Store) -> None:
+    other = await store.second()
+    session = await store.session()
+    await other.close()
+    await store.append(session.id, "x")
+    same("conversation", await store.texts(session.id), ["x"])
+
+
+@clause("SC-LIF-004")
+async def test_setup_again_changes_nothing(store: Store) -> None:
+    session = await store.adapter.create_session(full_session(store))
+    await store.append(session.id, "x")
+    before = await store.current(session.id)
+    await store.adapter.setup()
+    results("concurrent setups", await store.driver.together(*[lambda: store.adapter.setup()] * 4))
+    await store.open()
+    same("the session afterwards", await store.current(session.id), before)
+    same("its conversation afterwards", await store.texts(session.id), ["x"])
+
+
+@clause("SC-LIF-005")
+async def test_store_that_serves_is_healthy(store: Store) -> None:
+    session = await store.session()
+
+    async def write() -> None:
+        await store.append(session.id, *"abcdef")
+
+    async def look() -> None:
+        for _ in range(4):
+            status = await store.adapter.health()
+            same("status and remedy", (status.status, status.remedy), ("healthy", None))
+
+    results("health beside writes", await store.driver.together(write, look))
+
+
+@clause("SC-LIF-006")
+async def test_nothing_suspends_in_blocking_mode(store: Store) -> None:
+    if store.driver.mode != "blocking":
+        raise NotApplicableError("the tripwire stands in blocking mode")
+    session = await store.session(user_id="u")
+    await store.append(session.id, "a", "b")
+    await store.adapter.update_session(session.id, Patch({"status": "paused"}))
+    await store.adapter.list_sessions(SessionFilter(user_id="u"), limit=1)
+    await store.history(session.id)
+    await store.adapter.delete_all_messages(session.id)
+    await store.expired()
+    await store.adapter.health()
+    await store.adapter.delete_session(session.id)
+    await store.adapter.close()
+
+
+@clause("SC-LIF-007")
+async def test_close_leaves_no_thread_and_no_task(store: Store) -> None:
+    await store.session()
+    before = set(threading.enumerate())
+    tasks = pending_tasks()
+    opened = [await store.open() for _ in range(3)]
+    for adapter in opened:
+        await adapter.create_session(store.new_session())
+        await adapter.health()
+        await adapter.close()
+    same("threads left behind", [t.name for t in threading.enumerate() if t not in before and not t.daemon], [])
+    same("tasks left behind", sorted(pending_tasks() - tasks), [])
+
+
+@clause("SC-LIF-008")
+async def test_acknowledged_writes_survive_a_reopen(store: Store) -> None:
+    session = await store.adapter.create_session(full_session(store))
+    await store.adapter.update_session(session.id, Patch({"status": "active"}))
+    stored = await store.append(session.id, "a", "b", tokens=3)
+    before = await store.current(session.id)
+    await store.adapter.close()
+    again = await store.open()
+    same("the session after close and open", await again.get_session(session.id), before)
+    page = await again.get_messages(session.id, MessageQuery())
+    same_models("its messages after close and open", page, stored)

@@ -1,0 +1,297 @@
+"""The statements on messages. Each function runs on one connection, inside its caller's transaction.
+
+A message's place is `key << 32 | sequence`: the session's messages are one range of the table, in conversation order.
+`created_at` never decreases along it, so that a condition on time is one on places too.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+from typing import Any
+
+from session_continuity import (
+    Appended,
+    Message,
+    MessageNotFoundError,
+    MessageQuery,
+    Page,
+    Patch,
+    SessionClosedError,
+    SessionNotFoundError,
+    TokenBudgetExceededError,
+    ValidationError,
+    decode_cursor,
+    encode_cursor,
+    format_timestamp,
+    is_repeated_append,
+    move_to,
+)
+
+from session_continuity_sqlite import codec
+from session_continuity_sqlite.schema import SEQUENCE_BITS
+from session_continuity_sqlite.session_rows import MINE, Scope
+
+_OPEN = ("active", "paused")
+_MOST_IDS = 30_000
+
+_KEY = f"(SELECT key FROM sessions WHERE {MINE})"
+
+_TALLY = f"""
+    UPDATE sessions
+    SET message_count = message_count + :count, token_count = token_count + :tokens,
+        last_sequence = last_sequence + :count, last_message_at = :last,
+        last_activity_at = max(last_activity_at, :last)
+    WHERE {MINE} AND status IN {_OPEN}
+        AND (hard_limit IS NULL OR token_count + :tokens <= hard_limit)
+        AND (last_message_at IS NULL OR last_message_at <= :first)
+    RETURNING key, last_sequence, message_count, token_count, expires_at"""
+
+_INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+_STATE = f"""
+    SELECT key, status, hard_limit, message_count, token_count, last_message_at, expires_at
+    FROM sessions WHERE {MINE}"""
+
+_ONE = f"SELECT session, place, body FROM messages WHERE session = {_KEY} AND id = :message_id"
+
+_DELETE = f"DELETE FROM messages WHERE session = {_KEY} AND id = :message_id RETURNING session, tokens"
+
+_DELETED = """
+    UPDATE sessions
+    SET message_count = message_count - 1, token_count = token_count - :tokens,
+        last_message_at = (SELECT max(created_at) FROM messages WHERE session = :key)
+    WHERE key = :key"""
+
+_CLEARED = "UPDATE sessions SET message_count = 0, token_count = 0, last_message_at = NULL WHERE key = ?"
+
+_AFTER = {
+    "after_id": f"(SELECT place FROM messages WHERE session = {_KEY} AND id = :after_id)",
+    "after": f"""coalesce((SELECT place FROM messages WHERE session = {_KEY} AND created_at <= :after
+        ORDER BY created_at DESC, place DESC LIMIT 1), 0)""",
+}
+_BEFORE = {
+    "before_id": f"(SELECT place FROM messages WHERE session = {_KEY} AND id = :before_id)",
+    "before": f"""coalesce((SELECT place FROM messages WHERE session = {_KEY} AND created_at >= :before
+        ORDER BY created_at, place LIMIT 1), {2**63 - 1})""",
+}
+
+
+class KnownTurnError(Exception):
+    """An id of the turn is stored already; `append_known` tells what that means."""
+
+
+def append(
+    connection: sqlite3.Connection,
+    scope: Scope,
+    session_id: str,
+    messages: Sequence[Message],
+    chosen_ids: Collection[str],
+) -> Appended:
+    """Store the turn in two statements where nothing speaks against it. Raises KnownTurnError, having changed nothing
+    that the end of the transaction does not take back."""
+    done = _store(connection, scope, session_id, messages) if _is_in_order(messages) else None
+    return done or append_known(connection, scope, session_id, messages, chosen_ids)
+
+
+def append_known(
+    connection: sqlite3.Connection,
+    scope: Scope,
+    session_id: str,
+    messages: Sequence[Message],
+    chosen_ids: Collection[str],
+) -> Appended:
+    """Store the turn, with every reason looked at why that cannot be done, or not as it is."""
+    state = _state(connection, scope, session_id)
+    stored = [get(connection, scope, session_id, message.id) for message in messages]
+    if is_repeated_append(stored, messages):
+        return Appended(
+            messages=tuple(message for message in stored if message is not None),
+            repeated=True,
+            message_count=state["message_count"],
+            token_count=state["token_count"],
+            expires_at=codec.time_of(state["expires_at"]),
+        )
+    _check_gate(session_id, state, messages)
+    done = _store(connection, scope, session_id, _moved(messages, state["last_message_at"], chosen_ids))
+    if done is None:
+        raise SessionNotFoundError(session_id)
+    return done
+
+
+def get(connection: sqlite3.Connection, scope: Scope, session_id: str, message_id: str) -> Message | None:
+    rows = connection.execute(_ONE, scope.names(session_id, message_id=message_id)).fetchall()
+    if not rows:
+        _state(connection, scope, session_id)
+        return None
+    return codec.messages(body for _, _, body in rows)[0]
+
+
+def page(
+    connection: sqlite3.Connection, scope: Scope, session_id: str, query: MessageQuery, cursor: str | None
+) -> Page[Message]:
+    """One statement; only an answer of nothing takes more, to tell why."""
+    bound_to = query.key(session_id)
+    names = scope.names(session_id, limit=query.limit + 1)
+    statement = _page_statement(query, None if cursor is None else _position(cursor, bound_to), names)
+    rows = connection.execute(statement, names).fetchall()
+    if not rows:
+        _check_bounds(connection, scope, session_id, query)
+    found = codec.messages(body for _, body in rows[: query.limit])
+    more = encode_cursor(rows[query.limit - 1][0], bound_to=bound_to) if len(rows) > query.limit else None
+    return Page(tuple(found), more)
+
+
+def update(connection: sqlite3.Connection, scope: Scope, session_id: str, message_id: str, patch: Patch) -> Message:
+    rows = connection.execute(_ONE, scope.names(session_id, message_id=message_id)).fetchall()
+    if not rows:
+        _state(connection, scope, session_id)
+        raise MessageNotFoundError(session_id, message_id)
+    ((key, place, body),) = rows
+    (current,) = codec.messages([body])
+    changed = patch.apply(current)
+    connection.execute(
+        "UPDATE messages SET role = ?, tokens = ?, body = ? WHERE place = ?",
+        (changed.role, changed.token_count or 0, codec.message_body(changed), place),
+    )
+    more = (changed.token_count or 0) - (current.token_count or 0)
+    connection.execute("UPDATE sessions SET token_count = token_count + ? WHERE key = ?", (more, key))
+    return codec.detached(changed)
+
+
+def delete(connection: sqlite3.Connection, scope: Scope, session_id: str, message_id: str) -> bool:
+    rows = connection.execute(_DELETE, scope.names(session_id, message_id=message_id)).fetchall()
+    if not rows:
+        _state(connection, scope, session_id)
+        return False
+    ((key, tokens),) = rows
+    connection.execute(_DELETED, {"key": key, "tokens": tokens})
+    return True
+
+
+def clear(connection: sqlite3.Connection, scope: Scope, session_id: str) -> int:
+    key = _state(connection, scope, session_id)["key"]
+    count = connection.execute("DELETE FROM messages WHERE session = ?", (key,)).rowcount
+    connection.execute(_CLEARED, (key,))
+    return count
+
+
+def _store(
+    connection: sqlite3.Connection, scope: Scope, session_id: str, messages: Sequence[Message]
+) -> Appended | None:
+    """Store a turn whose times are in order; None when the session does not take it as it is."""
+    times = [format_timestamp(message.created_at) for message in messages]
+    tokens = [message.token_count or 0 for message in messages]
+    names = scope.names(session_id, count=len(messages), tokens=sum(tokens), first=times[0], last=times[-1])
+    updated = connection.execute(_TALLY, names).fetchall()
+    if not updated:
+        return None
+    ((key, sequence, message_count, token_count, expires_at),) = updated
+    first = (key << SEQUENCE_BITS) + sequence - len(messages) + 1
+    rows = (
+        (first + number, key, message.id, message.role, times[number], tokens[number], codec.message_body(message))
+        for number, message in enumerate(messages)
+    )
+    try:
+        connection.executemany(_INSERT, rows)
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+            raise
+        raise KnownTurnError from error
+    return Appended(
+        messages=tuple(messages),
+        message_count=message_count,
+        token_count=token_count,
+        expires_at=codec.time_of(expires_at),
+    )
+
+
+def _state(connection: sqlite3.Connection, scope: Scope, session_id: str) -> dict[str, Any]:
+    cursor = connection.execute(_STATE, scope.names(session_id))
+    rows = cursor.fetchall()
+    if not rows:
+        raise SessionNotFoundError(session_id)
+    return dict(zip((column[0] for column in cursor.description), rows[0], strict=True))
+
+
+def _check_gate(session_id: str, state: dict[str, Any], messages: Sequence[Message]) -> None:
+    if len({message.id for message in messages}) < len(messages):
+        raise ValidationError("two messages of the turn have the same id; give each its own")
+    if state["status"] not in _OPEN:
+        raise SessionClosedError(session_id, state["status"])
+    limit, used = state["hard_limit"], state["token_count"]
+    requested = sum(message.token_count or 0 for message in messages)
+    if limit is not None and used + requested > limit:
+        raise TokenBudgetExceededError(session_id, requested=requested, limit=limit, used=used)
+
+
+def _is_in_order(messages: Sequence[Message]) -> bool:
+    return all(earlier.created_at <= later.created_at for earlier, later in pairwise(messages))
+
+
+def _moved(messages: Sequence[Message], last_message_at: str | None, chosen_ids: Collection[str]) -> Sequence[Message]:
+    """The turn, moved up where it is older than the last message, or than a message of its own that comes before."""
+    last = codec.time_of(last_message_at)
+    if _is_in_order(messages) and (last is None or last <= messages[0].created_at):
+        return messages
+    latest = max(message.created_at for message in messages)
+    return move_to(latest if last is None else max(latest, last), messages, chosen_ids=chosen_ids)
+
+
+def _page_statement(query: MessageQuery, position: int | None, names: dict[str, Any]) -> str:
+    """The statement for one page, from `position` on; adds the parameters it needs."""
+    low, high = [f"({_KEY} << {SEQUENCE_BITS})"], [f"(({_KEY} + 1) << {SEQUENCE_BITS})"]
+    if position is not None:
+        names["position"] = position
+        (low if query.order == "asc" else high).append(":position")
+    for bounds, conditions in ((low, _AFTER), (high, _BEFORE)):
+        for field, bound in conditions.items():
+            value = getattr(query, field)
+            if value is not None:
+                bounds.append(bound)
+                names[field] = value if isinstance(value, str) else format_timestamp(value)
+    between = f"place > {_only_or('max', low)} AND place < {_only_or('min', high)}"
+    return f"{_selection(query, between, names)} ORDER BY place {query.order} LIMIT :limit"
+
+
+def _only_or(function: str, bounds: Sequence[str]) -> str:
+    return bounds[0] if len(bounds) == 1 else f"{function}({', '.join(bounds)})"
+
+
+def _selection(query: MessageQuery, between: str, names: dict[str, Any]) -> str:
+    """Which rows, by the index that finds no others: places alone, ids, or each role by itself, merged by place."""
+    select = "SELECT place, body FROM messages"
+    roles = _listed("role", query.roles, names)
+    if query.ids is not None:
+        if len(query.ids) > _MOST_IDS:
+            raise ValidationError(f"ask for at most {_MOST_IDS} ids at once, not {len(query.ids)}")
+        ids = ", ".join(_listed("id", query.ids, names))
+        having = "" if query.roles is None else f" AND role IN ({', '.join(roles)})"
+        return f"{select} INDEXED BY messages_by_id WHERE session = {_KEY} AND id IN ({ids}){having} AND {between}"
+    if query.roles is None:
+        return f"{select} WHERE {between}"
+    by_role = f"{select} INDEXED BY messages_by_role WHERE session = {_KEY} AND {between} AND role = "
+    return " UNION ALL ".join(by_role + role for role in roles or ["NULL"])
+
+
+def _listed(kind: str, values: Collection[str] | None, names: dict[str, Any]) -> list[str]:
+    """Parameters for the values, in a fixed order."""
+    places = [f"{kind}{number}" for number, _ in enumerate(values or ())]
+    names.update(zip(places, sorted(values or ()), strict=True))
+    return [f":{place}" for place in places]
+
+
+def _position(cursor: str, bound_to: str) -> int:
+    position = decode_cursor(cursor, bound_to=bound_to)
+    if type(position) is not int:
+        raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
+    return position
+
+
+def _check_bounds(connection: sqlite3.Connection, scope: Scope, session_id: str, query: MessageQuery) -> None:
+    """Raise what an answer of nothing hides: a session or a bound that does not exist."""
+    _state(connection, scope, session_id)
+    for bound in (query.after_id, query.before_id):
+        if bound is not None and get(connection, scope, session_id, bound) is None:
+            raise MessageNotFoundError(session_id, bound)

@@ -1,0 +1,157 @@
+"""The tables, and how a file gets them: one transaction per setup, safe for several processes at once.
+
+`PRAGMA user_version` counts the migrations that a file has seen, `PRAGMA application_id` says that it is ours.
+
+*sessions* holds what an append touches and what a listing searches; it stays small, however much an application
+notes on a session. *session_bodies* holds the session as JSON text without its totals. *messages* is clustered by
+its `place`, the session's key and the message's sequence number in one integer, so that the messages of a session lie
+together in conversation order, and a page of them is one range of the table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from session_continuity import PluginError
+
+from session_continuity_sqlite.errors import NotSetUpError, UnusableFileError
+
+APPLICATION_ID = 0x53435354
+OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+SEQUENCE_BITS = 32
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE sessions (
+            key INTEGER PRIMARY KEY AUTOINCREMENT,
+            namespace TEXT NOT NULL,
+            id TEXT NOT NULL,
+            user_id TEXT,
+            active_agent_id TEXT,
+            status TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            expires_at TEXT,
+            hard_limit INTEGER,
+            version INTEGER NOT NULL,
+            message_count INTEGER NOT NULL DEFAULT 0,
+            token_count INTEGER NOT NULL DEFAULT 0,
+            last_activity_at TEXT NOT NULL,
+            last_sequence INTEGER NOT NULL DEFAULT 0,
+            last_message_at TEXT
+        ) STRICT""",
+        "CREATE UNIQUE INDEX sessions_by_id ON sessions (namespace, id)",
+        "CREATE INDEX sessions_by_time ON sessions (namespace, created_at, id)",
+        """CREATE INDEX sessions_by_user ON sessions (namespace, user_id, created_at, id)
+            WHERE user_id IS NOT NULL""",
+        """CREATE INDEX sessions_by_agent ON sessions (namespace, active_agent_id, created_at, id)
+            WHERE active_agent_id IS NOT NULL""",
+        """CREATE INDEX sessions_by_expiry ON sessions (namespace, expires_at, id)
+            WHERE expires_at IS NOT NULL""",
+        """CREATE TABLE session_bodies (
+            session INTEGER PRIMARY KEY REFERENCES sessions ON DELETE CASCADE,
+            body TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE session_tags (
+            session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
+            tag TEXT NOT NULL,
+            PRIMARY KEY (session, tag)
+        ) STRICT, WITHOUT ROWID""",
+        f"""CREATE TABLE messages (
+            place INTEGER PRIMARY KEY,
+            session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
+            id TEXT NOT NULL,
+            role TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            tokens INTEGER NOT NULL,
+            body TEXT NOT NULL,
+            CHECK (place >> {SEQUENCE_BITS} = session)
+        ) STRICT""",
+        "CREATE UNIQUE INDEX messages_by_id ON messages (session, id)",
+        "CREATE INDEX messages_by_role ON messages (session, role)",
+        "CREATE INDEX messages_by_time ON messages (session, created_at)",
+    ),
+)
+VERSION = len(MIGRATIONS)
+
+
+def check_library() -> None:
+    """Raises PluginError when this Python's SQLite cannot do what the tables need."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise PluginError(
+            f"sqlite:// needs SQLite {oldest} or newer; this Python is linked with {sqlite3.sqlite_version}: "
+            "use a newer Python build, or upgrade the system's SQLite"
+        )
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Raises UnusableFileError unless the file is ours, at exactly this code's version."""
+    version = _version(connection)
+    if version < VERSION:
+        state = "has no tables yet" if version == 0 else f"is at version {version}, older than this code's {VERSION}"
+        raise NotSetUpError(f"the file {state}; call setup() to bring it up to date")
+
+
+def prepare(connection: sqlite3.Connection, *, patience: float) -> None:
+    """Bring the file to this code's version; waits up to `patience` seconds for other processes.
+
+    Raises UnusableFileError when it is another program's, or newer than this code.
+    """
+    if _version(connection) == VERSION:
+        return
+    _switch_to_wal(connection, time.monotonic() + patience)
+    connection.execute("BEGIN IMMEDIATE")
+    for migration in MIGRATIONS[_version(connection) :]:
+        for statement in migration:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def missing_parts(connection: sqlite3.Connection) -> list[str]:
+    """The tables and indexes that the file should have and has not."""
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    return sorted(_parts() - present)
+
+
+def _parts() -> set[str]:
+    model = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        prepare(model, patience=0)
+        return {name for (name,) in model.execute("SELECT name FROM sqlite_schema")}
+    finally:
+        model.close()
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The file's version, 0 for an empty one."""
+    ((application, version, objects),) = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
+        "FROM pragma_application_id, pragma_user_version"
+    )
+    if application != APPLICATION_ID:
+        if application or version or objects:
+            raise UnusableFileError("the file belongs to another program; name a file of its own")
+        return 0
+    if version > VERSION:
+        raise UnusableFileError(
+            f"the file is at version {version}, newer than this code's {VERSION}; upgrade session-continuity-sqlite"
+        )
+    return int(version)
+
+
+def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
+    """SQLite does not wait for others here, whatever its busy timeout."""
+    while True:
+        try:
+            ((mode,),) = connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+            continue
+        if mode not in ("wal", "memory"):
+            raise UnusableFileError("the file system has no shared memory; put the file on a local disk")
+        return

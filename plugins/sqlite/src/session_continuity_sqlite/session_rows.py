@@ -1,0 +1,206 @@
+"""The statements on sessions. Each function runs on one connection, inside its caller's transaction.
+
+Answers are fetched whole: a statement left half read would keep its snapshot, and the log could not shrink.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from session_continuity import (
+    Clock,
+    ConcurrencyError,
+    Page,
+    Patch,
+    Session,
+    SessionExistsError,
+    SessionFilter,
+    SessionNotFoundError,
+    ValidationError,
+    decode_cursor,
+    encode_cursor,
+    format_timestamp,
+    is_repeated_create,
+)
+from session_continuity.adapter import check_limit
+
+from session_continuity_sqlite import codec
+
+LIVE = "(sessions.expires_at IS NULL OR sessions.expires_at > :now)"
+"""The session has not expired at `:now`."""
+
+MINE = f"sessions.namespace = :namespace AND sessions.id = :session_id AND {LIVE}"
+"""The live session that a call names."""
+
+_ROW = """
+    SELECT body, version, message_count, token_count, last_activity_at,
+        (SELECT json_group_array(id) FROM (
+            SELECT id FROM messages WHERE session = sessions.key AND role = 'system' ORDER BY place
+        ))
+    FROM sessions CROSS JOIN session_bodies ON session_bodies.session = sessions.key
+    WHERE """
+
+_CREATE = """
+    INSERT INTO sessions (
+        namespace, id, user_id, active_agent_id, status, created_at, expires_at, hard_limit, version, last_activity_at
+    ) VALUES (
+        :namespace, :session_id, :user_id, :active_agent_id, :status, :created_at, :expires_at, :hard_limit, :version,
+        :last_activity_at
+    ) RETURNING key"""
+
+_UPDATE = """
+    UPDATE sessions
+    SET user_id = :user_id, active_agent_id = :active_agent_id, status = :status, expires_at = :expires_at,
+        hard_limit = :hard_limit, version = :version
+    WHERE namespace = :namespace AND id = :session_id
+    RETURNING key"""
+
+_DELETE = "DELETE FROM sessions WHERE namespace = :namespace AND id = :session_id"
+
+_FILTERS = {
+    "user_id": "sessions.user_id = :user_id",
+    "active_agent_id": "sessions.active_agent_id = :active_agent_id",
+    "status": "sessions.status = :status",
+    "created_after": "sessions.created_at > :created_after",
+    "created_before": "sessions.created_at < :created_before",
+}
+
+_EXPIRED = """
+    SELECT expires_at, id FROM sessions
+    WHERE namespace = :namespace AND expires_at <= :before AND (expires_at, id) > (:expires_at, :session_id)
+    ORDER BY expires_at, id LIMIT :limit"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose sessions a call sees, and when it is."""
+
+    namespace: str
+    clock: Clock
+
+    def names(self, session_id: str, **more: Any) -> dict[str, Any]:
+        """The parameters of a statement on one session. Asks the clock: inside a write, call it after the wait for
+        the write's turn."""
+        return {"namespace": self.namespace, "session_id": session_id, "now": self.now(), **more}
+
+    def now(self) -> str:
+        return format_timestamp(self.clock())
+
+
+def create(connection: sqlite3.Connection, scope: Scope, session: Session) -> Session:
+    names = scope.names(session.id)
+    connection.execute(f"{_DELETE} AND NOT {LIVE}", names)
+    existing = get(connection, scope, session.id)
+    if existing is None:
+        return _insert(connection, names, session)
+    if not is_repeated_create(existing, session):
+        raise SessionExistsError(session.id)
+    return existing
+
+
+def get(connection: sqlite3.Connection, scope: Scope, session_id: str) -> Session | None:
+    rows = connection.execute(_ROW + MINE, scope.names(session_id)).fetchall()
+    return codec.sessions(rows)[0] if rows else None
+
+
+def update(
+    connection: sqlite3.Connection, scope: Scope, session_id: str, patch: Patch, expected_version: int | None
+) -> Session:
+    current = get(connection, scope, session_id)
+    if current is None:
+        raise SessionNotFoundError(session_id)
+    if expected_version is not None and current.version != expected_version:
+        raise ConcurrencyError(session_id, expected=expected_version, actual=current.version, current=current)
+    changed = patch.apply(current).model_copy(update={"version": current.version + 1})
+    columns = codec.session_columns(changed)
+    ((key,),) = connection.execute(_UPDATE, {**scope.names(session_id), **columns}).fetchall()
+    body = codec.session_body(changed)
+    connection.execute("UPDATE session_bodies SET body = ? WHERE session = ?", (body, key))
+    if changed.metadata.tags != current.metadata.tags:
+        connection.execute("DELETE FROM session_tags WHERE session = ?", (key,))
+        _insert_tags(connection, key, changed)
+    return codec.detached(changed)
+
+
+def delete(connection: sqlite3.Connection, scope: Scope, session_id: str, expired_before: datetime | None) -> bool:
+    names = {"namespace": scope.namespace, "session_id": session_id, "before": codec.time_text(expired_before)}
+    condition = "" if expired_before is None else " AND expires_at <= :before"
+    return connection.execute(_DELETE + condition, names).rowcount > 0
+
+
+def page(
+    connection: sqlite3.Connection, scope: Scope, filter: SessionFilter, limit: int, cursor: str | None
+) -> Page[Session]:
+    check_limit(limit)
+    names: dict[str, Any] = {"namespace": scope.namespace, "now": scope.now(), "limit": limit + 1}
+    conditions = ["sessions.namespace = :namespace", LIVE]
+    for field, condition in _FILTERS.items():
+        value = getattr(filter, field)
+        if value is not None:
+            conditions.append(condition)
+            names[field] = codec.time_text(value) if isinstance(value, datetime) else value
+    if filter.tags:
+        conditions.append(_any_tag(filter.tags, names))
+    if cursor is not None:
+        conditions.append("(sessions.created_at, sessions.id) < (:created_at, :session_id)")
+        names["created_at"], names["session_id"] = position(cursor, filter.key())
+    where = " AND ".join(conditions)
+    rows = connection.execute(
+        f"{_ROW}{where} ORDER BY sessions.created_at DESC, sessions.id DESC LIMIT :limit", names
+    ).fetchall()
+    found = tuple(codec.sessions(rows[:limit]))
+    last = [format_timestamp(found[-1].created_at), found[-1].id] if len(rows) > limit else None
+    return Page(found, None if last is None else encode_cursor(last, bound_to=filter.key()))
+
+
+def expired(
+    connection: sqlite3.Connection, scope: Scope, before: datetime, limit: int, cursor: str | None
+) -> Page[str]:
+    check_limit(limit)
+    expires_at, session_id = ("", "") if cursor is None else position(cursor, "expired")
+    names = {
+        "namespace": scope.namespace,
+        "before": codec.time_text(before),
+        "expires_at": expires_at,
+        "session_id": session_id,
+        "limit": limit + 1,
+    }
+    rows = connection.execute(_EXPIRED, names).fetchall()
+    more = encode_cursor(rows[limit - 1], bound_to="expired") if len(rows) > limit else None
+    return Page(tuple(session_id for _, session_id in rows[:limit]), more)
+
+
+def position(cursor: str, bound_to: str) -> tuple[str, str]:
+    """The time and the id in a cursor."""
+    match decode_cursor(cursor, bound_to=bound_to):
+        case [str(moment), str(session_id)]:
+            return moment, session_id
+        case _:
+            raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
+
+
+def _insert(connection: sqlite3.Connection, names: dict[str, Any], session: Session) -> Session:
+    columns = {
+        **codec.session_columns(session),
+        "created_at": codec.time_text(session.created_at),
+        "last_activity_at": codec.time_text(session.last_activity_at),
+    }
+    ((key,),) = connection.execute(_CREATE, {**names, **columns}).fetchall()
+    connection.execute("INSERT INTO session_bodies VALUES (?, ?)", (key, codec.session_body(session)))
+    _insert_tags(connection, key, session)
+    return codec.detached(session, message_count=0, token_count=0, system_message_ids=[])
+
+
+def _insert_tags(connection: sqlite3.Connection, key: int, session: Session) -> None:
+    tags = [(key, tag) for tag in set(session.metadata.tags)]
+    connection.executemany("INSERT INTO session_tags VALUES (?, ?)", tags)
+
+
+def _any_tag(tags: frozenset[str], names: dict[str, Any]) -> str:
+    places = {f"tag{number}": tag for number, tag in enumerate(sorted(tags))}
+    names.update(places)
+    listed = ", ".join(f":{place}" for place in places)
+    return f"EXISTS (SELECT 1 FROM session_tags WHERE session = sessions.key AND tag IN ({listed}))"

@@ -28,9 +28,10 @@ def run_python() -> RunPython:
         program: str, *arguments: str, path: str | os.PathLike[str] = "", environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SESSION_CONTINUITY")}
+        paths = [os.fspath(path), os.environ.get("PYTHONPATH", "")]
         return subprocess.run(
             [sys.executable, "-W", "error", "-c", dedent(program), *arguments],
-            env={**inherited, "PYTHONPATH": os.fspath(path), **(environ or {})},
+            env={**inherited, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(environ or {})},
             capture_output=True,
             text=True,
             timeout=60,

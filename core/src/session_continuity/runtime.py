@@ -13,9 +13,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import copy_context
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar
 
 from session_continuity.errors import ConfigError, WouldSuspendError
 
@@ -44,6 +47,8 @@ R = TypeVar("R")
 Mode = Literal["async", "blocking"]
 Clock = Callable[[], datetime]
 
+_PATIENCE = 5.0  # seconds that the end of a program waits for what a portal still runs
+
 
 class Runner(Protocol):
     """Runs one coroutine to its end and returns its result: `run_now` or `Portal.run`."""
@@ -67,8 +72,8 @@ def run_now(coroutine: Coroutine[Any, Any, R]) -> R:
     except StopIteration as stop:
         result: R = stop.value
         return result
-    except RuntimeError as error:
-        if "no running event loop" in str(error):
+    except (RuntimeError, AttributeError) as error:
+        if _asked_for_a_loop(error):
             raise WouldSuspendError(f"blocking mode has no event loop, which something asked for: {error}") from error
         raise
     try:
@@ -78,6 +83,13 @@ def run_now(coroutine: Coroutine[Any, Any, R]) -> R:
     finally:
         coroutine.close()
     raise WouldSuspendError(f"awaited {awaited!r} in blocking mode, and again after the error")
+
+
+def _asked_for_a_loop(error: RuntimeError | AttributeError) -> bool:
+    """Locks and their kin ask for no loop until they must wait, and then take none for one."""
+    if isinstance(error, AttributeError):
+        return error.obj is None and error.name == "create_future"
+    return "no running event loop" in str(error)
 
 
 def sleeper(mode: Mode) -> Callable[[float], Awaitable[None]]:
@@ -100,6 +112,7 @@ class Wire(Protocol):
 
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function and return its result."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Release the wire's threads, once their calls are done."""
@@ -116,10 +129,10 @@ class DirectWire:
 
 
 class ThreadWire:
-    """Calls in a worker thread and awaits the result.
+    """Calls in a worker thread, in a copy of the caller's context variables, and awaits the result.
 
-    A cancelled caller stops waiting at once; the call itself runs to its end in its thread, so that it never stops
-    half-way, and `close` waits for it.
+    A cancelled caller stops waiting at once. Its call, once begun, runs to its end in its thread, so that it never
+    stops half-way, and `close` waits for it. May be used again after `close`.
     """
 
     def __init__(self, threads: int = 4) -> None:
@@ -131,7 +144,8 @@ class ThreadWire:
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         import asyncio
 
-        return await asyncio.wrap_future(self._workers().submit(function, *args, **kwargs))
+        work = partial(copy_context().run, function, *args, **kwargs)
+        return await asyncio.wrap_future(self._workers().submit(work))
 
     def close(self) -> None:
         with self._lock:
@@ -157,93 +171,131 @@ def wire_for(mode: Mode, *, threads: int = 4) -> Wire:
 class Portal:
     """An event loop in a background thread, for blocking code that drives an async client.
 
-    The thread starts at the first call and is a daemon: a program that ends without `close` does not hang. A call
-    costs about 0.1 ms more than a direct one.
+    The thread starts at the first call and is a daemon. A program that ends without `close` cancels what still runs
+    and waits for that a few seconds at most. A call costs about 0.1 ms more than a direct one.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._stop: Callable[[], object] = int
         self._owner = os.getpid()
         self._closed = False
 
     def run(self, coroutine: Coroutine[Any, Any, R], /) -> R:
         """Run the coroutine in the portal's loop and wait for its result.
 
-        Ctrl-C cancels the coroutine and waits until it has ended. Raises ConfigError from the portal's own thread,
-        after `close`, and in a forked child, where the loop does not exist.
+        Ctrl-C cancels the coroutine and waits until it has ended; a second one does not wait. Raises ConfigError from
+        the portal's own thread, after `close` and when closed meanwhile, and in a forked child, where the loop does
+        not exist.
         """
         import asyncio
 
+        call = _Call(coroutine)
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+            loop = self._begin(call)
         except BaseException:
             coroutine.close()
             raise
         try:
-            return future.result()
-        except BaseException:
-            self._settle(future)
+            return call.outcome.result()
+        except asyncio.CancelledError:
+            if self._closed:
+                raise ConfigError("the portal was closed during this call; its outcome is unknown") from None
             raise
+        finally:
+            if not call.outcome.done():  # interrupted: nothing of the caller's goes on behind its back
+                loop.call_soon_threadsafe(call.cancel)
+                call.outcome.exception()
 
     def close(self) -> None:
-        """Cancel what still runs, stop the loop and join its thread. May be called again."""
-        with self._lock:
-            self._closed = True
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is None or thread is None or self._owner != os.getpid():
+        """Cancel what still runs, stop the loop and join its thread. May be called again, and in a forked child."""
+        if self._owner != os.getpid():
             return
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        with self._lock:
+            self._refuse_own_thread()
+            self._closed = True
+            stop, thread = self._stop, self._thread
+        if thread is not None:
+            stop()
+            thread.join()
 
-    @staticmethod
-    def _settle(future: Future[Any]) -> None:
-        """After an interrupt: no coroutine of the caller's goes on behind its back."""
-        from concurrent.futures import wait
-
-        if not future.done():
-            future.cancel()
-            wait([future])
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        import asyncio
-
+    def _begin(self, call: _Call[Any]) -> asyncio.AbstractEventLoop:
         if self._owner != os.getpid():
             raise ConfigError("this store was opened before a fork; open it again in the child process")
-        with self._lock:
+        with self._lock:  # a call that is under way when the loop is stopped was scheduled before the stop
             if self._closed:
                 raise ConfigError("the portal is closed; open the store again")
-            if self._thread is threading.current_thread():
-                raise ConfigError("a blocking call from the portal's own thread would wait for itself; await instead")
+            self._refuse_own_thread()
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_serve, args=(self._loop,), name="session-continuity-portal", daemon=True
-                )
-                self._thread.start()
+                self._loop = self._start()
+            self._loop.call_soon_threadsafe(call.start)
             return self._loop
 
+    def _refuse_own_thread(self) -> None:
+        if self._thread is threading.current_thread():
+            raise ConfigError("a blocking call from the portal's own thread would wait for itself; await instead")
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    import asyncio
+    def _start(self) -> asyncio.AbstractEventLoop:
+        import asyncio
 
-    asyncio.set_event_loop(loop)
-    loop.run_forever()
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()
+        runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        loop = runner.get_loop()
+        self._thread = threading.Thread(target=_serve, args=(runner,), name="session-continuity-portal", daemon=True)
+        self._thread.start()
+        self._stop = weakref.finalize(self, _stop_serving, loop, self._thread, self._owner)
+        return loop
+
+
+class _Call(Generic[R]):
+    """One coroutine on its way through a portal; `start` and `cancel` run in the loop's thread."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, R]) -> None:
+        from concurrent.futures import Future
+
+        self.outcome: Future[R] = Future()
+        self._coroutine = coroutine
+        self._task: asyncio.Task[R] | None = None
+
+    def start(self) -> None:
+        import asyncio
+
+        self._task = asyncio.get_running_loop().create_task(self._coroutine)
+        self._task.add_done_callback(self._finish)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _finish(self, task: asyncio.Task[R]) -> None:
+        import asyncio
+
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            self.outcome.set_result(task.result())
+        else:
+            self.outcome.set_exception(error)
+
+
+def _serve(runner: asyncio.Runner) -> None:
+    with runner:
+        runner.get_loop().run_forever()
+
+
+def _stop_serving(loop: asyncio.AbstractEventLoop, thread: threading.Thread, owner: int) -> None:
+    """What `close` does, also for a portal that was forgotten, at the end of the program at the latest."""
+    if owner == os.getpid():
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not threading.current_thread():
+            thread.join(_PATIENCE)
 
 
 class Periodic:
     """Runs a job every so many seconds until stopped: as a task of the running loop, or in a daemon thread.
 
-    The first run is one interval after the start. The job handles its own errors.
+    The first run is one interval after the start. The job handles its own errors; one that escapes ends the repetition
+    and is reported as asyncio and threading report what nobody waits for.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -266,16 +318,18 @@ class Periodic:
         self._thread.start()
 
     async def stop_task(self) -> None:
-        """Stop and wait until the job has ended."""
+        """Cancel a job under way and wait until it has ended; called by the job itself, let it end."""
         import asyncio
 
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._stopped.set()
+        if self._task is not None and self._task is not asyncio.current_task():
+            if not self._task.done():  # to cancel a task that has failed would silence its error
+                self._task.cancel()
+            await asyncio.wait([self._task])
             self._task = None
 
     def stop_thread(self) -> None:
-        """Stop and wait until a job under way has ended."""
+        """Wait until a job under way has ended; called by the job itself, let it end."""
         self._stopped.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
@@ -283,7 +337,7 @@ class Periodic:
     async def _repeat_async(self, job: Callable[[], Awaitable[object]]) -> None:
         import asyncio
 
-        while True:
+        while not self._stopped.is_set():
             await asyncio.sleep(self._seconds)
             await job()
 

@@ -18,6 +18,7 @@ __all__ = ["MessageIds", "minted_at", "move_to", "new_session_id"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _COUNTER_BITS = 12
 _RANDOM_BITS = 62
 
@@ -69,9 +70,10 @@ def minted_at(message_id: str) -> datetime | None:
         parsed = uuid.UUID(message_id)
     except ValueError:
         return None
-    if parsed.version != 7 or str(parsed) != message_id:
+    milliseconds = parsed.int >> 80
+    if parsed.version != 7 or str(parsed) != message_id or milliseconds > _LATEST:
         return None
-    return _moment(parsed.int >> 80)
+    return _moment(milliseconds)
 
 
 def move_to(moment: datetime, messages: Sequence[Message], *, chosen_ids: Collection[str]) -> tuple[Message, ...]:

@@ -16,6 +16,8 @@ __all__ = ["MAX_PAGE", "Page", "collect", "decode_cursor", "encode_cursor"]
 MAX_PAGE = 1000
 """The largest `limit` of one page."""
 
+_DIGEST_LENGTH = 12
+
 T = TypeVar("T", covariant=True)
 U = TypeVar("U")
 
@@ -63,22 +65,27 @@ async def collect(
 
 def encode_cursor(position: Any, *, bound_to: str) -> str:
     """An opaque text for `position`, any JSON value, which `decode_cursor` takes back for the same `bound_to` only."""
-    return base64.urlsafe_b64encode(json.dumps([_digest(bound_to), position]).encode()).decode()
+    text = json.dumps(position)
+    return base64.urlsafe_b64encode(f"{_digest(bound_to, text)}{text}".encode()).decode()
 
 
 def decode_cursor(cursor: str, *, bound_to: str) -> Any:
     """The position in a cursor.
 
-    Raises ValidationError when the cursor is malformed or was made for another listing, filter or session.
+    Raises ValidationError when the cursor is malformed, or was changed, or was made for another listing, filter or
+    session.
     """
     try:
-        digest, position = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
-    except (ValueError, TypeError, UnicodeError):
+        content = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
+    except ValueError:
         raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none") from None
-    if digest != _digest(bound_to):
+    digest, text = content[:_DIGEST_LENGTH], content[_DIGEST_LENGTH:]
+    if digest != _digest(bound_to, text):
         raise ValidationError("the cursor belongs to another query; repeat the filter it came from, or start without")
-    return position
+    return json.loads(text)
 
 
-def _digest(bound_to: str) -> str:
-    return hashlib.blake2b(bound_to.encode(), digest_size=6).hexdigest()
+def _digest(bound_to: str, position: str) -> str:
+    digest = hashlib.blake2b(bound_to.encode(), digest_size=_DIGEST_LENGTH // 2)
+    digest.update(b"\0" + position.encode())
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""Pages, cursors, and how many pages become one answer."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+from session_continuity import Page, ValidationError, decode_cursor, encode_cursor, run_now
+from session_continuity.paging import collect
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(position=json_values, bound_to=st.text())
+def test_a_cursor_gives_back_its_position(position: Any, bound_to: str) -> None:
+    assert decode_cursor(encode_cursor(position, bound_to=bound_to), bound_to=bound_to) == position
+
+
+def test_a_cursor_is_text_that_needs_no_escaping_in_a_url() -> None:
+    cursor = encode_cursor(["ü/?&#", "\x00"], bound_to="q")
+    assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=")
+
+
+def test_a_tuple_comes_back_as_a_list() -> None:
+    assert decode_cursor(encode_cursor(("a", 1), bound_to="q"), bound_to="q") == ["a", 1]
+
+
+@given(st.text(), st.text())
+def test_a_cursor_of_another_query_is_refused(made_for: str, asked_for: str) -> None:
+    cursor = encode_cursor(7, bound_to=made_for)
+    if made_for != asked_for:
+        with pytest.raises(ValidationError, match="the cursor belongs to another query; repeat the filter"):
+            decode_cursor(cursor, bound_to=asked_for)
+
+
+def test_a_changed_position_is_refused() -> None:
+    content = base64.urlsafe_b64decode(encode_cursor(["a", 7], bound_to="q"))
+    forged = base64.urlsafe_b64encode(content.replace(b"7", b"8")).decode()
+    with pytest.raises(ValidationError, match="belongs to another query"):
+        decode_cursor(forged, bound_to="q")
+
+
+@pytest.mark.parametrize("cursor", ["x", "a b=", "####", "/+==", "ü", "\ud800", "gICA"])
+def test_a_malformed_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(ValidationError, match="the cursor is malformed; pass a page's next_cursor unchanged, or none"):
+        decode_cursor(cursor, bound_to="q")
+
+
+@given(st.text() | st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+def test_any_garbage_for_a_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(ValidationError):
+        decode_cursor(cursor, bound_to="q")
+
+
+def test_a_deeply_nested_forgery_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        decode_cursor(base64.urlsafe_b64encode(b"0" * 12 + b"[" * 200_000).decode(), bound_to="q")
+
+
+def test_an_error_does_not_echo_the_cursor() -> None:
+    with pytest.raises(ValidationError) as caught:
+        decode_cursor("c2VjcmV0LXBvc2l0aW9u", bound_to="q")
+    assert "c2VjcmV0" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_page_is_a_sequence_of_its_items() -> None:
+    page = Page(("a", "b", "c"), "next")
+    assert (len(page), page[0], page[-1], page[1:]) == (3, "a", "c", ("b", "c"))
+    assert list(page) == ["a", "b", "c"]
+    assert "b" in page
+    assert page.index("c") == 2
+    assert list(reversed(page)) == ["c", "b", "a"]
+    assert page.next_cursor == "next"
+
+
+def test_an_empty_page_is_false_and_the_last() -> None:
+    page = Page[str](())
+    assert not page
+    assert page.next_cursor is None
+
+
+def test_a_page_maps_its_items_and_keeps_its_cursor() -> None:
+    assert Page((1, 2), "next").map(str) == Page(("1", "2"), "next")
+
+
+def test_a_page_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Page((1,)).next_cursor = "x"  # type: ignore[misc]
+
+
+class Source:
+    """Ten numbers, in pages of at most four, whatever is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, str | None]] = []
+
+    async def fetch(self, limit: int, cursor: str | None) -> Page[int]:
+        self.asked.append((limit, cursor))
+        start = int(cursor or 0)
+        end = min(start + min(limit, 4), 10)
+        return Page(tuple(range(start, end)), str(end) if end < 10 else None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "cursor", "items", "next_cursor", "sizes"),
+    [
+        (None, None, range(10), None, [1000, 1000, 1000]),
+        (3, None, range(3), "3", [3]),
+        (6, None, range(6), "6", [6, 2]),
+        (10, None, range(10), None, [10, 6, 2]),
+        (50, None, range(10), None, [50, 46, 42]),
+        (5000, None, range(10), None, [1000, 1000, 1000]),
+        (4, "8", range(8, 10), None, [4]),
+    ],
+)
+def test_as_many_pages_are_read_as_the_limit_takes(
+    limit: int | None, cursor: str | None, items: range, next_cursor: str | None, sizes: list[int]
+) -> None:
+    source = Source()
+    assert run_now(collect(source.fetch, limit, cursor)) == Page(tuple(items), next_cursor)
+    assert [size for size, _ in source.asked] == sizes
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, 1.5, "3"])
+def test_a_limit_that_asks_for_nothing_is_refused_before_anything_is_read(limit: Any) -> None:
+    source = Source()
+    with pytest.raises(ValidationError, match="limit must be a whole number from 1 up, or None"):
+        run_now(collect(source.fetch, limit, None))
+    assert source.asked == []

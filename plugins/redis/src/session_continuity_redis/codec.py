@@ -1,0 +1,90 @@
+"""Models to what the scripts keep, and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+from session_continuity import Message, Session, format_timestamp
+
+from session_continuity_redis.scripts import FIELD_CODES
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+INDEXED = frozenset({"user_id", "active_agent_id", "status", "metadata", "expires_at"})
+
+_sessions = TypeAdapter(list[Session])
+_messages = TypeAdapter(list[Message])
+_HEAD = {"created_at", "token_count"}
+
+
+def milliseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // MILLISECOND
+
+
+def moment(milliseconds: int) -> datetime:
+    return EPOCH + milliseconds * MILLISECOND
+
+
+def not_before(moment: datetime) -> str:
+    """The first whole millisecond that is not earlier."""
+    return format_timestamp((moment + MILLISECOND - timedelta(microseconds=1)).astimezone(UTC))
+
+
+def not_after(moment: datetime) -> str:
+    """The last whole millisecond that is not later."""
+    return format_timestamp(moment.astimezone(UTC))
+
+
+def body_of(message: Message) -> str:
+    """A message as JSON text, its time and tokens first: the scripts read them by column."""
+    tokens = "null" if message.token_count is None else message.token_count
+    rest = message.model_dump_json(exclude=_HEAD)[1:]
+    return f'{{"created_at":"{format_timestamp(message.created_at)}","token_count":{tokens},{rest}'
+
+
+def message_from(body: str | bytes) -> Message:
+    return Message.model_validate_json(body)
+
+
+def messages_from(listed: str | bytes) -> list[Message]:
+    return _messages.validate_json(listed)
+
+
+def session_from(document: str | bytes) -> Session:
+    return Session.model_validate_json(document)
+
+
+def sessions_from(listed: str | bytes) -> list[Session]:
+    return _sessions.validate_json(listed)
+
+
+def text(answer: str | bytes) -> str:
+    return answer.decode() if isinstance(answer, bytes) else answer
+
+
+def digest_of(body: str) -> str:
+    """The digest of a stored message, as the scripts compute it."""
+    return hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()
+
+
+def fields_of(session: Session) -> list[int | str]:
+    """Number and text of every field that a new session states."""
+    stated = {name: getattr(session, name) for name in FIELD_CODES}
+    return pieces({name: value for name, value in stated.items() if value is not None and value != []})
+
+
+def pieces(values: Mapping[str, Any]) -> list[int | str]:
+    """Number and text of each field; without a value, the field is cleared."""
+    listed: list[int | str] = []
+    for name, value in values.items():
+        if name in FIELD_CODES:
+            listed += (FIELD_CODES[name], "" if value is None else _piece(name, value))
+    return listed
+
+
+def _piece(name: str, value: Any) -> str:
+    return Session.model_construct(**{name: value}).model_dump_json(include={name})[1:-1]

@@ -1,0 +1,127 @@
+"""A namespace's index: which sessions a list names, and how entries that a crash left behind are put right."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from session_continuity import Session, SessionFilter
+
+from session_continuity_redis import scripts
+from session_continuity_redis.codec import not_after, not_before, sessions_from, text
+from session_continuity_redis.keys import TIMESTAMP, Keys, escaped, facts_of, id_of, merged, names_of
+from session_continuity_redis.wire import Call, Command, Wire
+
+SETTLED = 120
+"""Seconds after which an entry without a session belongs to no creation that is under way."""
+
+PROMPT = SETTLED / 2
+"""Seconds within which a creation follows its announcement, and a removal the look at the session that showed it to be
+gone; so neither crosses the other."""
+
+_LOOKED_AT = 2000
+_LAST = "\x7f"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Sessions as read for the index: by id those that exist, the ids of those that have expired, and of those gone."""
+
+    sessions: dict[str, Session]
+    generations: dict[str, int]
+    expired: frozenset[str]
+    gone: frozenset[str]
+
+
+class Index:
+    """The index of one namespace. Every method is one or two round trips, whatever the number of parts."""
+
+    def __init__(self, wire: Wire, keys: Keys) -> None:
+        self._wire = wire
+        self._keys = keys
+
+    async def announce(self, session: Session) -> tuple[int, bool]:
+        """Write the entries of a session that is about to be created. Answers its generation, and whether they were
+        written: they are not when the index has a row of this id, of another session or of one long gone."""
+        generation, written = await self._wire.run(self._put(session, "", ""))
+        return int(generation), bool(written)
+
+    async def put(self, session: Session, generation: int, *, instead_of: int | None = None) -> None:
+        """Write the entries of a session as it is at this generation, unless the index knows a newer one."""
+        await self._wire.run(self._put(session, generation, "" if instead_of is None else instead_of))
+
+    async def forget(self, session_id: str, generation: int | None) -> bool:
+        """Remove the entries of a session that was deleted at this generation; without one, those of a session found
+        gone. Answers whether there were any."""
+        return bool(await self._wire.run(self._forget(session_id, generation)))
+
+    async def page(self, filter: SessionFilter, after: str | None, limit: int) -> tuple[list[str], str | None]:
+        """Up to `limit` entries that meet the filter as far as the index knows, newest first, from the one after
+        `after` on, and the entry after which the next page begins."""
+        names, conditions = names_of(filter)
+        lower = "" if filter.created_after is None else not_after(filter.created_after) + _LAST
+        upper = "" if filter.created_before is None else not_before(filter.created_before)
+        bounds = (after or upper, lower, limit + 1, max(_LOOKED_AT, limit + 1), json.dumps(conditions))
+        answers = await self._wire.run_all(
+            [Call(scripts.INDEX_LIST, [key], (name, *bounds)) for key in self._keys.index() for name in names]
+        )
+        horizon = max((text(reached) for _, reached in answers if reached), default="")
+        entries = merged((json.loads(listed) for listed, _ in answers), horizon)
+        if len(entries) > limit:
+            return entries[:limit], entries[limit - 1]
+        return entries, horizon or None
+
+    async def expired(self, before: str, after: str, limit: int) -> list[str]:
+        """Up to `limit` entries, each behind its expiry, of sessions that expired by `before`, from the one after
+        `after` on, the longest expired first."""
+        lower, upper = f"(x|{after}", f"(x|{before}{_LAST}"
+        answers = await self._wire.ask_all(
+            [Command("ZRANGEBYLEX", key, (lower, upper, "LIMIT", 0, limit)) for key in self._keys.index()]
+        )
+        return sorted(text(member)[2:] for members in answers for member in members)[:limit]
+
+    async def read(self, ids: Sequence[str], now: int | None) -> Found:
+        """These sessions, those that exist at `now`, in milliseconds, or expired ones too."""
+        moment = "" if now is None else now
+        keys = [self._keys.session(session_id) for session_id in ids]
+        groups = [[key] for key in keys] if self._wire.clustered else [keys]
+        answers = await self._wire.run_all([Call(scripts.SESSIONS, group, (moment,)) for group in groups if group])
+        states = "".join(text(state) for _, state, _ in answers)
+        found = [session for listed, _, _ in answers for session in sessions_from(listed)]
+        generations = [int(number) for _, _, numbers in answers for number in text(numbers).split(",") if number]
+        return Found(
+            {session.id: session for session in found},
+            {session.id: generation for session, generation in zip(found, generations, strict=True)},
+            frozenset(session_id for session_id, state in zip(ids, states, strict=True) if state == "x"),
+            frozenset(session_id for session_id, state in zip(ids, states, strict=True) if state == "-"),
+        )
+
+    async def heal(self, ids: Sequence[str]) -> None:
+        """Put the entries of these sessions right."""
+        began = time.monotonic()
+        found = await self.read(ids, None)
+        right = [self._put(session, found.generations[name], "") for name, session in found.sessions.items()]
+        gone = [self._forget(session_id, None) for session_id in sorted(found.gone)]
+        calls = right + (gone if time.monotonic() - began < PROMPT else [])
+        if calls:
+            await self._wire.run_all(calls)
+
+    async def tidy(self, before: str, most: int) -> None:
+        """Look at some entries, those of sessions that the server has removed since they expired first, and put them
+        right: so the index does not grow where nobody lists or cleans up."""
+        reaped = await self.expired(before, "", most)
+        sampled = await self._wire.ask_all([Command("ZRANDMEMBER", key, (most,)) for key in self._keys.index()])
+        entries = [member[2:] for members in sampled for member in map(text, members) if member.startswith("a|")]
+        ids = {id_of(entry[TIMESTAMP + 1 :]) for entry in reaped} | {id_of(entry) for entry in entries}
+        if ids:
+            await self.heal(sorted(ids))
+
+    def _put(self, session: Session, generation: int | str, instead_of: int | str) -> Call:
+        arguments = (escaped(session.id), generation, instead_of, facts_of(session))
+        return Call(scripts.INDEX_PUT, [self._keys.index_of(session.id)], arguments)
+
+    def _forget(self, session_id: str, generation: int | None) -> Call:
+        newest, age = (generation, 0) if generation is not None else ("", SETTLED * 1_000_000)
+        return Call(scripts.INDEX_FORGET, [self._keys.index_of(session_id)], (escaped(session_id), newest, age))

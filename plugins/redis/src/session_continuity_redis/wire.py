@@ -1,0 +1,214 @@
+"""How scripts and commands reach the servers: one wire for redis-py's four clients, sync and asyncio, single node and
+cluster. And how these clients are opened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.retry
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.retry
+import redis.sentinel
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import NoScriptError, ResponseError
+from session_continuity import Mode
+
+from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
+from session_continuity_redis.scripts import Script
+
+Argument = str | int | bytes
+Client = Any
+"""One of redis-py's clients; their sync and asyncio faces have no common type."""
+
+_BACKOFF = {"base": 0.02, "cap": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One script on keys of one slot."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
+
+    def by_digest(self) -> tuple[Argument, ...]:
+        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments)
+
+    def by_source(self) -> tuple[Argument, ...]:
+        return ("EVAL", self.script.source, len(self.keys), *self.keys, *self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One plain command on one key, which is its first argument."""
+
+    name: str
+    key: str
+    arguments: Sequence[Argument]
+
+    def words(self) -> tuple[Argument, ...]:
+        return (self.name, self.key, *self.arguments)
+
+
+class Wire:
+    """`open` gives the client, at the first use; what it opened, `close` closes. In blocking mode nothing suspends."""
+
+    def __init__(self, open: Callable[[], Client], mode: Mode, *, clustered: bool, owned: bool = True) -> None:
+        self.mode: Mode = mode
+        self.clustered = clustered
+        self._open = open
+        self._owned = owned
+        self._wait = _awaited if mode == "async" else _as_is
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+
+    async def run(self, call: Call) -> Any:
+        """One script, one round trip; one more when the server has forgotten the script."""
+        client = self._client or self._opened()
+        try:
+            return await self._wait(client.execute_command(*call.by_digest()))
+        except NoScriptError:
+            return await self._wait(client.execute_command(*call.by_source()))
+
+    async def run_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Several scripts in one round trip; raises the first error."""
+        if len(calls) == 1:
+            return [await self.run(calls[0])]
+        answers = await self._pipelined([(call.keys[0], call.by_digest()) for call in calls])
+        for number, answer in enumerate(answers):
+            if isinstance(answer, NoScriptError):
+                answers[number] = await self.run(calls[number])
+            elif isinstance(answer, BaseException):
+                raise answer
+        return answers
+
+    async def ask_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands in one round trip; raises the first error."""
+        answers = await self._pipelined([(command.key, command.words()) for command in commands])
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers
+
+    async def info(self) -> list[dict[str, Any]]:
+        """What every primary says of itself."""
+        client = self._client or self._opened()
+        if not self.clustered:
+            return [await self._wait(client.info("all"))]
+        told = await self._wait(client.info("all", target_nodes="primaries"))
+        return list(told.values()) if told and isinstance(next(iter(told.values())), dict) else [told]
+
+    async def config(self, name: str) -> str | None:
+        """One setting of a server, None where it does not tell: managed services refuse the command."""
+        client = self._client or self._opened()
+        options = {"target_nodes": "random"} if self.clustered else {}
+        try:
+            told = await self._wait(client.config_get(name, **options))
+        except ResponseError:
+            return None
+        return str(told[name])
+
+    async def close(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and self._owned:
+            await self._wait(client.aclose() if self.mode == "async" else client.close())
+
+    async def _pipelined(self, requests: Sequence[tuple[str, tuple[Argument, ...]]]) -> list[Any]:
+        client = self._client or self._opened()
+        if self.clustered and self.mode == "async":
+            await client.initialize()
+        pipeline = client.pipeline() if self.clustered else client.pipeline(transaction=False)
+        for key, words in requests:
+            # without its node, the cluster's pipeline asks the server for the keys of every script
+            options = {"target_nodes": [client.get_node_from_key(key)]} if self.clustered else {}
+            pipeline.execute_command(*words, **options)
+        answers: list[Any] = await self._wait(pipeline.execute(raise_on_error=False))
+        return answers
+
+    def _opened(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = self._open()
+            return self._client
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
+
+
+async def _as_is(value: Any) -> Any:
+    return value
+
+
+def wire_of(client: Client) -> Wire:
+    """The wire of a client that somebody else opened and will close."""
+    asynchronous = isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster)
+    clustered = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
+    return Wire(lambda: client, "async" if asynchronous else "blocking", clustered=clustered, owned=False)
+
+
+def opener(scheme: str, options: RedisOptions, mode: Mode) -> Callable[[], Client]:
+    """What opens the client that the options describe."""
+    if isinstance(options, ClusterOptions):
+        return lambda: _cluster(options, mode)
+    if isinstance(options, SentinelOptions):
+        return lambda: _by_sentinel(options, mode)
+    return lambda: _single(options, mode, tls=scheme == "rediss")
+
+
+def _single(options: RedisOptions, mode: Mode, *, tls: bool) -> Client:
+    module: Any = redis.asyncio if mode == "async" else redis
+    kinds: Any = module.connection
+    stated: dict[str, Any] = {**_connection(options, mode), "db": options.db}
+    if isinstance(options, UnixOptions):
+        stated |= {"connection_class": kinds.UnixDomainSocketConnection, "path": options.path}
+    else:
+        stated |= {"host": options.host, "port": options.port}
+        stated |= {"connection_class": kinds.SSLConnection, **_tls(options)} if tls else {}
+    pool = module.BlockingConnectionPool(max_connections=options.max_connections, timeout=options.timeout, **stated)
+    return module.Redis.from_pool(pool)
+
+
+def _cluster(options: ClusterOptions, mode: Mode) -> Client:
+    asynchronous = mode == "async"
+    kind: Any = redis.asyncio.RedisCluster if asynchronous else redis.RedisCluster
+    node: Any = redis.asyncio.cluster.ClusterNode if asynchronous else redis.cluster.ClusterNode
+    return kind(
+        startup_nodes=[node(host, port) for host, port in options.nodes()],
+        max_connections=options.max_connections,
+        **_connection(options, mode),
+        **({"ssl": True, **_tls(options)} if options.tls else {}),
+    )
+
+
+def _by_sentinel(options: SentinelOptions, mode: Mode) -> Client:
+    kind: Any = redis.asyncio.sentinel.Sentinel if mode == "async" else redis.sentinel.Sentinel
+    tls = {"ssl": True, **_tls(options)} if options.tls else {}
+    password = options.sentinel_password
+    timeouts = {"socket_timeout": options.timeout, "socket_connect_timeout": options.connect_timeout}
+    watch = {**timeouts, **tls, **({"password": password.get_secret_value()} if password else {})}
+    sentinels = kind(options.nodes(), sentinel_kwargs=watch, **_connection(options, mode), **tls)
+    return sentinels.master_for(options.service, db=options.db, max_connections=options.max_connections)
+
+
+def _connection(options: RedisOptions, mode: Mode) -> dict[str, Any]:
+    retry: Any = redis.asyncio.retry.Retry if mode == "async" else redis.retry.Retry
+    return {
+        "username": options.username,
+        "password": None if options.password is None else options.password.get_secret_value(),
+        "socket_timeout": options.timeout,
+        "socket_connect_timeout": options.connect_timeout,
+        "retry": retry(ExponentialWithJitterBackoff(**_BACKOFF), options.retries),
+    }
+
+
+def _tls(options: RedisOptions) -> dict[str, Any]:
+    return {"ssl_ca_certs": options.tls_ca, "ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key}

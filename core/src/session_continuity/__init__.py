@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Patch as Patch,
         SessionFilter as SessionFilter,
         StorageAdapter as StorageAdapter,
+        check_limit as check_limit,
         is_repeated_append as is_repeated_append,
         is_repeated_create as is_repeated_create,
     )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         Summarizer as Summarizer,
     )
     from session_continuity.config import (
+        URL_VARIABLE as URL_VARIABLE,
         BackendOptions as BackendOptions,
         BackendURL as BackendURL,
         parse_options as parse_options,
@@ -125,6 +127,9 @@ if TYPE_CHECKING:
         BackendPlugin as BackendPlugin,
     )
     from session_continuity.registry import (
+        DISABLE_VARIABLE as DISABLE_VARIABLE,
+        EXTENSIONS as EXTENSIONS,
+        InstalledPlugin as InstalledPlugin,
         Registry as Registry,
         default_registry as default_registry,
     )
@@ -150,12 +155,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "adapter": (
         "MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS Appended HealthStatus MessageQuery Patch SessionFilter StorageAdapter "
-        "is_repeated_append is_repeated_create"
+        "check_limit is_repeated_append is_repeated_create"
     ),
     "blocking": "SessionManager",
     "capabilities": "Capabilities",
     "compression": "CompressionResult CompressionStrategy Summarizer",
-    "config": "BackendOptions BackendURL parse_options parse_url",
+    "config": "URL_VARIABLE BackendOptions BackendURL parse_options parse_url",
     "context": "BudgetReport CompressionReport ConversationContext",
     "errors": (
         "CompressionError ConcurrencyError ConfigError HandoffError MessageNotFoundError MessageTooLargeError "
@@ -177,7 +182,7 @@ _HOMES = {
     ),
     "paging": "Page decode_cursor encode_cursor",
     "plugin": "CONTRACT BackendPlugin",
-    "registry": "Registry default_registry",
+    "registry": "InstalledPlugin EXTENSIONS DISABLE_VARIABLE Registry default_registry",
     "runtime": "Clock Mode Portal Wire run_now sleeper utc_now wire_for",
     "storage": "Storage open_storage",
     "tokens": "TokenCounter estimate_tokens",

@@ -48,6 +48,7 @@ __all__ = [
     "Patch",
     "SessionFilter",
     "StorageAdapter",
+    "check_limit",
     "is_repeated_append",
     "is_repeated_create",
 ]

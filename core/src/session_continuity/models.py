@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 MAX_ID_BYTES = 256
+MAX_JSON_DEPTH = 100
 HANDOFFS_KEPT = 20
 
 SessionStatus = Literal["active", "paused", "completed", "expired"]
@@ -84,17 +85,19 @@ def check_id(value: str) -> str:
     return value
 
 
-def check_json(value: Any) -> Any:
-    """Walk a JSON tree for text that cannot be encoded; pydantic has checked the rest."""
+def check_json(value: Any, depth: int = 0) -> Any:
+    """Walk a JSON tree for what stores cannot keep: text that cannot be encoded, and nesting that parsers refuse."""
+    if depth > MAX_JSON_DEPTH:
+        raise ValueError(f"JSON is nested at most {MAX_JSON_DEPTH} levels deep")
     if isinstance(value, str):
         check_text(value)
     elif isinstance(value, dict):
-        for key, item in value.items():
+        for key, item in cast("dict[str, Any]", value).items():
             check_text(key)
-            check_json(item)
+            check_json(item, depth + 1)
     elif isinstance(value, list):
-        for item in value:
-            check_json(item)
+        for item in cast("list[Any]", value):
+            check_json(item, depth + 1)
     return value
 
 
@@ -141,7 +144,11 @@ Content = Text | list[ContentBlock]
 
 class Model(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, ser_json_inf_nan="constants"
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        revalidate_instances="always",
     )
 
 

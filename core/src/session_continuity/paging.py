@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 from session_continuity.errors import ValidationError
 
-__all__ = ["MAX_PAGE", "Page", "collect", "decode_cursor", "encode_cursor"]
+__all__ = ["MAX_PAGE", "Page", "check_amount", "collect", "decode_cursor", "encode_cursor", "walk"]
 
 MAX_PAGE = 1000
 """The largest `limit` of one page."""
@@ -47,13 +47,18 @@ class Page(Sequence[T], Generic[T]):
         return Page(tuple(change(item) for item in self.items), self.next_cursor)
 
 
+def check_amount(limit: int | None) -> None:
+    """Raises ValidationError for what is no number of items to ask for."""
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise ValidationError("limit must be a whole number from 1 up, or None")
+
+
 async def collect(
     fetch: Callable[[int, str | None], Awaitable[Page[U]]], limit: int | None, cursor: str | None
 ) -> Page[U]:
     """As many items as `limit` asks for, all for None, from as many pages as that takes; `fetch` gets a page size and
     a cursor. Raises ValidationError for a limit below 1."""
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise ValidationError("limit must be a whole number from 1 up, or None")
+    check_amount(limit)
     items: list[U] = []
     while True:
         page = await fetch(MAX_PAGE if limit is None else min(limit - len(items), MAX_PAGE), cursor)
@@ -61,6 +66,21 @@ async def collect(
         cursor = page.next_cursor
         if cursor is None or len(items) == limit:
             return Page(tuple(items), cursor)
+
+
+async def walk(
+    fetch: Callable[[int, str | None], Awaitable[Page[U]]], limit: int | None, cursor: str | None, *, step: int
+) -> AsyncGenerator[U, None]:
+    """The items of `collect` one by one; a page of at most `step` is fetched when its first item is asked for."""
+    left = limit
+    while True:
+        page = await fetch(step if left is None else min(left, step), cursor)
+        for item in page:
+            yield item
+        left = None if left is None else left - len(page)
+        cursor = page.next_cursor
+        if cursor is None or left == 0:
+            return
 
 
 def encode_cursor(position: Any, *, bound_to: str) -> str:

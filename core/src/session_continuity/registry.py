@@ -7,6 +7,7 @@ loaded together, because they want to listen. Entry points are read once per reg
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from session_continuity import hookspecs
 from session_continuity.adapter import StorageAdapter
 from session_continuity.config import BackendOptions, BackendURL, parse_url
-from session_continuity.errors import ConfigError, PluginError, SessionContinuityError
+from session_continuity.errors import PluginError
 from session_continuity.plugin import CONTRACT, BackendPlugin
 from session_continuity.runtime import Mode
 
@@ -43,7 +44,9 @@ _FIRST_PARTY = {
     "rediss": "redis",
     "unix": "redis",
     "redis+cluster": "redis",
+    "redis+sentinel": "redis",
 }
+_PARTS = ("scheme", "api_version", "modes", "options", "capabilities", "create")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +62,38 @@ class InstalledPlugin:
 EntryPoints = Callable[[str], "Iterable[EntryPoint]"]
 
 
-def installed_entry_points(group: str) -> Iterable[EntryPoint]:
-    """The entry points of a group over all installed distributions."""
-    from importlib.metadata import entry_points
+class _Installed:
+    """The entry points of all installed distributions, searched for once: that takes a tenth of a second and more."""
 
-    return entry_points(group=group)
+    def __call__(self, group: str) -> Iterable[EntryPoint]:
+        return self._found.select(group=group)
+
+    @cached_property
+    def _found(self) -> Any:
+        from importlib.metadata import entry_points
+
+        return entry_points()
 
 
 class Registry:
     """The backends and extensions that one application sees. Tests make their own, with other `entry_points`."""
 
-    def __init__(
-        self, *, entry_points: EntryPoints = installed_entry_points, environ: Mapping[str, str] = os.environ
-    ) -> None:
-        self._entry_points = entry_points
+    def __init__(self, *, entry_points: EntryPoints | None = None, environ: Mapping[str, str] = os.environ) -> None:
+        self._entry_points = entry_points or _Installed()
         self._environ = environ
         self._registered: dict[str, BackendPlugin] = {}
         self._loaded: dict[str, BackendPlugin] = {}
+        self._extensions: pluggy.PluginManager | None = None
         self._lock = threading.RLock()
 
     def register_backend(self, plugin: BackendPlugin) -> None:
-        """Add a backend of this process, for tests and notebooks. Raises PluginError when the scheme is taken."""
-        if plugin.scheme in self._registered or plugin.scheme in self._installed:
-            raise PluginError(f"scheme {plugin.scheme}:// is taken; choose another, or use a registry of your own")
-        _check_version(plugin, f"the backend registered for {plugin.scheme}://")
-        self._registered[plugin.scheme] = plugin
+        """Add a backend of this process, for tests and notebooks. Raises PluginError when the scheme is taken, and for
+        an object that is no backend for this core."""
+        _check(plugin, getattr(plugin, "scheme", ""), f"{type(plugin).__name__}, registered at run time,")
+        with self._lock:
+            if plugin.scheme in self._registered or plugin.scheme in self._installed:
+                raise PluginError(f"scheme {plugin.scheme}:// is taken; choose another, or use a registry of your own")
+            self._registered[plugin.scheme] = plugin
 
     def installed_backends(self) -> list[InstalledPlugin]:
         """Every installed backend, by scheme, read from metadata only; a conflict shows as two of one name."""
@@ -97,7 +107,7 @@ class Registry:
         """The backend of a scheme; imports its plugin module and no other.
 
         Raises PluginError: unknown scheme (with the installed ones, the nearest, and the pip command), two
-        distributions claiming it, another contract version, an import that fails.
+        distributions claiming it, an import that fails, no backend in what was imported, another contract version.
         """
         with self._lock:
             found = self._registered.get(scheme) or self._loaded.get(scheme)
@@ -111,6 +121,8 @@ class Registry:
         parsed = parse_url(url, environ=self._environ)
         parsed = self.hooks.sc_configure_url(url=parsed) or parsed
         plugin = self.plugin(parsed.scheme)
+        if not self.extensions.is_registered(plugin):  # a backend may implement hooks itself
+            _add_extension(self.extensions, plugin, f"{parsed.scheme}://", "upgrade its distribution")
         options = plugin.options.from_url(parsed)
         native = mode if mode in plugin.modes else next(iter(plugin.modes))
         return self.wrap(_created(plugin, options, native))
@@ -151,9 +163,20 @@ class Registry:
         """The hook caller over all extensions."""
         return self.extensions.hook
 
-    @cached_property
+    @property
     def extensions(self) -> pluggy.PluginManager:
         """The extensions, loaded at first use. Raises PluginError that names the one that is broken."""
+        with self._lock:
+            if self._extensions is None:
+                self._extensions = self._load_extensions()
+            return self._extensions
+
+    def register_extension(self, extension: object, name: str | None = None) -> None:
+        """Add an extension of this process. Raises PluginError for one that is registered already, and for hooks that
+        do not fit their specification or have none; then nothing of it is added."""
+        _add_extension(self.extensions, extension, name or repr(extension), "mend it")
+
+    def _load_extensions(self) -> pluggy.PluginManager:
         import pluggy
 
         manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -161,12 +184,9 @@ class Registry:
         disabled = {name.strip() for name in self._environ.get(DISABLE_VARIABLE, "").split(",")}
         for entry in self._entry_points(EXTENSIONS):
             if entry.name not in disabled:
-                _register_extension(manager, entry)
+                cure = f"mend it, or set {DISABLE_VARIABLE}={entry.name}"
+                _add_extension(manager, _loaded(entry, f"extension {entry.name}", cure), entry.name, cure)
         return manager
-
-    def register_extension(self, extension: object, name: str | None = None) -> None:
-        """Add an extension of this process. Raises PluginError for hooks that do not fit their specification."""
-        _add_extension(self.extensions, extension, name or repr(extension))
 
     @cached_property
     def _installed(self) -> dict[str, list[EntryPoint]]:
@@ -184,54 +204,67 @@ class Registry:
         if len(entries) > 1:
             claims = " and ".join(_origin(entry) for entry in entries)
             raise PluginError(f"scheme {scheme}:// is claimed by {claims}; uninstall all but one of them")
-        entry = entries[0]
-        try:
-            plugin: BackendPlugin = entry.load()
-        except Exception as error:
-            raise PluginError(
-                f"the backend for {scheme}:// from {_origin(entry)} ({entry.value}) cannot be imported: "
-                f"{type(error).__name__}: {error}; reinstall or upgrade that distribution"
-            ) from error
-        _check_version(plugin, _origin(entry))
-        return plugin
+        plugin = _loaded(entries[0], f"the backend for {scheme}://", "reinstall or upgrade that distribution")
+        _check(plugin, scheme, f"{_origin(entries[0])} ({entries[0].value})")
+        return cast("BackendPlugin", plugin)
+
+
+def _loaded(entry: EntryPoint, what: str, cure: str) -> object:
+    try:
+        return entry.load()
+    except Exception as error:
+        raise PluginError(
+            f"{what} from {_origin(entry)} ({entry.value}) cannot be imported: {type(error).__name__}: {error}; {cure}"
+        ) from error
 
 
 def _created(plugin: BackendPlugin, options: BackendOptions, mode: Mode) -> StorageAdapter:
     try:
         return plugin.create(options, mode)
-    except SessionContinuityError:
-        raise
     except ImportError as error:
+        missing = f"the module {error.name}" if error.name else "a module"
         raise PluginError(
-            f"{plugin.scheme}:// in {mode} mode needs the module {error.name}, which cannot be imported; "
+            f"{plugin.scheme}:// in {mode} mode needs {missing}, which cannot be imported; "
             f"{_install_hint(plugin.scheme)}"
         ) from error
 
 
-def _register_extension(manager: pluggy.PluginManager, entry: EntryPoint) -> None:
-    try:
-        extension = entry.load()
-    except Exception as error:
-        raise PluginError(
-            f"extension {entry.name} from {_origin(entry)} ({entry.value}) cannot be imported: "
-            f"{type(error).__name__}: {error}; mend it, or set {DISABLE_VARIABLE}={entry.name}"
-        ) from error
-    _add_extension(manager, extension, entry.name)
-
-
-def _add_extension(manager: pluggy.PluginManager, extension: object, name: str) -> None:
+def _add_extension(manager: pluggy.PluginManager, extension: object, name: str, cure: str) -> None:
     import pluggy
 
+    if manager.has_plugin(name) or manager.is_registered(extension):
+        raise PluginError(f"extension {name} is registered already")
     try:
         manager.register(extension, name)
         manager.check_pending()
-    except (ValueError, pluggy.PluginValidationError) as error:
-        raise PluginError(f"extension {name} does not fit: {error}; or set {DISABLE_VARIABLE}={name}") from error
+    except pluggy.PluginValidationError as error:
+        manager.unregister(extension)
+        raise PluginError(f"extension {name} does not fit: {error}; {cure}") from error
 
 
-def _check_version(plugin: BackendPlugin, origin: str) -> None:
-    major, minor = plugin.api_version
-    spoken = f"contract {major}.{minor}, this core speaks {CONTRACT[0]}.{CONTRACT[1]}"
+def _check(plugin: object, scheme: str, origin: str) -> None:
+    """Raises PluginError unless this is a backend for that scheme that was written for this core."""
+    missing = [part for part in _PARTS if not hasattr(plugin, part)]
+    if missing or isinstance(plugin, type):
+        lack = "is a class, not an object of it" if isinstance(plugin, type) else f"has no {', '.join(missing)}"
+        raise PluginError(f"{origin} is no backend: it {lack}; see session_continuity.BackendPlugin")
+    backend = cast("BackendPlugin", plugin)
+    _check_version(backend.api_version, origin)
+    if backend.scheme != scheme or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
+        raise PluginError(
+            f"{origin} says that its scheme is {backend.scheme!r}; a scheme is as its entry point names "
+            "it, in lower case"
+        )
+    if not backend.modes or not backend.modes <= {"async", "blocking"}:
+        raise PluginError(f"{origin} names no mode; a backend serves 'async', 'blocking' or both")
+
+
+def _check_version(version: Any, origin: str) -> None:
+    match version:
+        case (int() as major, int() as minor):
+            spoken = f"contract {major}.{minor}, this core speaks {CONTRACT[0]}.{CONTRACT[1]}"
+        case _:
+            raise PluginError(f"{origin} does not state the contract version it is written for, such as {CONTRACT}")
     if major != CONTRACT[0]:
         raise PluginError(f"{origin} is written for {spoken}; install versions of the two that agree")
     if minor > CONTRACT[1]:
@@ -241,8 +274,9 @@ def _check_version(plugin: BackendPlugin, origin: str) -> None:
 def _unknown_scheme(scheme: str, known: set[str]) -> str:
     if scheme in _FIRST_PARTY:
         return f"no backend for {scheme}:// is installed; {_install_hint(scheme)}"
-    near = get_close_matches(scheme, [*known, *_FIRST_PARTY], 1)
-    meant = f"did you mean {near[0]}://? " if near else ""
+    near = get_close_matches(scheme, sorted({*known, *_FIRST_PARTY}), 1)
+    hint = f" ({_install_hint(near[0])})" if near and near[0] not in known else ""
+    meant = f"did you mean {near[0]}://{hint}? " if near else ""
     listed = ", ".join(f"{name}://" for name in sorted(known)) or "none"
     shown = f"{scheme}://" if len(scheme) <= 32 else "this scheme"
     return f"no backend for {shown} is installed; {meant}Installed: {listed}"
@@ -250,13 +284,13 @@ def _unknown_scheme(scheme: str, known: set[str]) -> str:
 
 def _install_hint(scheme: str) -> str:
     extra = _FIRST_PARTY.get(scheme)
-    return f"pip install 'session-continuity[{extra}]'" if extra else "install the distribution that offers it"
+    return f"pip install 'session-continuity[{extra}]'" if extra else "install it, or the extra that brings it"
 
 
 def _describe(entry: EntryPoint) -> InstalledPlugin:
     distribution = entry.dist
     if distribution is None:
-        raise ConfigError(f"entry point {entry.name} belongs to no distribution")
+        raise PluginError(f"entry point {entry.name} belongs to no distribution")
     return InstalledPlugin(entry.name, entry.value, distribution.name, distribution.version)
 
 

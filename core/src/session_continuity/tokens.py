@@ -1,7 +1,8 @@
 """How many tokens a message has: one rule for every caller.
 
 A message's count is the sum over its texts: the content, the text blocks, the name and arguments of each tool call,
-each tool result. An `image_url` block costs a fixed number; any other block counts as its JSON text.
+and the tool results where there is no content, which otherwise says the same. An `image_url` block costs a fixed
+number; any other block counts as its JSON text.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def count_message(content: Content, metadata: MessageMetadata, *, counter: Token
         total = counter(content)
     else:
         total = sum(_block_tokens(block, counter, image_token_cost) for block in content)
-    total += sum(counter(text) for text in _tool_texts(metadata))
+    total += sum(counter(text) for text in _tool_texts(metadata, with_results=not content))
     if not isinstance(total, int) or total < 0:
         raise ValidationError(f"the token counter must return a whole number from 0 up, not {type(total).__name__}")
     return total
@@ -46,13 +47,15 @@ def _block_tokens(block: dict[str, Any], counter: TokenCounter, image_token_cost
     return image_token_cost if block["type"] == "image_url" else counter(_as_text(block))
 
 
-def _tool_texts(metadata: MessageMetadata) -> Iterator[str]:
+def _tool_texts(metadata: MessageMetadata, *, with_results: bool) -> Iterator[str]:
     for call in metadata.tool_calls:
         yield call.name
         yield _as_text(call.arguments)
-    for result in metadata.tool_results:
+    for result in metadata.tool_results if with_results else ():
         yield _as_text(result.result)
 
 
 def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -28,13 +28,12 @@ from session_continuity import (
     SessionNotFoundError,
     StorageAdapter,
     StorageClosedError,
+    check_limit,
     decode_cursor,
     encode_cursor,
     is_repeated_create,
     utc_now,
 )
-from session_continuity.adapter import check_limit
-
 from session_continuity_memory.config import CAPABILITIES
 from session_continuity_memory.conversation import Conversation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import Field
+
 from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
 
 CAPABILITIES = Capabilities(max_turn=None, unscoped_listing=True, strong_listing=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -92,11 +92,13 @@ def check_json(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         check_text(value)
     elif isinstance(value, dict):
-        for key, item in cast("dict[str, Any]", value).items():
+        members: dict[str, Any] = value
+        for key, item in members.items():
             check_text(key)
             check_json(item, depth + 1)
     elif isinstance(value, list):
-        for item in cast("list[Any]", value):
+        items: list[Any] = value
+        for item in items:
             check_json(item, depth + 1)
     return value
 

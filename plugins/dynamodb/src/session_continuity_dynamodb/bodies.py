@@ -1,0 +1,154 @@
+"""Messages and items: text and blocks, their compression, and the sizes that DynamoDB allows. Pure."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from importlib import import_module
+from typing import Any, Literal
+
+from session_continuity import Message, MessageMetadata, MessageTooLargeError, ToolCall, ToolResult, format_timestamp
+from session_continuity_dynamodb import keys
+from session_continuity_dynamodb.codec import from_json, item_key, json_text, loaded, to_json
+from session_continuity_dynamodb.keys import Keys
+from session_continuity_dynamodb.values import Item, Value, binary, decode, encode, fits, flag, item_size, number, text
+
+Compression = Literal["zlib", "zstd"]
+
+MAX_ITEM_BYTES = 400 * 1024
+MAX_TURN_BYTES = 4 * 1024 * 1024
+_WORTH_COMPRESSING = 2048
+
+
+def message_item(
+    keys_: Keys, message: Message, *, own_id: bool, compression: Compression | None, revision: str | None = None
+) -> Item:
+    """The item of a message. `own_id` notes that a pointer leads to it, `revision` tells one edit from the next."""
+    item: Item = {
+        **item_key(keys_, message.session_id, keys.MESSAGE + keys.place(message.created_at, message.id)),
+        "id": text(message.id),
+        "sessionId": text(message.session_id),
+        "role": text(message.role),
+        "createdAt": text(format_timestamp(message.created_at)),
+        **message_body(message, compression),
+    }
+    if message.token_count is not None:
+        item["tokenCount"] = number(message.token_count)
+    if message.updated_at is not None:
+        item["updatedAt"] = text(format_timestamp(message.updated_at))
+    if own_id:
+        item["ownId"] = flag()
+    if revision is not None:
+        item["rev"] = text(revision)
+    return item
+
+
+def message_body(message: Message, compression: Compression | None) -> Item:
+    content = _content(message.content)
+    data = _metadata(message.metadata)
+    if data:
+        content["metadata"] = text(json_text(data))
+    if compression is None or item_size(content) < _WORTH_COMPRESSING:
+        return content
+    body = [message.content, data]
+    packed = _compress(json_text(body).encode(), compression)
+    if len(packed) >= item_size(content):
+        return content
+    return {"body": {"B": packed}, "codec": text(compression)}
+
+
+def _content(content: str | list[dict[str, Any]]) -> Item:
+    """Text as text, blocks as a native list. What no engine holds natively is exact beside it: an empty text is an
+    empty list with a mark, a block with an empty text or an odd number is JSON text under `blocks`."""
+    if isinstance(content, str):
+        return {"content": text(content)} if content else {"content": {"L": []}, "emptyText": flag()}
+    plain = [block for block in content if fits(block)]
+    exact: Item = {} if len(plain) == len(content) else {"blocks": text(json_text(content))}
+    return {"content": encode(plain), **exact}
+
+
+def _metadata(metadata: MessageMetadata) -> dict[str, Any]:
+    data = to_json(metadata)
+    for field, calls in (("toolCalls", metadata.tool_calls), ("toolResults", metadata.tool_results)):
+        if calls:
+            data[field] = [to_json(call) for call in calls]
+    return data
+
+
+def is_message(item: Item) -> bool:
+    """Whether a row is a message, and not one that an edit of nothing left behind."""
+    return item["SK"]["S"].startswith(keys.MESSAGE) and "id" in item and "createdAt" in item and "role" in item
+
+
+def message_of(item: Item, session_id: str) -> Message:
+    content, data = _read_body(item)
+    fields: dict[str, Any] = {
+        "id": item["id"]["S"],
+        "session_id": session_id,
+        "role": item["role"]["S"],
+        "content": content,
+        "created_at": item["createdAt"]["S"],
+    }
+    if data:
+        fields["metadata"] = _metadata_fields(data)
+    if (tokens := item.get("tokenCount")) is not None:
+        fields["token_count"] = int(tokens["N"])
+    if (updated := item.get("updatedAt")) is not None:
+        fields["updated_at"] = updated["S"]
+    return Message.model_validate(fields)
+
+
+def _read_body(item: Item) -> tuple[Any, Any]:
+    if "body" in item:
+        content, data = json.loads(_decompress(binary(item["body"]["B"]), item["codec"]["S"]))
+        return content, data
+    data = loaded(item["metadata"]) if "metadata" in item else None
+    if "blocks" in item:
+        return json.loads(item["blocks"]["S"]), data
+    content = item.get("content", {})
+    if "S" in content:
+        return content["S"], data
+    return "" if "emptyText" in item or not content else decode(content), data
+
+
+def _metadata_fields(data: Any) -> dict[str, Any]:
+    fields = from_json(MessageMetadata, data)
+    for name, model in (("tool_calls", ToolCall), ("tool_results", ToolResult)):
+        entries: list[Any] | None = fields.get(name)
+        if entries is not None:
+            fields[name] = [from_json(model, entry) for entry in entries]
+    return fields
+
+
+def pointer_item(keys_: Keys, message: Message) -> Item:
+    """Leads from an id that its caller chose to the message's place."""
+    return {
+        **item_key(keys_, message.session_id, keys.POINTER + message.id),
+        "ref": text(keys.place(message.created_at, message.id)),
+    }
+
+
+def check_sizes(items: list[Item], operation: str) -> None:
+    """Raises MessageTooLargeError for an item over DynamoDB's limit, or items that are too large together."""
+    sizes = [item_size(item) for item in items]
+    for size, limit in ((max(sizes), MAX_ITEM_BYTES), (sum(sizes), MAX_TURN_BYTES)):
+        if size > limit:
+            raise MessageTooLargeError(backend="dynamodb", operation=operation, size=size, limit=limit)
+
+
+def row_tokens(item: Item) -> Value | None:
+    return item.get("tokenCount")
+
+
+def _compress(data: bytes, compression: str) -> bytes:
+    if compression == "zlib":
+        return zlib.compress(data)
+    packed: bytes = import_module("zstandard").ZstdCompressor().compress(data)
+    return packed
+
+
+def _decompress(data: bytes, codec: str) -> bytes:
+    if codec == "zlib":
+        return zlib.decompress(data)
+    plain: bytes = import_module("zstandard").ZstdDecompressor().decompress(data)
+    return plain

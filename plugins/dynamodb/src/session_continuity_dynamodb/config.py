@@ -1,0 +1,89 @@
+"""The options of `dynamodb://TABLE`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from session_continuity import BackendOptions, BackendURL, ConfigError
+
+_SECRETS = frozenset(
+    {
+        "access_key",
+        "access_key_id",
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "key",
+        "password",
+        "secret",
+        "secret_access_key",
+        "secret_key",
+        "session_token",
+        "token",
+    }
+)
+_CHAIN = (
+    "a dynamodb:// URL takes no credentials; leave them to the AWS chain: a role, the AWS_* variables, "
+    "or a profile that ?profile=… names"
+)
+
+
+class DynamoDBOptions(BackendOptions):
+    """Where the table is and how to talk to it. Times are in seconds."""
+
+    table: str = Field(min_length=3, max_length=255, pattern=r"^[A-Za-z0-9_.-]+$")
+    region: str | None = Field(default=None, description="AWS region; else the AWS chain's.")
+    profile: str | None = Field(default=None, description="A profile of the AWS configuration.")
+    endpoint_url: str | None = Field(default=None, description="Another endpoint, for an emulator or a VPC.")
+    consistent_read: bool = Field(default=True, description="False halves the price of reads, which may then lag.")
+    append: Literal["atomic", "serial"] = Field(
+        default="atomic", description="`serial` writes item by item: half the price, but a crash can split a write."
+    )
+    listing: Literal["exact", "index"] = Field(
+        default="exact", description="`index` lists in one request; totals are then those of the session's creation."
+    )
+    create_table: bool = Field(default=False, description="Make a missing table when the store is opened.")
+    connect_timeout: float = Field(default=2.0, gt=0)
+    read_timeout: float = Field(default=5.0, gt=0)
+    max_attempts: int = Field(default=4, ge=1, le=20, description="Tries of one request by the SDK.")
+    retry_deadline: float = Field(
+        default=20.0, ge=0, description="How long throttled and conflicting writes are tried again."
+    )
+    max_pool_connections: int = Field(default=32, ge=1, le=1000)
+    transaction_items: int = Field(
+        default=100, ge=3, le=100, description="The engine's limit; old DynamoDB Local takes 10."
+    )
+    compression: Literal["zlib", "zstd"] | None = Field(
+        default=None, description="Packs bodies over 2 KB; the TypeScript kit cannot read them."
+    )
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _is_plain_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write it as http://host:port or https://host")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("an address without user, password and query")
+        return url
+
+    @classmethod
+    def fields_from_url(cls, url: BackendURL) -> dict[str, Any]:
+        if url.user is not None or url.password is not None:
+            raise ConfigError(_CHAIN)
+        if url.port or url.path.strip("/"):
+            raise ConfigError("a dynamodb:// URL is dynamodb://TABLE?option=value, without a port and a path")
+        if not url.host:
+            raise ConfigError("a dynamodb:// URL names its table: dynamodb://TABLE?region=…")
+        return {"table": url.host}
+
+    @classmethod
+    def from_url(cls, url: BackendURL) -> Self:
+        if any(name.lower().replace("-", "_") in _SECRETS for name in url.query):
+            raise ConfigError(_CHAIN)
+        return super().from_url(url)

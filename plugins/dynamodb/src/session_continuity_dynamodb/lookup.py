@@ -1,0 +1,97 @@
+"""Finding messages by id: at the place that the id tells, or that its pointer tells. Never by reading the session,
+but for a session with messages of another writer whose ids tell nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from session_continuity import Message, SessionNotFoundError
+from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb.bodies import is_message, message_of
+from session_continuity_dynamodb.codec import Activity
+from session_continuity_dynamodb.expressions import Expression
+from session_continuity_dynamodb.store import Store
+from session_continuity_dynamodb.values import Item, text
+
+
+async def get_message(store: Store, session_id: str, message_id: str) -> Message | None:
+    [row] = await locate(store, session_id, [message_id])
+    return None if row is None else message_of(row, session_id)
+
+
+async def locate(store: Store, session_id: str, message_ids: Sequence[str]) -> list[Item | None]:
+    """The rows of these messages, in their order, None for one that the session does not have.
+
+    One request when every id tells its place, two with pointers. Raises SessionNotFoundError.
+    """
+    wanted = dict.fromkeys(message_ids)
+    guesses = {message_id: _guess(store, session_id, message_id) for message_id in wanted}
+    first = [
+        keys.POINTER + message_id if place is None else keys.MESSAGE + place for message_id, place in guesses.items()
+    ]
+    found = await _read(store, session_id, [keys.ACTIVITY, *first])
+    gate = found.pop(keys.ACTIVITY, None)
+    if gate is None:
+        gate = await store.wire.get(store.meta_key(session_id))
+    await _check(store, session_id, gate)
+    rows = _by_id(found.values())
+    missing = [message_id for message_id in wanted if message_id not in rows]
+    if missing:
+        rows |= await _through_pointers(store, session_id, missing, guesses, found)
+        missing = [message_id for message_id in missing if message_id not in rows]
+    if missing and (gate is None or gate["SK"]["S"] == keys.META or Activity.of(gate).foreign):
+        rows |= await _search(store, session_id, missing)
+    store.known.seen(session_id, rows.values())
+    return [rows.get(message_id) for message_id in message_ids]
+
+
+async def _check(store: Store, session_id: str, gate: Item | None) -> None:
+    if gate is None:
+        raise SessionNotFoundError(session_id)
+    await store.check_gate(session_id, gate)
+
+
+def _guess(store: Store, session_id: str, message_id: str) -> str | None:
+    row = store.known.row(session_id, message_id)
+    return keys.computed_place(message_id) if row is None else row["SK"]["S"][len(keys.MESSAGE) :]
+
+
+async def _read(store: Store, session_id: str, sorts: Iterable[str]) -> dict[str, Item]:
+    return codec.split(await store.wire.get_all([store.item_key(session_id, sort) for sort in sorts]))
+
+
+def _by_id(items: Iterable[Item]) -> dict[str, Item]:
+    return {item["id"]["S"]: item for item in items if is_message(item)}
+
+
+async def _through_pointers(
+    store: Store, session_id: str, missing: list[str], guesses: dict[str, str | None], found: dict[str, Item]
+) -> dict[str, Item]:
+    unread = [message_id for message_id in missing if guesses[message_id] is not None]
+    if unread:
+        found = {**found, **await _read(store, session_id, keys.pointers(unread))}
+    places = [item["ref"]["S"] for item in found.values() if "ref" in item]
+    if not places:
+        return {}
+    return _by_id((await _read(store, session_id, [keys.MESSAGE + place for place in places])).values())
+
+
+async def _search(store: Store, session_id: str, missing: list[str]) -> dict[str, Item]:
+    """Read the session's messages for these ids: they were written without a pointer."""
+    expression = Expression()
+    partition = expression.compare("PK", "=", text(store.keys.partition(session_id)))
+    within = expression.between("SK", text(keys.MESSAGE), text(keys.AFTER_MESSAGES))
+    params: dict[str, Any] = {
+        "KeyConditionExpression": f"{partition} AND {within}",
+        "FilterExpression": expression.any_of("id", [text(message_id) for message_id in missing[:100]]),
+        "ConsistentRead": store.wire.consistent,
+        **expression.params(),
+    }
+    found: dict[str, Item] = {}
+    while True:
+        rows, following = await store.wire.query(params)
+        found |= _by_id(rows)
+        if following is None or len(found) == len(missing[:100]):
+            return found
+        params["ExclusiveStartKey"] = following

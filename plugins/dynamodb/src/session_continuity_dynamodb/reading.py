@@ -1,0 +1,190 @@
+"""Reading messages page by page, with the session's existence checked by the same request wherever the range of keys
+reaches a head: META before the oldest message, the activity item behind the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from session_continuity import (
+    Message,
+    MessageNotFoundError,
+    MessageQuery,
+    Page,
+    SessionNotFoundError,
+    ValidationError,
+    decode_cursor,
+    encode_cursor,
+)
+from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb.bodies import is_message, message_of
+from session_continuity_dynamodb.codec import Activity
+from session_continuity_dynamodb.expressions import Expression
+from session_continuity_dynamodb.lookup import locate
+from session_continuity_dynamodb.sessions import adopt
+from session_continuity_dynamodb.store import Store
+from session_continuity_dynamodb.values import Item, text
+from session_continuity_dynamodb.writing import remove
+
+_HEADS = 1
+"""Rows that are no messages at the end of a range where reading starts."""
+
+_FILTERED_PAGE = 200
+"""Rows that one request reads at least when a filter leaves some of them out."""
+
+
+async def get_messages(store: Store, session_id: str, query: MessageQuery, cursor: str | None) -> Page[Message]:
+    start = None if cursor is None else _position(cursor, query.key(session_id))
+    if query.ids is not None:
+        rows, more = await _chosen(store, session_id, query, start)
+    else:
+        rows, more = await _range(store, session_id, query, start)
+    store.known.seen(session_id, rows)
+    following = encode_cursor(_place(rows[-1]), bound_to=query.key(session_id)) if more else None
+    return Page(tuple(message_of(row, session_id) for row in rows), following)
+
+
+def _position(cursor: str, bound_to: str) -> str:
+    position = decode_cursor(cursor, bound_to=bound_to)
+    if not isinstance(position, str) or len(position) < 26:
+        raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
+    return position
+
+
+def _place(row: Item) -> str:
+    place: str = row["SK"]["S"][len(keys.MESSAGE) :]
+    return place
+
+
+async def _chosen(store: Store, session_id: str, query: MessageQuery, start: str | None) -> tuple[list[Item], bool]:
+    """Messages that were asked for by their ids, cut to the query's other conditions."""
+    low, high = await _bounds(store, session_id, query)
+    located = await locate(store, session_id, sorted(query.ids or ()))
+    rows = sorted((row for row in located if row is not None), key=_place, reverse=query.order == "desc")
+    within = [row for row in rows if low < row["SK"]["S"] < high and query.selects(message_of(row, session_id))]
+    if start is not None:
+        within = [row for row in within if (_place(row) > start) == (query.order == "asc") and _place(row) != start]
+    return within[: query.limit], len(within) > query.limit
+
+
+async def _bounds(store: Store, session_id: str, query: MessageQuery) -> tuple[str, str]:
+    """The sort keys between which the answer lies, both left out.
+
+    An open end reaches over the head that lies behind it, whose row then tells that the session is there.
+    """
+    low, high = keys.META, keys.POINTER
+    if query.after is not None:
+        low = keys.MESSAGE + keys.after_time(query.after)
+    if query.before is not None:
+        high = keys.MESSAGE + keys.until_time(query.before)
+    marks = [mark for mark in (query.after_id, query.before_id) if mark is not None]
+    if marks:
+        places = dict(zip(marks, await locate(store, session_id, marks), strict=True))
+        for mark, row in places.items():
+            if row is None:
+                raise MessageNotFoundError(session_id, mark)
+        low = max([low, *(row["SK"]["S"] for mark, row in places.items() if row and mark == query.after_id)])
+        high = min([high, *(row["SK"]["S"] for mark, row in places.items() if row and mark == query.before_id)])
+    return low, high
+
+
+@dataclass
+class _Reader:
+    """One page being read: request after request until enough rows matched or the range has ended."""
+
+    store: Store
+    session_id: str
+    params: dict[str, Any]
+    wanted: int
+    filtered: bool
+    gate: Item | None = None
+
+    async def read(self, exclude: frozenset[str]) -> list[Item]:
+        found: list[Item] = []
+        limit = max(self.wanted, _FILTERED_PAGE) if self.filtered else self.wanted
+        while True:
+            rows, following = await self.store.wire.query(self.params, limit=limit + _HEADS)
+            for row in rows:
+                if row["SK"]["S"] in (keys.META, keys.ACTIVITY):
+                    self.gate = self.gate or row
+                elif is_message(row) and row["SK"]["S"] not in exclude:
+                    found.append(row)
+            if following is None or len(found) >= self.wanted:
+                return found[: self.wanted]
+            self.params["ExclusiveStartKey"] = following
+
+
+async def _range(store: Store, session_id: str, query: MessageQuery, start: str | None) -> tuple[list[Item], bool]:
+    low, high = await _bounds(store, session_id, query)
+    if low >= high:
+        await store.check_gate(session_id, None)
+        return [], False
+    reader = _Reader(
+        store, session_id, _request(store, session_id, query, low, high), query.limit + 1, query.roles is not None
+    )
+    if start is not None:
+        reader.params["ExclusiveStartKey"] = store.row_key(session_id, start)
+    rows = await reader.read(frozenset({low, high}))
+    await store.check_gate(session_id, reader.gate)
+    return rows[: query.limit], len(rows) > query.limit
+
+
+def _request(store: Store, session_id: str, query: MessageQuery, low: str, high: str) -> dict[str, Any]:
+    expression = Expression()
+    partition = expression.compare("PK", "=", text(store.keys.partition(session_id)))
+    condition = f"{partition} AND {expression.between('SK', text(low), text(high))}"
+    params: dict[str, Any] = {
+        "KeyConditionExpression": condition,
+        "ScanIndexForward": query.order == "asc",
+        "ConsistentRead": store.wire.consistent,
+    }
+    if query.roles is not None:
+        roles = expression.any_of("role", [text(role) for role in sorted(query.roles)])
+        params["FilterExpression"] = f"{roles} OR {expression.absent('role')}"
+    return {**params, **expression.params()}
+
+
+async def delete_all_messages(store: Store, session_id: str) -> int:
+    """Remove in transactions what was there at the call: every message up to the newest one then."""
+    newest, activity = await _newest(store, session_id)
+    if activity is None:
+        await adopt(store, session_id)
+    elif Activity.of(activity).is_gone(store.now()):
+        raise SessionNotFoundError(session_id)
+    if newest is None:
+        return 0
+    request = _request(store, session_id, MessageQuery(), keys.MESSAGE, newest)
+    request["ConsistentRead"] = True
+    removed = 0
+    while True:
+        rows, following = await store.wire.query(request)
+        for turn in _turns([row for row in rows if is_message(row)], store.options.transaction_items):
+            removed += await remove(store, session_id, turn)
+        if following is None:
+            return removed
+        request["ExclusiveStartKey"] = following
+
+
+async def _newest(store: Store, session_id: str) -> tuple[str | None, Item | None]:
+    """The sort key of the newest message, and the activity item."""
+    request = _request(store, session_id, MessageQuery(order="desc"), keys.MESSAGE, keys.ACTIVITY)
+    request["ConsistentRead"] = True
+    rows, _ = await store.wire.query(request, limit=2)
+    found = codec.split(rows)
+    activity = found.pop(keys.ACTIVITY, None)
+    return max(found, default=None), activity
+
+
+def _turns(rows: Sequence[Item], most: int) -> list[list[Item]]:
+    """Rows in groups whose removal fits one transaction, with the activity item and the pointers."""
+    groups: list[list[Item]] = []
+    room = 0
+    for row in rows:
+        cost = 2 if "ownId" in row else 1
+        if room < cost:
+            groups.append([])
+            room = most - 1
+        groups[-1].append(row)
+        room -= cost
+    return groups

@@ -1,0 +1,127 @@
+"""What every operation shares: the wire, the keys, the time, and how a session is found to be there."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from session_continuity import SessionNotFoundError, format_timestamp
+from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb.codec import Activity
+from session_continuity_dynamodb.config import DynamoDBOptions
+from session_continuity_dynamodb.expressions import Expression
+from session_continuity_dynamodb.keys import Keys
+from session_continuity_dynamodb.values import Item, text
+from session_continuity_dynamodb.wire import Wire
+
+_ROWS_KNOWN = 1024
+_SESSIONS_KNOWN = 4096
+_LARGEST_KNOWN_ROW = 8192
+
+
+class Known:
+    """Rows and last places that passed by, as first guesses: a write states what it takes for granted as its
+    condition, so that a guess saves a request and never harms."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: OrderedDict[tuple[str, str], Item] = OrderedDict()
+        self._last: OrderedDict[str, str] = OrderedDict()
+
+    def row(self, session_id: str, message_id: str) -> Item | None:
+        with self._lock:
+            return self._rows.get((session_id, message_id))
+
+    def last_place(self, session_id: str) -> str:
+        with self._lock:
+            return self._last.get(session_id, keys.NO_MESSAGE)
+
+    def appended(self, session_id: str, rows: Iterable[Item], last_place: str) -> None:
+        self.seen(session_id, rows)
+        with self._lock:
+            self._last[session_id] = max(last_place, self._last.pop(session_id, keys.NO_MESSAGE))
+            if len(self._last) > _SESSIONS_KNOWN:
+                self._last.popitem(last=False)
+
+    def seen(self, session_id: str, rows: Iterable[Item]) -> None:
+        with self._lock:
+            for row in rows:
+                if len(row.get("content", {}).get("S", "")) <= _LARGEST_KNOWN_ROW:
+                    self._rows[session_id, row["id"]["S"]] = row
+            while len(self._rows) > _ROWS_KNOWN:
+                self._rows.popitem(last=False)
+
+    def forget_row(self, session_id: str, message_id: str) -> None:
+        with self._lock:
+            self._rows.pop((session_id, message_id), None)
+
+    def forget_session(self, session_id: str) -> None:
+        with self._lock:
+            self._last.pop(session_id, None)
+            for known in [known for known in self._rows if known[0] == session_id]:
+                del self._rows[known]
+
+
+@dataclass(frozen=True)
+class Store:
+    """One adapter's insides. `now` reads the adapter's clock, which a test may replace at any time."""
+
+    wire: Wire
+    keys: Keys
+    options: DynamoDBOptions
+    now: Callable[[], datetime]
+    known: Known = field(default_factory=Known)
+
+    def meta_key(self, session_id: str) -> Item:
+        return codec.meta_key(self.keys, session_id)
+
+    def activity_key(self, session_id: str) -> Item:
+        return codec.activity_key(self.keys, session_id)
+
+    def item_key(self, session_id: str, sort: str) -> Item:
+        return codec.item_key(self.keys, session_id, sort)
+
+    def row_key(self, session_id: str, place: str) -> Item:
+        return self.item_key(session_id, keys.MESSAGE + place)
+
+    async def heads(self, session_id: str, *, consistent: bool | None = None) -> tuple[Item | None, Item | None]:
+        """META and the activity item, in one request."""
+        found = codec.split(
+            await self.wire.get_all([self.meta_key(session_id), self.activity_key(session_id)], consistent=consistent)
+        )
+        return found.get(keys.META), found.get(keys.ACTIVITY)
+
+    def is_live(self, meta: Item | None, activity: Item | None) -> bool:
+        """Whether the session that these two belong to is there for other calls."""
+        return (
+            meta is not None
+            and codec.is_session(meta)
+            and not codec.is_past(codec.time_of(meta.get("expiresAt")), self.now())
+            and (activity is None or Activity.of(activity).status != codec.DELETING)
+        )
+
+    async def check_gate(self, session_id: str, gate: Item | None) -> None:
+        """Raise SessionNotFoundError unless the session is there. `gate` is its activity item or META, when a read
+        brought one; otherwise it is fetched."""
+        if gate is None:
+            gate = await self.wire.get(self.activity_key(session_id))
+        if gate is None:
+            gate = await self.wire.get(self.meta_key(session_id))
+        if gate is None or not self._is_open(gate):
+            raise SessionNotFoundError(session_id)
+
+    def _is_open(self, gate: Item) -> bool:
+        if gate["SK"]["S"] == keys.META:
+            return self.is_live(gate, None)
+        return not Activity.of(gate).is_gone(self.now())
+
+    def not_expired(self, expression: Expression) -> str:
+        """The condition that an item's expiry, in either of its forms, is later than now."""
+        now = self.now()
+        return (
+            f"({expression.absent('expiresAt')} OR {expression.compare('expiresAt', '>', codec.seconds(now))}"
+            f" OR {expression.compare('expiresAt', '>', text(format_timestamp(now)))})"
+        )

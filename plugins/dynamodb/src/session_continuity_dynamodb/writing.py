@@ -1,0 +1,308 @@
+"""Writing messages: every write is one transaction of the messages and the activity item, which holds the totals.
+
+Nothing is read first. What a write takes for granted (the last place, a message's tokens) is a condition; when it
+does not hold, the failed request brings back what is there, and the write is made anew from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+from session_continuity import (
+    Appended,
+    Message,
+    MessageNotFoundError,
+    Patch,
+    SessionClosedError,
+    SessionNotFoundError,
+    TokenBudgetExceededError,
+    format_timestamp,
+    is_repeated_append,
+    move_to,
+)
+from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb.bodies import check_sizes, message_item, message_of, pointer_item
+from session_continuity_dynamodb.codec import Activity
+from session_continuity_dynamodb.errors import CancelledTransactionError
+from session_continuity_dynamodb.expressions import Expression
+from session_continuity_dynamodb.lookup import locate
+from session_continuity_dynamodb.sessions import adopt
+from session_continuity_dynamodb.store import Store
+from session_continuity_dynamodb.values import Item, number, text, texts
+from session_continuity_dynamodb.wire import Action, new_write_id
+
+_MILLISECOND = timedelta(milliseconds=1)
+_BODY = ("role", "content", "emptyText", "blocks", "metadata", "body", "codec", "tokenCount", "updatedAt", "rev")
+
+
+async def append(store: Store, session_id: str, messages: Sequence[Message], chosen_ids: Collection[str]) -> Appended:
+    chosen = frozenset(chosen_ids)
+    repeats = any(store.known.row(session_id, message.id) for message in messages)
+    turn = in_order(messages, keys.NO_MESSAGE if repeats else store.known.last_place(session_id), chosen)
+    while True:
+        items = [
+            message_item(store.keys, message, own_id=message.id in chosen, compression=store.options.compression)
+            for message in turn
+        ]
+        check_sizes(items, "append_messages")
+        pointers = [pointer_item(store.keys, message) for message in turn if message.id in chosen]
+        write_id = new_write_id()
+        actions = [*map(_new, pointers), _advance(store, session_id, turn, write_id), *map(_new, items)]
+        try:
+            await store.wire.transact(actions, write_id)
+        except CancelledTransactionError as cancelled:
+            stored = await _stored(store, session_id, messages, turn, cancelled, len(pointers))
+            if stored is not None:
+                return Appended(messages=stored, repeated=True)
+            gate = cancelled.reasons[len(pointers)]
+            if gate.failed:
+                last = await _last_place(store, session_id, gate.item, turn)
+                turn = in_order(turn, last, chosen)
+        else:
+            store.known.appended(session_id, items, _place(turn[-1]))
+            return Appended(messages=turn)
+
+
+def in_order(messages: Sequence[Message], last: str, chosen: frozenset[str]) -> tuple[Message, ...]:
+    """The turn at places that rise from `last` on; messages that would not are moved to the next millisecond."""
+    if _place(messages[0]) <= last:
+        messages = move_to(keys.place_time(last) + _MILLISECOND, messages, chosen_ids=chosen)
+    placed: list[Message] = []
+    for message in messages:
+        if _place(message) <= last:
+            [moved] = move_to(keys.place_time(last) + _MILLISECOND, [message], chosen_ids=chosen)
+            placed.append(moved)
+        else:
+            placed.append(message)
+        last = _place(placed[-1])
+    return tuple(placed)
+
+
+def _place(message: Message) -> str:
+    return keys.place(message.created_at, message.id)
+
+
+def _tokens(messages: Sequence[Message]) -> int:
+    return sum(message.token_count or 0 for message in messages)
+
+
+def _new(item: Item) -> Action:
+    expression = Expression()
+    return {"Put": {"Item": item, "ConditionExpression": expression.absent("PK"), **expression.params()}}
+
+
+def _advance(store: Store, session_id: str, turn: Sequence[Message], write_id: str) -> Action:
+    """The activity item's part in an append: the gate as condition, the totals as change."""
+    expression = Expression()
+    tokens = _tokens(turn)
+    condition = " AND ".join(
+        [
+            expression.any_of("status", [text(status) for status in codec.OPEN_STATUSES]),
+            store.not_expired(expression),
+            expression.compare("lastKey", "<", text(_place(turn[0]))),
+            expression.compare("tokensLeft", ">=", number(tokens)),
+        ]
+    )
+    expression.set("lastKey", text(_place(turn[-1])))
+    expression.set("lastActivityAt", text(format_timestamp(turn[-1].created_at)))
+    expression.set("wid", text(write_id))
+    system = [_place(message) for message in turn if message.role == "system"]
+    _count(expression, messages=len(turn), tokens=tokens, system=system, not_system=[])
+    return {
+        "Update": {
+            "Key": store.activity_key(session_id),
+            "UpdateExpression": expression.update(),
+            "ConditionExpression": condition,
+            **expression.params(),
+        }
+    }
+
+
+def _count(
+    expression: Expression, *, messages: int, tokens: int, system: Sequence[str], not_system: Sequence[str]
+) -> None:
+    if messages:
+        expression.add("messageCount", number(messages))
+    if tokens:
+        expression.add("tokenCount", number(tokens))
+        expression.add("tokensLeft", number(-tokens))
+    if system:
+        expression.add("systemIds", texts(system))
+    elif not_system:
+        expression.take_out("systemIds", texts(not_system))
+
+
+async def _stored(
+    store: Store,
+    session_id: str,
+    sent: Sequence[Message],
+    turn: Sequence[Message],
+    cancelled: CancelledTransactionError,
+    pointers: int,
+) -> tuple[Message, ...] | None:
+    """The turn as it was stored before, when this append is being repeated."""
+    taken = [reason for place, reason in enumerate(cancelled.reasons) if place != pointers and reason.failed]
+    if not taken and not pointers:
+        return None
+    wanted = sent if pointers else turn
+    rows = await locate(store, session_id, [message.id for message in wanted])
+    stored = [message_of(row, session_id) if row else None for row in rows]
+    if not is_repeated_append(stored, wanted):
+        await _drop_dangling(store, session_id, cancelled, pointers)
+        return None
+    return tuple(message for message in stored if message is not None)
+
+
+async def _drop_dangling(store: Store, session_id: str, cancelled: CancelledTransactionError, pointers: int) -> None:
+    """Remove pointers to nothing, which a serial append leaves when its process dies."""
+    dangling = [reason.item for reason in cancelled.reasons[:pointers] if reason.failed and reason.item]
+    if not store.wire.atomic:
+        await store.wire.delete_all(store.item_key(session_id, item["SK"]["S"]) for item in dangling)
+
+
+async def _last_place(store: Store, session_id: str, gate: Item | None, turn: Sequence[Message]) -> str:
+    """Why the gate was shut: raises what the contract says, or returns the last place, behind which to try again."""
+    gate = gate or await store.wire.get(store.activity_key(session_id), consistent=True)
+    if gate is None:
+        await adopt(store, session_id)
+        return keys.NO_MESSAGE
+    activity = Activity.of(gate)
+    if activity.is_gone(store.now()):
+        raise SessionNotFoundError(session_id)
+    if activity.status not in codec.OPEN_STATUSES:
+        raise SessionClosedError(session_id, activity.status)
+    tokens = _tokens(turn)
+    if activity.tokens_left < tokens and activity.token_limit is not None:
+        raise TokenBudgetExceededError(
+            session_id, requested=tokens, limit=activity.token_limit, used=activity.token_limit - activity.tokens_left
+        )
+    return activity.last_place
+
+
+async def update(store: Store, session_id: str, message_id: str, patch: Patch) -> Message:
+    row = store.known.row(session_id, message_id)
+    while True:
+        if row is None:
+            [row] = await locate(store, session_id, [message_id])
+        if row is None:
+            raise MessageNotFoundError(session_id, message_id)
+        before = message_of(row, session_id)
+        after = patch.apply(before)
+        write_id = new_write_id()
+        item = message_item(
+            store.keys, after, own_id="ownId" in row, compression=store.options.compression, revision=write_id
+        )
+        check_sizes([item], "update_message")
+        actions = [_edit(row, item), _recount(store, session_id, [(before, after)], write_id)]
+        try:
+            await store.wire.transact(actions, write_id)
+        except CancelledTransactionError as cancelled:
+            edit, gate = cancelled.reasons
+            if gate.failed:
+                await _check_open(store, session_id, gate.item)
+            row = edit.item
+        else:
+            store.known.seen(session_id, [item])
+            return after
+
+
+def _edit(row: Item, item: Item) -> Action:
+    """Change the row from what it was taken for to the new item, and leave attributes alone that are not ours."""
+    expression = Expression()
+    condition = " AND ".join([expression.exists("id"), *_as_known(expression, row)])
+    for attribute in _BODY:
+        if attribute in item or attribute in row:
+            expression.put(attribute, item.get(attribute))
+    return {
+        "Update": {
+            "Key": {name: row[name] for name in ("PK", "SK")},
+            "UpdateExpression": expression.update(),
+            "ConditionExpression": condition,
+            **expression.params(),
+        }
+    }
+
+
+def _as_known(expression: Expression, row: Item) -> list[str]:
+    return [expression.same(name, row.get(name)) for name in ("rev", "updatedAt", "tokenCount", "role")]
+
+
+def _recount(store: Store, session_id: str, changes: Sequence[tuple[Message, Message | None]], write_id: str) -> Action:
+    """The activity item's part in edits (before, after) and removals (before, None)."""
+    expression = Expression()
+    condition = (
+        f"{expression.exists('status')} AND {expression.compare('status', '<>', text(codec.DELETING))}"
+        f" AND {store.not_expired(expression)}"
+        f" AND ({expression.absent('wid')} OR {expression.compare('wid', '<>', text(write_id))})"
+    )
+    expression.set("wid", text(write_id))
+    before = [change[0] for change in changes]
+    after = [change[1] for change in changes if change[1] is not None]
+    was, now = ([_place(message) for message in side if message.role == "system"] for side in (before, after))
+    _count(
+        expression,
+        messages=len(after) - len(before),
+        tokens=_tokens(after) - _tokens(before),
+        system=[place for place in now if place not in was],
+        not_system=[place for place in was if place not in now],
+    )
+    return {
+        "Update": {
+            "Key": store.activity_key(session_id),
+            "UpdateExpression": expression.update(),
+            "ConditionExpression": condition,
+            **expression.params(),
+        }
+    }
+
+
+async def _check_open(store: Store, session_id: str, gate: Item | None) -> None:
+    """After a condition on the activity item failed: raises SessionNotFoundError, or makes the item that is missing."""
+    if gate is None:
+        await adopt(store, session_id)
+    else:
+        await store.check_gate(session_id, gate)
+
+
+async def delete(store: Store, session_id: str, message_id: str) -> bool:
+    known = store.known.row(session_id, message_id)
+    if known is not None and await remove(store, session_id, [known]) == 1:
+        return True
+    [row] = await locate(store, session_id, [message_id])
+    return row is not None and await remove(store, session_id, [row]) == 1
+
+
+async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
+    """Remove these rows in one transaction, as many of them as still exist, and return how many that were."""
+    while rows:
+        messages = [message_of(row, session_id) for row in rows]
+        write_id = new_write_id()
+        pointers = [row for row in rows if "ownId" in row]
+        actions = [
+            *map(_removal, rows),
+            *({"Delete": {"Key": store.item_key(session_id, keys.POINTER + row["id"]["S"])}} for row in pointers),
+            _recount(store, session_id, [(message, None) for message in messages], write_id),
+        ]
+        try:
+            await store.wire.transact(actions, write_id)
+        except CancelledTransactionError as cancelled:
+            if cancelled.reasons[-1].failed:
+                await _check_open(store, session_id, cancelled.reasons[-1].item)
+            rows = await store.wire.get_all([_key(row) for row in rows], consistent=True)
+        else:
+            break
+        finally:
+            for row in rows:
+                store.known.forget_row(session_id, row["id"]["S"])
+    return len(rows)
+
+
+def _removal(row: Item) -> Action:
+    expression = Expression()
+    condition = " AND ".join([expression.exists("id"), *_as_known(expression, row)])
+    return {"Delete": {"Key": _key(row), "ConditionExpression": condition, **expression.params()}}
+
+
+def _key(row: Item) -> Item:
+    return {name: row[name] for name in ("PK", "SK")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from session_continuity import CONTRACT, Capabilities, Mode, StorageAdapter
-
 from session_continuity_sqlite.config import SqliteOptions
 
 CAPABILITIES = Capabilities(

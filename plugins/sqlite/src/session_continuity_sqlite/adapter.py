@@ -24,7 +24,6 @@ from session_continuity import (
     utc_now,
     wire_for,
 )
-
 from session_continuity_sqlite import health, message_rows, schema, session_rows
 from session_continuity_sqlite._plugin import CAPABILITIES
 from session_continuity_sqlite.config import SqliteOptions, Synchronous

@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError as PydanticError
-from session_continuity import Message, Session, format_timestamp
 
+from session_continuity import Message, Session, format_timestamp
 from session_continuity_sqlite.errors import UnusableFileError
 
 M = TypeVar("M")
 D = TypeVar("D", Message, Session)
 
-SessionRow = tuple[str, int, int, int, str, str]
-"""body, version, message_count, token_count, last_activity_at, the ids of system messages as JSON."""
+SessionRow = tuple[str, int, int, int, str, str | None]
+"""body, version, message_count, token_count, last_activity_at, the ids of system messages as JSON if there are any."""
 
 _messages = TypeAdapter(list[Message])
 _sessions = TypeAdapter(list[Session])
@@ -65,10 +65,11 @@ def sessions(rows: Iterable[SessionRow]) -> list[Session]:
     return _decoded(_sessions, [_whole(*row) for row in rows])
 
 
-def _whole(body: str, version: int, messages: int, tokens: int, active_at: str, system_ids: str) -> str:
+def _whole(body: str, version: int, messages: int, tokens: int, active_at: str, system_ids: str | None) -> str:
+    listed = "" if system_ids is None else f',"system_message_ids":{system_ids}'
     return (
         f'{body[:-1]},"version":{version},"message_count":{messages},"token_count":{tokens},'
-        f'"last_activity_at":"{active_at}","system_message_ids":{system_ids}}}'
+        f'"last_activity_at":"{active_at}"{listed}}}'
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
+
 from session_continuity import BackendOptions, BackendURL, ConfigError
 
 Synchronous = Literal["normal", "full"]

@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import Any
 
 from session_continuity import ConfigError, HealthStatus, StorageClosedError, StorageError
-
 from session_continuity_sqlite import schema
 from session_continuity_sqlite.wire import Connections
 

@@ -28,7 +28,6 @@ from session_continuity import (
     is_repeated_append,
     move_to,
 )
-
 from session_continuity_sqlite import codec
 from session_continuity_sqlite.schema import SEQUENCE_BITS
 from session_continuity_sqlite.session_rows import MINE, Scope
@@ -134,7 +133,7 @@ def page(
     """One statement; only an answer of nothing takes more, to tell why."""
     bound_to = query.key(session_id)
     names = scope.names(session_id, limit=query.limit + 1)
-    statement = _page_statement(query, None if cursor is None else _position(cursor, bound_to), names)
+    statement = _page_statement(query, None if cursor is None else decode_cursor(cursor, bound_to=bound_to), names)
     rows = connection.execute(statement, names).fetchall()
     if not rows:
         _check_bounds(connection, scope, session_id, query)
@@ -151,12 +150,10 @@ def update(connection: sqlite3.Connection, scope: Scope, session_id: str, messag
     ((key, place, body),) = rows
     (current,) = codec.messages([body])
     changed = patch.apply(current)
-    connection.execute(
-        "UPDATE messages SET role = ?, tokens = ?, body = ? WHERE place = ?",
-        (changed.role, changed.token_count or 0, codec.message_body(changed), place),
-    )
+    _replace(connection, place, current, changed)
     more = (changed.token_count or 0) - (current.token_count or 0)
-    connection.execute("UPDATE sessions SET token_count = token_count + ? WHERE key = ?", (more, key))
+    if more:
+        connection.execute("UPDATE sessions SET token_count = token_count + ? WHERE key = ?", (more, key))
     return codec.detached(changed)
 
 
@@ -205,6 +202,13 @@ def _store(
         token_count=token_count,
         expires_at=codec.time_of(expires_at),
     )
+
+
+def _replace(connection: sqlite3.Connection, place: int, current: Message, changed: Message) -> None:
+    tokens, body = changed.token_count or 0, codec.message_body(changed)
+    connection.execute("UPDATE messages SET tokens = ?, body = ? WHERE place = ?", (tokens, body, place))
+    if changed.role != current.role:  # apart, because an index is rewritten whenever its column is named
+        connection.execute("UPDATE messages SET role = ? WHERE place = ?", (changed.role, place))
 
 
 def _state(connection: sqlite3.Connection, scope: Scope, session_id: str) -> dict[str, Any]:
@@ -280,13 +284,6 @@ def _listed(kind: str, values: Collection[str] | None, names: dict[str, Any]) ->
     places = [f"{kind}{number}" for number, _ in enumerate(values or ())]
     names.update(zip(places, sorted(values or ()), strict=True))
     return [f":{place}" for place in places]
-
-
-def _position(cursor: str, bound_to: str) -> int:
-    position = decode_cursor(cursor, bound_to=bound_to)
-    if type(position) is not int:
-        raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
-    return position
 
 
 def _check_bounds(connection: sqlite3.Connection, scope: Scope, session_id: str, query: MessageQuery) -> None:

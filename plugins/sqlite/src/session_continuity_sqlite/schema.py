@@ -14,7 +14,6 @@ import sqlite3
 import time
 
 from session_continuity import PluginError
-
 from session_continuity_sqlite.errors import NotSetUpError, UnusableFileError
 
 APPLICATION_ID = 0x53435354

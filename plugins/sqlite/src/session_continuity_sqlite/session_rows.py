@@ -19,14 +19,12 @@ from session_continuity import (
     SessionExistsError,
     SessionFilter,
     SessionNotFoundError,
-    ValidationError,
     decode_cursor,
     encode_cursor,
     format_timestamp,
     is_repeated_create,
 )
 from session_continuity.adapter import check_limit
-
 from session_continuity_sqlite import codec
 
 LIVE = "(sessions.expires_at IS NULL OR sessions.expires_at > :now)"
@@ -37,11 +35,15 @@ MINE = f"sessions.namespace = :namespace AND sessions.id = :session_id AND {LIVE
 
 _ROW = """
     SELECT body, version, message_count, token_count, last_activity_at,
-        (SELECT json_group_array(id) FROM (
-            SELECT id FROM messages WHERE session = sessions.key AND role = 'system' ORDER BY place
-        ))
-    FROM sessions CROSS JOIN session_bodies ON session_bodies.session = sessions.key
+        CASE WHEN EXISTS (SELECT 1 FROM messages WHERE session = sessions.key AND role = 'system') THEN (
+            SELECT json_group_array(id) FROM (
+                SELECT id FROM messages WHERE session = sessions.key AND role = 'system' ORDER BY place
+            )
+        ) END
+    FROM sessions INDEXED BY {index} CROSS JOIN session_bodies ON session_bodies.session = sessions.key
     WHERE """
+
+_ONE = _ROW.format(index="sessions_by_id") + MINE
 
 _CREATE = """
     INSERT INTO sessions (
@@ -67,6 +69,8 @@ _FILTERS = {
     "created_after": "sessions.created_at > :created_after",
     "created_before": "sessions.created_at < :created_before",
 }
+
+_INDEXES = {"user_id": "sessions_by_user", "active_agent_id": "sessions_by_agent"}
 
 _EXPIRED = """
     SELECT expires_at, id FROM sessions
@@ -102,7 +106,7 @@ def create(connection: sqlite3.Connection, scope: Scope, session: Session) -> Se
 
 
 def get(connection: sqlite3.Connection, scope: Scope, session_id: str) -> Session | None:
-    rows = connection.execute(_ROW + MINE, scope.names(session_id)).fetchall()
+    rows = connection.execute(_ONE, scope.names(session_id)).fetchall()
     return codec.sessions(rows)[0] if rows else None
 
 
@@ -146,10 +150,11 @@ def page(
         conditions.append(_any_tag(filter.tags, names))
     if cursor is not None:
         conditions.append("(sessions.created_at, sessions.id) < (:created_at, :session_id)")
-        names["created_at"], names["session_id"] = position(cursor, filter.key())
+        names["created_at"], names["session_id"] = decode_cursor(cursor, bound_to=filter.key())
+    index = next((index for field, index in _INDEXES.items() if getattr(filter, field) is not None), "sessions_by_time")
     where = " AND ".join(conditions)
     rows = connection.execute(
-        f"{_ROW}{where} ORDER BY sessions.created_at DESC, sessions.id DESC LIMIT :limit", names
+        f"{_ROW.format(index=index)}{where} ORDER BY sessions.created_at DESC, sessions.id DESC LIMIT :limit", names
     ).fetchall()
     found = tuple(codec.sessions(rows[:limit]))
     last = [format_timestamp(found[-1].created_at), found[-1].id] if len(rows) > limit else None
@@ -160,7 +165,7 @@ def expired(
     connection: sqlite3.Connection, scope: Scope, before: datetime, limit: int, cursor: str | None
 ) -> Page[str]:
     check_limit(limit)
-    expires_at, session_id = ("", "") if cursor is None else position(cursor, "expired")
+    expires_at, session_id = ("", "") if cursor is None else decode_cursor(cursor, bound_to="expired")
     names = {
         "namespace": scope.namespace,
         "before": codec.time_text(before),
@@ -171,15 +176,6 @@ def expired(
     rows = connection.execute(_EXPIRED, names).fetchall()
     more = encode_cursor(rows[limit - 1], bound_to="expired") if len(rows) > limit else None
     return Page(tuple(session_id for _, session_id in rows[:limit]), more)
-
-
-def position(cursor: str, bound_to: str) -> tuple[str, str]:
-    """The time and the id in a cursor."""
-    match decode_cursor(cursor, bound_to=bound_to):
-        case [str(moment), str(session_id)]:
-            return moment, session_id
-        case _:
-            raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
 
 
 def _insert(connection: sqlite3.Connection, names: dict[str, Any], session: Session) -> Session:

@@ -19,7 +19,6 @@ from urllib.parse import quote
 from weakref import WeakSet
 
 from session_continuity import StorageClosedError, UnavailableError
-
 from session_continuity_sqlite import schema
 from session_continuity_sqlite.config import Synchronous
 from session_continuity_sqlite.errors import BACKEND, RAW_ERRORS, Place, storage_error, translate

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import Field, SecretStr, field_validator, model_validator
+
 from session_continuity import BackendOptions, BackendURL, ConfigError, parse_options, parse_url
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given, strategies as st
+
 from session_continuity import Message, minted_at, move_to, utc_now
 from session_continuity.ids import MessageIds, new_session_id
 

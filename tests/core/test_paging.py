@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+
 from session_continuity import Page, ValidationError, decode_cursor, encode_cursor, run_now
 from session_continuity.paging import collect
 

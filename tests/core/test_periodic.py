@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from session_continuity.runtime import Periodic
 
 SOON = 0.001

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import pytest
+
 from session_continuity import ConfigError, Portal, run_now
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+
 from session_continuity import WouldSuspendError, run_now, sleeper
 
 variable: ContextVar[str] = ContextVar("variable", default="outside")

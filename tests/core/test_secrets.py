@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings, strategies as st
 from pydantic import SecretStr, field_validator
+
 from session_continuity import (
     CONTRACT,
     BackendOptions,

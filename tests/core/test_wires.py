@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import pytest
+
 from session_continuity import run_now, wire_for
 from session_continuity.runtime import DirectWire, ThreadWire
 

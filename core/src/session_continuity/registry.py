@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from session_continuity import hookspecs
@@ -66,7 +66,8 @@ class _Installed:
     """The entry points of all installed distributions, searched for once: that takes a tenth of a second and more."""
 
     def __call__(self, group: str) -> Iterable[EntryPoint]:
-        return self._found.select(group=group)
+        selected: Iterable[EntryPoint] = self._found.select(group=group)
+        return selected
 
     @cached_property
     def _found(self) -> Any:
@@ -135,7 +136,7 @@ class Registry:
     def wrap(self, adapter: StorageAdapter) -> StorageAdapter:
         """The adapter inside every wrapper that extensions put around it."""
         for implementation in self.extensions.hook.sc_wrap_adapter.get_hookimpls():
-            wrapped = cast("StorageAdapter | None", implementation.function(adapter)) or adapter
+            wrapped = cast("StorageAdapter | None", _call(implementation, adapter=adapter)) or adapter
             if wrapped.mode != adapter.mode:
                 raise PluginError(f"extension {implementation.plugin_name} changes the mode of the adapter it wraps")
             adapter = wrapped
@@ -147,7 +148,7 @@ class Registry:
 
         known = dict(STRATEGIES)
         for implementation in self.extensions.hook.sc_compression_strategies.get_hookimpls():
-            added = cast("Mapping[str, CompressionStrategy]", implementation.function())
+            added = cast("Mapping[str, CompressionStrategy]", _call(implementation))
             if taken := sorted(added.keys() & known.keys()):
                 raise PluginError(f"extension {implementation.plugin_name} offers strategies that exist: {taken}")
             known.update(added)
@@ -156,7 +157,7 @@ class Registry:
     def observers(self) -> Iterable[tuple[str, Callable[[Event], object]]]:
         """Who observes events through a hook, by the extension's name."""
         for implementation in self.extensions.hook.sc_on_event.get_hookimpls():
-            yield implementation.plugin_name, implementation.function
+            yield implementation.plugin_name, partial(_observe, implementation)
 
     @property
     def hooks(self) -> Any:
@@ -238,8 +239,18 @@ def _add_extension(manager: pluggy.PluginManager, extension: object, name: str, 
         manager.register(extension, name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        manager.unregister(extension)
+        if manager.is_registered(extension):
+            manager.unregister(extension)
         raise PluginError(f"extension {name} does not fit: {error}; {cure}") from error
+
+
+def _call(implementation: pluggy.HookImpl, **arguments: object) -> object:
+    """Call one implementation, which may take fewer arguments than there are."""
+    return implementation.function(*(arguments[name] for name in implementation.argnames))
+
+
+def _observe(implementation: pluggy.HookImpl, event: Event) -> object:
+    return _call(implementation, event=event)
 
 
 def _check(plugin: object, scheme: str, origin: str) -> None:

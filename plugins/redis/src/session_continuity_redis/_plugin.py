@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from session_continuity import CONTRACT, Capabilities, Mode, StorageAdapter
-
 from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
 
 

@@ -37,7 +37,6 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity.adapter import check_limit
-
 from session_continuity_redis import codec, scripts
 from session_continuity_redis._plugin import capabilities
 from session_continuity_redis.config import RedisOptions
@@ -52,7 +51,7 @@ T = TypeVar("T")
 
 _DEFAULTS = {name: field.default for name, field in RedisOptions.model_fields.items()}
 _ROUNDS = 10
-_TIDIED = 50
+_FORGOTTEN = 50
 _ONE_IN = 16
 _NO_ROLE = "9"
 
@@ -178,7 +177,8 @@ class RedisStorage(StorageAdapter):
         if not announced or time.monotonic() - began > PROMPT:
             await self._index.put(session, generation)
         if session.expires_at is not None and generation % _ONE_IN == 0:
-            await self._index.tidy(codec.not_after(self.clock() - self._grace), _TIDIED)
+            # the server has removed these since: forgetting some keeps the index from growing where nobody cleans up
+            await self._expired(self.clock() - self._grace, _FORGOTTEN, "")
         return session.model_copy(update={"message_count": 0, "token_count": 0, "system_message_ids": []})
 
     async def _created_before(
@@ -314,13 +314,13 @@ class RedisStorage(StorageAdapter):
         return int(removed)
 
     async def _expired(self, before: datetime, limit: int, after: str) -> tuple[list[str], str | None]:
-        expired: list[str] = []
-        listed = await self._index.expired(codec.not_after(before), after, limit)
+        listed, sampled = await self._index.expired(codec.not_after(before), after, limit)
         ids = [id_of(entry[TIMESTAMP + 1 :]) for entry in listed]
-        found = await self._index.read(ids, codec.milliseconds(before))
-        expired += [session_id for session_id in ids if session_id in found.expired]
-        if stale := [session_id for session_id in ids if session_id not in found.expired]:
-            await self._index.heal(stale)
+        found = await self._index.read([*dict.fromkeys([*ids, *sampled])], codec.milliseconds(before))
+        stale = found.gone | {session_id for session_id in ids if session_id not in found.expired}
+        if stale:
+            await self._index.heal(sorted(stale))
+        expired = [session_id for session_id in ids if session_id in found.expired]
         return expired, listed[-1] if len(listed) == limit else None
 
     async def _run(self, script: Script, session_id: str, *arguments: Argument) -> tuple[int, list[Any]]:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
-from session_continuity import Message, Session, format_timestamp
 
+from session_continuity import Message, Session, format_timestamp
 from session_continuity_redis.scripts import FIELD_CODES
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
+
 from session_continuity import BackendOptions, BackendURL, ConfigError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError as PydanticError
 from redis import exceptions as redis
+
 from session_continuity import SessionContinuityError, StorageError, ThrottledError, UnavailableError
 
 BACKEND = "redis"

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from session_continuity import HealthStatus, StorageError
-
 from session_continuity_redis.errors import BACKEND
 
 OLDEST = (6, 2)

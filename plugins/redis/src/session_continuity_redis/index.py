@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from session_continuity import Session, SessionFilter
-
 from session_continuity_redis import scripts
 from session_continuity_redis.codec import not_after, not_before, sessions_from, text
-from session_continuity_redis.keys import TIMESTAMP, Keys, escaped, facts_of, id_of, merged, names_of
+from session_continuity_redis.keys import Keys, escaped, facts_of, id_of, merged, names_of
 from session_continuity_redis.wire import Call, Command, Wire
 
 SETTLED = 120
@@ -22,6 +21,7 @@ PROMPT = SETTLED / 2
 gone; so neither crosses the other."""
 
 _LOOKED_AT = 2000
+_SAMPLED = 16
 _LAST = "\x7f"
 
 
@@ -73,14 +73,19 @@ class Index:
             return entries[:limit], entries[limit - 1]
         return entries, horizon or None
 
-    async def expired(self, before: str, after: str, limit: int) -> list[str]:
+    async def expired(self, before: str, after: str, limit: int) -> tuple[list[str], list[str]]:
         """Up to `limit` entries, each behind its expiry, of sessions that expired by `before`, from the one after
-        `after` on, the longest expired first."""
-        lower, upper = f"(x|{after}", f"(x|{before}{_LAST}"
-        answers = await self._wire.ask_all(
-            [Command("ZRANGEBYLEX", key, (lower, upper, "LIMIT", 0, limit)) for key in self._keys.index()]
-        )
-        return sorted(text(member)[2:] for members in answers for member in members)[:limit]
+        `after` on, the longest expired first. With them the ids of some sessions at random, to be looked at: so what a
+        crash left behind is met at last, also where nobody lists."""
+        bounds = (f"(x|{after}", f"(x|{before}{_LAST}", "LIMIT", 0, limit)
+        parts = self._keys.index()
+        asked = [Command("ZRANGEBYLEX", key, bounds) for key in parts] + [
+            Command("ZRANDMEMBER", key, (_SAMPLED,)) for key in parts
+        ]
+        answers = [[text(member) for member in members] for members in await self._wire.ask_all(asked)]
+        listed = sorted(member[2:] for members in answers[: len(parts)] for member in members)[:limit]
+        sampled = {member for members in answers[len(parts) :] for member in members if member.startswith("a|")}
+        return listed, [id_of(member[2:]) for member in sampled]
 
     async def read(self, ids: Sequence[str], now: int | None) -> Found:
         """These sessions, those that exist at `now`, in milliseconds, or expired ones too."""
@@ -107,16 +112,6 @@ class Index:
         calls = right + (gone if time.monotonic() - began < PROMPT else [])
         if calls:
             await self._wire.run_all(calls)
-
-    async def tidy(self, before: str, most: int) -> None:
-        """Look at some entries, those of sessions that the server has removed since they expired first, and put them
-        right: so the index does not grow where nobody lists or cleans up."""
-        reaped = await self.expired(before, "", most)
-        sampled = await self._wire.ask_all([Command("ZRANDMEMBER", key, (most,)) for key in self._keys.index()])
-        entries = [member[2:] for members in sampled for member in map(text, members) if member.startswith("a|")]
-        ids = {id_of(entry[TIMESTAMP + 1 :]) for entry in reaped} | {id_of(entry) for entry in entries}
-        if ids:
-            await self.heal(sorted(ids))
 
     def _put(self, session: Session, generation: int | str, instead_of: int | str) -> Call:
         arguments = (escaped(session.id), generation, instead_of, facts_of(session))

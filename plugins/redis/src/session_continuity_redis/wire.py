@@ -18,8 +18,8 @@ import redis.retry
 import redis.sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import NoScriptError, ResponseError
-from session_continuity import Mode
 
+from session_continuity import Mode
 from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
 from session_continuity_redis.scripts import Script
 

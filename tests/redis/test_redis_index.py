@@ -1,0 +1,287 @@
+"""The index: what a writer that dies between two keys leaves is put right, and nobody is skipped or shown twice."""
+
+from __future__ import annotations
+
+import random
+import threading
+from datetime import timedelta
+
+import pytest
+
+from session_continuity import Patch, Session, SessionExistsError, SessionFilter, UnavailableError, utc_now
+from session_continuity_redis import RedisStorage, index
+from session_continuity_redis.index import Index
+
+from .servers import Proxy, Server
+from .stores import Bench, Clock, session
+
+
+def listed(bench: Bench, **wanted: object) -> list[str]:
+    return [each.id for each in bench(bench.store.list_sessions(SessionFilter(**wanted), limit=100))]  # type: ignore[arg-type]
+
+
+def entries(server: Server, namespace: str) -> set[bytes]:
+    """What the index holds but the rows."""
+    with server.client() as client:
+        return {member for member in client.zrange(f"sc:i:{{{namespace}:0}}", 0, -1) if not member.startswith(b"f|")}
+
+
+def die_before(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    async def dead(*_: object, **__: object) -> None:
+        raise ConnectionResetError("the writer dies here")
+
+    monkeypatch.setattr(Index, method, dead)
+
+
+def test_an_update_whose_writer_died_before_the_index_is_put_right_by_a_list(
+    bench: Bench, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = bench.create(user_id="ada", metadata={"tags": ["old"]})
+    tags = created.metadata.model_copy(update={"tags": ["new"]})
+    with monkeypatch.context() as patched:
+        die_before(patched, "put")
+        with pytest.raises(UnavailableError):
+            bench(bench.store.update_session("s", Patch(set={"user_id": "bob", "metadata": tags})))
+    assert listed(bench, user_id="ada") == []
+    assert listed(bench, user_id="bob") == ["s"]
+    assert listed(bench, tags=frozenset({"new"})) == ["s"]
+    names = {entry.rsplit(b"|", 2)[0] for entry in entries(server, namespace)}
+    assert names == {b"a", b"s|active", b"t|new", b"u|bob"}
+
+
+def test_a_repeated_update_finishes_what_its_first_try_did_not(bench: Bench, proxy: Proxy, namespace: str) -> None:
+    bench.create(user_id="ada")
+    through = Bench(f"{proxy.url}?namespace={namespace}", bench.mode)
+    through(through.store.get_session("s"))
+    proxy.swallow_next_reply()
+    changed = through(through.store.update_session("s", Patch(set={"user_id": "bob"}), expected_version=1))
+    assert (changed.version, changed.user_id) == (2, "bob")
+    assert listed(bench, user_id="bob") == ["s"]
+    assert listed(bench, user_id="ada") == []
+    through.close()
+
+
+def test_an_announcement_without_a_session_is_kept_while_its_creation_may_follow(
+    bench: Bench, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced = session(user_id="ada")
+    generation, written = bench(bench.store._index.announce(announced))
+    assert written
+    assert listed(bench, user_id="ada") == []
+    assert entries(server, namespace) != set()
+    monkeypatch.setattr(index, "SETTLED", 0)
+    assert listed(bench, user_id="ada") == []
+    assert entries(server, namespace) == set()
+    assert generation > 0
+
+
+def test_a_creation_that_took_too_long_writes_its_entries_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    announce = Index.announce
+
+    async def slow(self: Index, announced: Session) -> tuple[int, bool]:
+        answer = await announce(self, announced)
+        await self.heal([announced.id])
+        return answer
+
+    monkeypatch.setattr(index, "SETTLED", 0)
+    monkeypatch.setattr("session_continuity_redis.adapter.PROMPT", 0)
+    monkeypatch.setattr(Index, "announce", slow)
+    bench.create(user_id="ada")
+    assert listed(bench, user_id="ada") == ["s"]
+
+
+def test_a_refused_creation_leaves_the_entries_of_the_session_that_was_first(
+    bench: Bench, server: Server, namespace: str
+) -> None:
+    bench.create(user_id="ada")
+    with server.client() as client:
+        client.delete(f"sc:i:{{{namespace}:0}}")
+    with pytest.raises(SessionExistsError):
+        bench.create(user_id="bob", created_at=utc_now() + timedelta(1))
+    assert listed(bench, user_id="bob") == []
+    assert listed(bench, user_id="ada") == ["s"]
+
+
+def test_a_delete_that_was_interrupted_is_finished_by_repeating_it(
+    bench: Bench, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.create(user_id="ada")
+    with monkeypatch.context() as patched:
+        die_before(patched, "forget")
+        with pytest.raises(UnavailableError):
+            bench(bench.store.delete_session("s"))
+    assert listed(bench) == []
+    monkeypatch.setattr(index, "SETTLED", 0)
+    assert bench(bench.store.delete_session("s"))
+    assert entries(server, namespace) == set()
+    assert not bench(bench.store.delete_session("s"))
+
+
+def test_an_older_state_never_replaces_a_newer_in_the_index(bench: Bench) -> None:
+    first = bench.create(user_id="ada")
+    found = bench(bench.store._index.read(["s"], None))
+    generation = found.generations["s"]
+    bench(bench.store.update_session("s", Patch(set={"user_id": "bob"})))
+    bench(bench.store._index.put(first, generation))
+    assert listed(bench, user_id="bob") == ["s"]
+    bench(bench.store._index.forget("s", generation))
+    assert listed(bench, user_id="bob") == ["s"]
+
+
+def test_a_session_anew_under_a_deleted_id_outlives_the_delayed_end_of_the_delete(bench: Bench) -> None:
+    bench.create(user_id="ada")
+    generation = bench(bench.store._index.read(["s"], None)).generations["s"]
+    bench(bench.store.delete_session("s"))
+    bench.create(user_id="bob")
+    bench(bench.store._index.forget("s", generation))
+    assert listed(bench, user_id="bob") == ["s"]
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_sessions_that_the_server_reaped_leave_the_index_as_others_are_created(
+    server: Server, namespace: str, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "SETTLED", 0)
+    clock = Clock()
+    bench = Bench(f"{server.url}?namespace={namespace}&grace=0&index_parts={parts}", "blocking")
+    bench.store.clock = clock
+    for number in range(40):
+        bench.create(f"old{number}", user_id="ada", expires_at=clock.now + timedelta(milliseconds=1))
+    clock.forward(days=1)
+    number = 0
+    with server.client() as client:
+        while any(b"|old" in member for key in bench.store._keys.index() for member in client.zrange(key, 0, -1)):
+            bench.create(f"new{number}", user_id="ada", expires_at=clock.now + timedelta(hours=1))
+            number += 1
+            assert number < 2000, "the index never forgets"
+    bench.close()
+
+
+def test_a_cleanup_clears_what_lies_in_the_index_without_a_session(
+    bench: Bench, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "SETTLED", 0)
+    for number in range(5):
+        bench(bench.store._index.announce(session(f"dead{number}", user_id="ada")))
+    for _ in range(50):
+        bench(bench.store.get_expired_sessions(utc_now(), limit=10))
+        if not entries(server, namespace):
+            return
+    raise AssertionError(f"still there: {entries(server, namespace)}")
+
+
+def test_every_condition_narrows_a_list(bench: Bench) -> None:
+    start = utc_now() - timedelta(hours=1)
+    made: list[Session] = []
+    for number in range(24):
+        made.append(
+            bench.create(
+                f"s{number}",
+                user_id=f"u{number % 2}",
+                active_agent_id=f"a{number % 3}" if number % 4 else None,
+                status="completed" if number % 5 == 0 else "active",
+                metadata={"tags": [f"t{number % 6}", f"t{number % 4}"]},
+                created_at=start + timedelta(seconds=number // 2),
+            )
+        )
+    filters = [
+        SessionFilter(),
+        SessionFilter(user_id="u1", status="active"),
+        SessionFilter(user_id="u0", active_agent_id="a1", tags=frozenset({"t1", "t4"})),
+        SessionFilter(tags=frozenset({"t0", "t3", "t5"})),
+        SessionFilter(tags=frozenset({"t0", "nobody's"}), status="completed"),
+        SessionFilter(status="completed", created_after=start + timedelta(seconds=3)),
+        SessionFilter(created_after=start + timedelta(seconds=2), created_before=start + timedelta(seconds=9)),
+        SessionFilter(user_id="u1", created_before=start + timedelta(seconds=4, microseconds=5)),
+        SessionFilter(user_id="nobody"),
+    ]
+    newest_first = sorted(made, key=lambda each: (each.created_at, each.id), reverse=True)
+    for wanted in filters:
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = bench(bench.store.list_sessions(wanted, limit=3, cursor=cursor))
+            seen += [each.id for each in page]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert seen == [each.id for each in newest_first if wanted.matches(each)], wanted
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_a_list_read_while_others_write_shows_everyone_who_stays_once(
+    server: Server, namespace: str, parts: int
+) -> None:
+    url = f"{server.url}?namespace={namespace}&index_parts={parts}"
+    bench, busy = Bench(url, "blocking"), Bench(url, "blocking")
+    start = utc_now() - timedelta(hours=1)
+    rng = random.Random(7)
+    stay = {
+        bench.create(f"stay{number}", user_id="ada", created_at=start + timedelta(seconds=rng.randrange(40))).id
+        for number in range(120)
+    }
+    done = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not done.is_set():
+            name = f"pass{number % 50}"
+            at = start + timedelta(seconds=rng.randrange(40))
+            if not busy(busy.store.delete_session(name)):
+                busy.create(name, user_id="ada", created_at=at)
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(15):
+            seen: list[str] = []
+            cursor = None
+            while True:
+                page = bench(bench.store.list_sessions(SessionFilter(user_id="ada"), limit=7, cursor=cursor))
+                seen += [each.id for each in page if each.id.startswith("stay")]
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+            assert len(seen) == len(set(seen))
+            assert set(seen) == stay
+    finally:
+        done.set()
+        writer.join()
+        bench.close()
+        busy.close()
+
+
+def test_a_list_with_many_expired_sessions_still_fills_its_page(bench: Bench) -> None:
+    clock = Clock()
+    bench.store.clock = clock
+    for number in range(30):
+        bench.create(f"old{number}", expires_at=clock.now + timedelta(seconds=1))
+    for number in range(3):
+        bench.create(f"live{number}", created_at=clock.now - timedelta(hours=1))
+    clock.forward(minutes=1)
+    page = bench(bench.store.list_sessions(SessionFilter(), limit=2))
+    while page.next_cursor is not None and not page:
+        page = bench(bench.store.list_sessions(SessionFilter(), limit=2, cursor=page.next_cursor))
+    assert [each.id for each in page] == ["live2", "live1"]
+
+
+def test_two_creations_of_one_id_leave_the_winner_in_the_index(
+    server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winner = RedisStorage(server.client(), namespace=namespace)
+    bench = Bench(f"{server.url}?namespace={namespace}", "blocking")
+    announce = Index.announce
+
+    async def overtaken(self: Index, announced: Session) -> tuple[int, bool]:
+        answer = await announce(self, announced)
+        monkeypatch.setattr(Index, "announce", announce)
+        await winner.create_session(session(user_id="first", created_at=announced.created_at - timedelta(1)))
+        return answer
+
+    monkeypatch.setattr(Index, "announce", overtaken)
+    with pytest.raises(SessionExistsError):
+        bench.create(user_id="second")
+    assert listed(bench, user_id="first") == ["s"]
+    assert listed(bench, user_id="second") == []
+    bench.close()

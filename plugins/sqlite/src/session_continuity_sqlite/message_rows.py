@@ -16,6 +16,7 @@ from session_continuity import (
     Message,
     MessageNotFoundError,
     MessageQuery,
+    MessageTooLargeError,
     Page,
     Patch,
     SessionClosedError,
@@ -29,10 +30,12 @@ from session_continuity import (
     move_to,
 )
 from session_continuity_sqlite import codec
+from session_continuity_sqlite.errors import BACKEND
 from session_continuity_sqlite.schema import SEQUENCE_BITS
 from session_continuity_sqlite.session_rows import MINE, Scope
 
 _OPEN = ("active", "paused")
+_BESIDE_THE_BODY = 4096  # bytes, more than a row's other columns can take
 _MOST_IDS = 30_000
 
 _KEY = f"(SELECT key FROM sessions WHERE {MINE})"
@@ -186,10 +189,10 @@ def _store(
         return None
     ((key, sequence, message_count, token_count, expires_at),) = updated
     first = (key << SEQUENCE_BITS) + sequence - len(messages) + 1
-    rows = (
-        (first + number, key, message.id, message.role, times[number], tokens[number], codec.message_body(message))
+    rows = [
+        (first + number, key, message.id, message.role, times[number], tokens[number], _body(connection, message))
         for number, message in enumerate(messages)
-    )
+    ]
     try:
         connection.executemany(_INSERT, rows)
     except sqlite3.IntegrityError as error:
@@ -204,8 +207,18 @@ def _store(
     )
 
 
+def _body(connection: sqlite3.Connection, message: Message) -> str:
+    body = codec.message_body(message)
+    limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) - _BESIDE_THE_BODY
+    if len(body) * 4 > limit:
+        size = len(body.encode())
+        if size > limit:
+            raise MessageTooLargeError(backend=BACKEND, operation="append_messages", size=size, limit=limit)
+    return body
+
+
 def _replace(connection: sqlite3.Connection, place: int, current: Message, changed: Message) -> None:
-    tokens, body = changed.token_count or 0, codec.message_body(changed)
+    tokens, body = changed.token_count or 0, _body(connection, changed)
     connection.execute("UPDATE messages SET tokens = ?, body = ? WHERE place = ?", (tokens, body, place))
     if changed.role != current.role:  # apart, because an index is rewritten whenever its column is named
         connection.execute("UPDATE messages SET role = ? WHERE place = ?", (changed.role, place))

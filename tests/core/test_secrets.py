@@ -152,7 +152,7 @@ secrets = st.lists(delimiters | st.text(max_size=3), max_size=4).map(
 
 
 @pytest.mark.parametrize("place", SECRET_PLACES + DEFAULTS)
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(secret=secrets)
 @example(secret=CORE)
 @example(secret=f"{CORE}%ff{CORE}")
@@ -165,7 +165,7 @@ def test_a_secret_written_into_a_url_is_never_echoed(place: str, secret: str) ->
 
 
 @pytest.mark.parametrize("place", SECRET_PLACES)
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(secret=secrets)
 @example(secret=CORE)
 def test_a_secret_from_a_variable_is_never_echoed(place: str, secret: str) -> None:
@@ -175,7 +175,7 @@ def test_a_secret_from_a_variable_is_never_echoed(place: str, secret: str) -> No
 
 
 @pytest.mark.parametrize("place", PLAIN_PLACES)
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(secret=secrets)
 @example(secret=CORE)
 @example(secret=f"{CORE}%ff{CORE}")
@@ -185,7 +185,7 @@ def test_errors_quote_not_even_a_plain_value(place: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["talk://h:{}", *PLAIN_PLACES])
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(secret=secrets)
 @example(secret=CORE)
 def test_errors_quote_not_even_a_plain_value_from_a_variable(place: str, secret: str) -> None:

@@ -137,6 +137,7 @@ if TYPE_CHECKING:
         Clock as Clock,
         Mode as Mode,
         Portal as Portal,
+        ThreadWire as ThreadWire,
         Wire as Wire,
         run_now as run_now,
         sleeper as sleeper,
@@ -183,7 +184,7 @@ _HOMES = {
     "paging": "Page decode_cursor encode_cursor",
     "plugin": "CONTRACT BackendPlugin",
     "registry": "InstalledPlugin EXTENSIONS DISABLE_VARIABLE Registry default_registry",
-    "runtime": "Clock Mode Portal Wire run_now sleeper utc_now wire_for",
+    "runtime": "Clock Mode Portal ThreadWire Wire run_now sleeper utc_now wire_for",
     "storage": "Storage open_storage",
     "tokens": "TokenCounter estimate_tokens",
 }

@@ -11,8 +11,8 @@ from traceback import walk_tb
 from typing import Any, Final
 
 import pytest
-from session_continuity import WouldSuspendError
 
+from session_continuity import WouldSuspendError
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.clauses import Clause, all_clauses
 from session_continuity_conformance.drivers import DriverName, driver

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from session_continuity import SessionContinuityError
 
+from session_continuity import SessionContinuityError
 from session_continuity_conformance.recording import short
 
 E = TypeVar("E", bound=SessionContinuityError)

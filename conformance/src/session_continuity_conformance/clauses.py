@@ -82,7 +82,7 @@ def parse_contract(text: str) -> Contract:
 
 @cache
 def _document() -> dict[str, Any]:
-    return tomllib.loads(files(__package__).joinpath("clauses.toml").read_text("utf-8"))
+    return tomllib.loads(files("session_continuity_conformance").joinpath("clauses.toml").read_text("utf-8"))
 
 
 def _clause(entry: dict[str, Any]) -> Clause:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from session_continuity import Mode, Portal, StorageAdapter, run_now, sleeper
-
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.wrapping import Forwarding, Method
 
@@ -46,7 +45,7 @@ class Driver(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait; with 0, let others run."""
         ...
 
     def close(self) -> None:

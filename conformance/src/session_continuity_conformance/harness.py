@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import cast
 
 from session_continuity import ConfigError
-
 from session_continuity_conformance.target import Target, UrlTarget
 
 Given = str | Target

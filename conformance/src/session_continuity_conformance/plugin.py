@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from session_continuity import SessionContinuityError
 
+from session_continuity import SessionContinuityError
 from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE, PARAMETER, BrokenClauseError, Case
 from session_continuity_conformance.clauses import Contract, all_clauses, parse_contract
 from session_continuity_conformance.drivers import DRIVERS, DriverName

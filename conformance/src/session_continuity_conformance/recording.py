@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from pydantic import BaseModel
-from session_continuity import StorageAdapter
 
+from session_continuity import Page, StorageAdapter
 from session_continuity_conformance.wrapping import Forwarding, Method
 
 P = ParamSpec("P")
@@ -66,17 +66,19 @@ class Log:
 
 
 class Recorder(Forwarding):
-    """Notes every call in a log."""
+    """Notes every call in a log, and lets others run before each, so that concurrent work really mixes."""
 
-    def __init__(self, inner: StorageAdapter, log: Log) -> None:
+    def __init__(self, inner: StorageAdapter, log: Log, sleep: Callable[[float], Awaitable[None]]) -> None:
         super().__init__(inner)
         self._log = log
+        self._sleep = sleep
         self.closed = False
 
     async def forward(self, method: Method[P, R], /, *args: P.args, **options: P.kwargs) -> R:
         call = Call(method.__name__, args, options)
         self.closed = self.closed or call.method == "close"
         self._log.add(call)
+        await self._sleep(0)
         try:
             result = await super().forward(method, *args, **options)
         except BaseException as error:
@@ -101,10 +103,14 @@ def _text(value: Any) -> str:
         return f"{type(value).__name__}({', '.join(f'{name}={item!r}' for name, item in told.items())})"
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        items = cast("Sequence[Any]", value)
-        return f"[{', '.join(_text(item) for item in items[:4])}{', …' if len(items) > 4 else ''}]"
+    if isinstance(value, (list, tuple, Page)):
+        return _items(value)  # pyright: ignore[reportUnknownArgumentType]  # of any type
     return repr(value)
+
+
+def _items(values: Sequence[Any]) -> str:
+    shown = [_text(value) for value in values[:4]]
+    return f"[{', '.join([*shown, '…'] if len(values) > len(shown) else shown)}]"
 
 
 def source_of(adapter: StorageAdapter, method: str) -> str:

@@ -23,7 +23,6 @@ from session_continuity import (
     move_to,
     utc_now,
 )
-
 from session_continuity_conformance.checks import ViolationError, holds, same
 from session_continuity_conformance.drivers import Driver
 from session_continuity_conformance.recording import Log, Recorder
@@ -83,7 +82,7 @@ class Store:
         if not raw.capabilities.server_clock:
             raw.clock = self.now
         self.adapters.append(raw)
-        adapter = Recorder(self.driver.reach(raw), self.log)
+        adapter = Recorder(self.driver.reach(raw), self.log, self.driver.sleep)
         self._opened.append((part, adapter))
         if setup:
             await adapter.setup()

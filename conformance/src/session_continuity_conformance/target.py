@@ -7,7 +7,6 @@ from typing import Protocol
 from urllib.parse import quote
 
 from session_continuity import Mode, Registry, StorageAdapter, default_registry, parse_url
-
 from session_continuity_conformance.clauses import Contract
 
 

@@ -17,7 +17,6 @@ from session_continuity import (
     ValidationError,
 )
 from session_continuity.models import SessionStatus
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, present, refused, results, same, same_models, sorted_out
 from session_continuity_conformance.samples import full_message

@@ -20,7 +20,6 @@ from session_continuity import (
     TokenBudgetExceededError,
     ValidationError,
 )
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, refused, same
 from session_continuity_conformance.store import Store

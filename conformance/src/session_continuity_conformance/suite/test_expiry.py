@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from session_continuity import MessageQuery, Patch, SessionNotFoundError
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import refused, same
 from session_continuity_conformance.store import LONG_LIFE, MILLISECOND, Store
@@ -18,13 +17,14 @@ async def test_expired_session_is_gone_for_reads(store: Store) -> None:
     (message,) = await store.append(session.id, "x")
     await store.outlive(session)
     same("get_session", await store.adapter.get_session(session.id), None)
+    by_id = MessageQuery(ids=frozenset({message.id}))
     reads: dict[str, Any] = {
-        "get_message": store.adapter.get_message(session.id, message.id),
-        "get_messages": store.adapter.get_messages(session.id, MessageQuery()),
-        "get_messages by ids": store.adapter.get_messages(session.id, MessageQuery(ids=frozenset({message.id}))),
+        "get_message": lambda: store.adapter.get_message(session.id, message.id),
+        "get_messages": lambda: store.adapter.get_messages(session.id, MessageQuery()),
+        "get_messages by ids": lambda: store.adapter.get_messages(session.id, by_id),
     }
     for name, read in reads.items():
-        await refused(f"{name} of an expired session", read, SessionNotFoundError)
+        await refused(f"{name} of an expired session", read(), SessionNotFoundError)
 
 
 @clause("SC-TTL-002")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from session_continuity import MessageNotFoundError, MessageQuery, Patch, StorageAdapter
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import present, refused, same, same_models
 from session_continuity_conformance.store import FAR, LONG_LIFE, Store

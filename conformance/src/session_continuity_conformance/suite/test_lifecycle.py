@@ -13,7 +13,6 @@ from session_continuity import (
     StorageClosedError,
     StorageError,
 )
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, refused, results, same, same_models
 from session_continuity_conformance.drivers import pending_tasks

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from session_continuity import Patch, Session, SessionFilter, SessionMetadata
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import same, same_models
 from session_continuity_conformance.samples import full_session

@@ -6,7 +6,6 @@ from datetime import timedelta
 from itertools import pairwise
 
 from session_continuity import minted_at
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, results, same, same_models
 from session_continuity_conformance.store import MILLISECOND, NotApplicableError, Store

@@ -16,7 +16,6 @@ from session_continuity import (
     SessionMetadata,
     ValidationError,
 )
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, refused, same
 from session_continuity_conformance.store import FAR, LONG_LIFE, MILLISECOND, Store

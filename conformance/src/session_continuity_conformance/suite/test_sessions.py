@@ -13,7 +13,6 @@ from session_continuity import (
     SessionMetadata,
     SessionNotFoundError,
 )
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import refused, results, same, same_models, sorted_out
 from session_continuity_conformance.samples import full_session
@@ -109,11 +108,12 @@ async def test_reads_show_the_writes_of_another_adapter(store: Store) -> None:
     other = await store.second()
     session = await store.session()
     for step in range(5):
+        same("what both adapters see", await store.current(session.id), await other.get_session(session.id))
         updated = await other.update_session(session.id, Patch({"metadata": SessionMetadata(title=str(step))}))
-        await store.append(session.id, f"message {step}")
         found = await store.current(session.id)
         same("the title just written by another adapter", found.metadata.title, str(step))
         same("the version just written by another adapter", found.version, updated.version)
+        await store.append(session.id, f"message {step}")
         same(
             "the count seen by another adapter", (await other.get_session(session.id) or found).message_count, step + 1
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from session_continuity import ConcurrencyError, Patch, SessionExistsError, SessionMetadata, StorageAdapter
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import present, refused, results, same, sorted_out
 from session_continuity_conformance.store import Store
@@ -117,3 +116,21 @@ async def test_one_of_several_creates_wins(store: Store) -> None:
         won, lost = sorted_out("racing creates", await store.driver.together(*works), SessionExistsError)
         same("creates that succeeded and that were refused", (len(won), len(lost)), (1, RACERS - 1))
         same("the session stored", await store.current(session_id), won[0])
+
+
+@clause("SC-OCC-008")
+async def test_session_is_whole_beside_updates(store: Store) -> None:
+    session = await store.session(user_id="0", active_agent_id="0")
+
+    async def update() -> None:
+        for number in range(1, 16):
+            patch = Patch({"user_id": str(number), "active_agent_id": str(number)})
+            await store.adapter.update_session(session.id, patch)
+
+    async def read() -> None:
+        for _ in range(20):
+            found = present("get_session beside updates", await store.adapter.get_session(session.id))
+            whole = (found.user_id, found.active_agent_id, found.version)
+            same("user, agent and version", whole, (str(found.version - 1), str(found.version - 1), found.version))
+
+    results("readers beside updates", await store.driver.together(update, read, read))

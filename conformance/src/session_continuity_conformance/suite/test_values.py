@@ -19,7 +19,6 @@ from session_continuity import (
     SessionMetadata,
     ToolCall,
 )
-
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import present, refused, same, same_models
 from session_continuity_conformance.samples import IDS, JSON, NUMBERS, TEXTS, full_message, full_session

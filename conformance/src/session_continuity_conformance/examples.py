@@ -1,0 +1,23 @@
+"""The examples by clause, found by importing the suite: for whoever runs them without pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from session_continuity_conformance import suite
+from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE, EXAMPLE_ATTRIBUTE, Example
+
+
+@cache
+def examples() -> Mapping[str, tuple[Example, ...]]:
+    """Every clause that has examples, with them."""
+    found: dict[str, list[Example]] = {}
+    for module in iter_modules(suite.__path__, f"{suite.__name__}."):
+        for value in vars(import_module(module.name)).values():
+            name = getattr(value, CLAUSE_ATTRIBUTE, None)
+            if name is not None:
+                found.setdefault(name, []).append(getattr(value, EXAMPLE_ATTRIBUTE))
+    return {name: tuple(group) for name, group in found.items()}

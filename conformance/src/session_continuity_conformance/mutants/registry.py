@@ -1,0 +1,72 @@
+"""How a mutant is declared, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from session_continuity_conformance.cases import BrokenClauseError, Case, Example
+from session_continuity_conformance.clauses import all_clauses
+from session_continuity_conformance.drivers import DriverName
+from session_continuity_conformance.examples import examples
+from session_continuity_conformance.model import Model
+from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget
+from session_continuity_conformance.store import NotApplicableError
+
+C = TypeVar("C", bound=type[Any])
+
+MODES: tuple[DriverName, ...] = ("blocking", "async")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A store that is broken in one way. `seeds` are the known defects of other stores that it stands for."""
+
+    name: str
+    clause: str
+    story: str
+    storage: type[ReferenceStorage]
+    seeds: tuple[str, ...] = ()
+
+    def killed_by(self, clause: str) -> bool:
+        """Whether an example of the clause fails on this store."""
+        return any(self.falls(clause, example, mode) for example in examples()[clause] for mode in MODES)
+
+    def falls(self, clause: str, example: Example, mode: DriverName) -> bool:
+        """Whether one example fails on this store in one mode."""
+        try:
+            Case(ReferenceTarget(self.storage), mode).run(all_clauses()[clause], example)
+        except BrokenClauseError:
+            return True
+        except NotApplicableError:
+            return False
+        return False
+
+    def killers(self) -> list[str]:
+        """Every clause that this store breaks."""
+        return [clause for clause in examples() if self.killed_by(clause)]
+
+
+_MUTANTS: dict[str, Mutant] = {}
+
+
+def breaks(clause: str, *seeds: str) -> Callable[[C], C]:
+    """Declares a class, of a storage or of a model, as a mutant that this clause must kill."""
+
+    def declare(mutant: C) -> C:
+        storage = type(mutant.__name__, (ReferenceStorage,), {"model_class": mutant}) if _is_model(mutant) else mutant
+        story = " ".join((mutant.__doc__ or "").split())
+        _MUTANTS[mutant.__name__] = Mutant(mutant.__name__, clause, story, storage, seeds)
+        return mutant
+
+    return declare
+
+
+def _is_model(mutant: type[Any]) -> bool:
+    return issubclass(mutant, Model)
+
+
+def declared() -> Iterable[Mutant]:
+    """The mutants declared so far."""
+    return _MUTANTS.values()

@@ -20,8 +20,8 @@ SOURCE = Path(session_continuity.__file__)
 
 FOR_APPLICATIONS = """
     AsyncSessionManager SessionManager open_async_storage open_storage Storage Page
-    Session SessionMetadata SessionStatus Message MessageMetadata NewMessage Role Content ContentBlock ToolCall ToolResult
-    Participant Handoff TokenBudget CompressionConfig CompressionState format_timestamp
+    Session SessionMetadata SessionStatus Message MessageMetadata NewMessage Role Content ContentBlock ToolCall
+    ToolResult Participant Handoff TokenBudget CompressionConfig CompressionState format_timestamp
     ConversationContext BudgetReport CompressionReport CompressionResult Summarizer TokenCounter estimate_tokens
     HealthStatus
     Event SessionCreated SessionUpdated SessionEnded SessionDeleted SessionExpired MessageAdded MessageUpdated

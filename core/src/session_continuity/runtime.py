@@ -142,12 +142,14 @@ class ThreadWire:
         self._lock = threading.Lock()
 
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function and return its result, or raise its error."""
         import asyncio
 
         work = partial(copy_context().run, function, *args, **kwargs)
         return await asyncio.wrap_future(self._workers().submit(work))
 
     def close(self) -> None:
+        """Wait for the calls under way and end the threads."""
         with self._lock:
             executor, self._executor = self._executor, None
         if executor is not None and self._owner == os.getpid():

@@ -1,0 +1,24 @@
+"""The command line `session-continuity`, with the extra `[cli]`. The library imports nothing of it."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line of this process, and exit."""
+    program = "python -m session_continuity" if sys.argv[0].endswith("__main__.py") else "session-continuity"
+    try:
+        try:
+            from session_continuity.cli.app import run
+        except ModuleNotFoundError as missing:
+            if missing.name not in ("typer", "rich"):
+                raise
+            sys.exit("error: the command line needs typer and rich: pip install 'session-continuity[cli]'")
+        sys.exit(run(sys.argv[1:], program))
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

@@ -1,0 +1,194 @@
+"""Messages in the OpenAI chat format ↔ messages here. Pure.
+
+What a message here has no place for (`name`, `refusal`, unknown keys, the difference between null and empty content,
+the roles `developer` and `function`) is kept in `metadata.annotations`, so that `to_openai` gives back what came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from pydantic import ValidationError as PydanticError
+
+from session_continuity.models import Message, MessageMetadata, NewMessage, Role, ToolCall, ToolResult
+
+__all__ = ["ChatFormatError", "from_openai", "to_openai"]
+
+_ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+_KINDS: Mapping[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    type(None): "null or missing",
+}
+_IN_PLACE_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
+
+
+class ChatFormatError(ValueError):
+    """Message `number` of a chat, counted from 1, is not in the format, for this `reason`."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"message {number}: {reason}")
+        self.number = number
+        self.reason = reason
+
+
+def from_openai(chat: Iterable[object]) -> list[NewMessage]:
+    """The messages of a chat, each a JSON object as `json.loads` gives it. Raises ChatFormatError.
+
+    An id is minted by nobody here. A deprecated `function_call` becomes a tool call with an id of its own, and the
+    `function` message that answers it its result.
+    """
+    messages: list[NewMessage] = []
+    last_function_call = ""
+    for number, raw in enumerate(chat, 1):
+        try:
+            fields = _object(raw, "a message")
+            if fields.get("function_call"):
+                last_function_call = f"function-call-{number}"
+            messages.append(_message(fields, last_function_call))
+        except PydanticError as error:
+            raise ChatFormatError(number, _reason(error)) from None
+        except ValueError as error:
+            raise ChatFormatError(number, str(error)) from None
+    return messages
+
+
+def to_openai(message: Message | NewMessage) -> dict[str, Any]:
+    """The chat message that `from_openai` made this one of; content that was missing is null."""
+    metadata = message.metadata
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if not _is_function_call(metadata) and metadata.tool_calls:
+        fields["tool_calls"] = [_written_call(call) for call in metadata.tool_calls]
+    for result in metadata.tool_results if metadata.annotations.get("role") != "function" else ():
+        fields["tool_call_id"] = result.tool_call_id
+    return {**fields, **metadata.annotations}
+
+
+def _reason(error: PydanticError) -> str:
+    """The model's own words, rather than what a branch of a union found missing."""
+    problems = error.errors(include_url=False, include_input=False)
+    told = next((problem for problem in problems if problem["type"] == "value_error"), problems[0])
+    return f"{told['loc'][0]}: {told['msg'].removeprefix('Value error, ')}"
+
+
+def _is_function_call(metadata: MessageMetadata) -> bool:
+    return bool(metadata.annotations.get("function_call"))
+
+
+def _message(raw: dict[str, Any], last_function_call: str) -> NewMessage:
+    role = _role(raw)
+    content = _content(raw, may_lack=role == "assistant" and any(raw.get(key) for key in _IN_PLACE_OF_CONTENT))
+    calls = _calls(raw, last_function_call) if role == "assistant" else []
+    results = [_result(raw, content, last_function_call)] if role == "tool" else []
+    metadata = MessageMetadata(tool_calls=calls, tool_results=results)
+    message = NewMessage(role=role, content=content, metadata=metadata)
+    lost = _lost({"content": None, **raw}, to_openai(message))
+    return message.model_copy(
+        update={"metadata": MessageMetadata(tool_calls=calls, tool_results=results, annotations=lost)}
+    )
+
+
+def _lost(raw: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in raw.items() if key not in kept or kept[key] != value}
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is a JSON object, not {_kind(value)}")
+    return cast("dict[str, Any]", value)
+
+
+def _text(fields: Mapping[str, Any], key: str, where: str) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{where} needs '{key}', a text; here it is {_kind(value)}")
+    return value
+
+
+def _role(raw: Mapping[str, Any]) -> Role:
+    role = _text(raw, "role", "a message")
+    if role not in _ROLES:
+        raise ValueError(f"'role' is one of {', '.join(_ROLES)}, not {role[:32]!r}")
+    return _ROLES[role]
+
+
+def _content(raw: Mapping[str, Any], *, may_lack: bool) -> str | list[Any]:
+    content = raw.get("content")
+    if content is None and may_lack:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        only = " (null only beside tool_calls)" if content is None else ""
+        raise ValueError(f"'content' is a text or a list of blocks, not {_kind(content)}{only}")
+    blocks: list[Any] = content
+    for place, block in enumerate(blocks, 1):
+        _check_block(_object(block, f"content block {place}"), f"content block {place}")
+    return blocks
+
+
+def _check_block(block: Mapping[str, Any], where: str) -> None:
+    kind = _text(block, "type", where)
+    if kind == "text":
+        _text(block, "text", where)
+    elif kind == "image_url" and not isinstance(block.get("image_url"), (str, dict)):
+        raise ValueError(f"{where} needs 'image_url', an object with its 'url'")
+
+
+def _calls(raw: Mapping[str, Any], last_function_call: str) -> list[ToolCall]:
+    calls = raw.get("tool_calls")
+    if calls is not None and not isinstance(calls, list):
+        raise ValueError(f"'tool_calls' is a list, not {_kind(calls)}")
+    if not raw.get("function_call"):
+        return [_call(call, place) for place, call in enumerate(cast("list[object]", calls or []), 1)]
+    if calls:
+        raise ValueError("a message has 'tool_calls' or the older 'function_call', not both")
+    function = _object(raw["function_call"], "'function_call'")
+    return [_called(function, last_function_call, "arguments", "'function_call'")]
+
+
+def _call(raw: object, place: int) -> ToolCall:
+    where = f"tool call {place}"
+    call = _object(raw, where)
+    kind = call.get("type", "function")
+    if kind == "custom":
+        return _called(_object(call.get("custom"), f"'custom' of {where}"), _text(call, "id", where), "input", where)
+    function = _object(call.get("function"), f"'function' of {where}")
+    return _called(function, _text(call, "id", where), "arguments", where)
+
+
+def _called(function: Mapping[str, Any], call_id: str, arguments: str, where: str) -> ToolCall:
+    given = function.get(arguments, "")
+    if not isinstance(given, (str, dict)):
+        raise ValueError(f"{where} has '{arguments}' that are neither a text nor an object, but {_kind(given)}")
+    return ToolCall(id=call_id, name=_text(function, "name", where), arguments=cast("str | dict[str, Any]", given))
+
+
+def _result(raw: Mapping[str, Any], content: str | list[Any], last_function_call: str) -> ToolResult:
+    name = raw.get("name")
+    if raw["role"] == "function":
+        name = _text(raw, "name", "a function message")
+        return ToolResult(tool_call_id=last_function_call or name, result=content, name=name)
+    call_id = _text(raw, "tool_call_id", "a tool message")
+    return ToolResult(tool_call_id=call_id, result=content, name=name if isinstance(name, str) else None)
+
+
+def _written_call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _kind(value: object) -> str:
+    for kind, name in _KINDS.items():
+        if isinstance(value, kind):
+            return name
+    return "a number"

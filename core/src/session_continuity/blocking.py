@@ -4,6 +4,7 @@ line a method; whatever there is to decide is decided in the async class."""
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self, TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import JsonValue
 from session_continuity.adapter import HealthStatus, StorageAdapter
 from session_continuity.compression import CompressionResult, Summarizer
 from session_continuity.context import ConversationContext
+from session_continuity.errors import StorageClosedError
 from session_continuity.events import Event, Handler
 from session_continuity.manager import AsyncSessionManager, OneOrMany
 from session_continuity.models import (
@@ -29,9 +31,9 @@ from session_continuity.models import (
     TokenBudget,
 )
 from session_continuity.paging import Page
-from session_continuity.registry import Registry
+from session_continuity.registry import Registry, default_registry
 from session_continuity.runtime import Mode, Periodic, run_now
-from session_continuity.storage import Storage, open_storage
+from session_continuity.storage import Storage, storage_at
 from session_continuity.tokens import TokenCounter
 from session_continuity.workings import Expiry
 
@@ -45,18 +47,17 @@ class _Core(AsyncSessionManager):
 
     modes = frozenset[Mode]({"async", "blocking"})
 
-    def _start_cleanup(self) -> None:
+    def _start(self, periodic: Periodic) -> None:
         if self._adapter.mode == "async":
-            super()._start_cleanup()
-        elif self._cleanup_interval is not None and self._periodic is None:
-            self._periodic = Periodic(self._cleanup_interval)
-            self._periodic.start_thread(lambda: run_now(self._clean_up_quietly()))
+            super()._start(periodic)
+        else:
+            periodic.start_thread(lambda: run_now(self._clean_up_quietly()))
 
-    async def _stop_cleanup(self) -> None:
+    async def _stop(self, periodic: Periodic) -> None:
         if self._adapter.mode == "async":
-            await super()._stop_cleanup()
-        elif self._periodic is not None:
-            self._periodic.stop_thread()
+            await super()._stop(periodic)
+        else:
+            periodic.stop_thread()
 
 
 class SessionManager:
@@ -116,7 +117,7 @@ class SessionManager:
 
         The other parameters are those of the class. Raises ConfigError and PluginError.
         """
-        storage = open_storage(url, registry=registry)
+        storage = storage_at(url, registry or default_registry())
         try:
             manager = cls(
                 storage,
@@ -130,11 +131,11 @@ class SessionManager:
                 cleanup_interval=cleanup_interval,
                 registry=registry,
             )
+            manager._run(manager._core.start())
         except BaseException:
             storage.close()
             raise
         manager._owns_storage = True
-        manager._run(manager._core.start())
         return manager
 
     def __enter__(self) -> Self:
@@ -146,9 +147,12 @@ class SessionManager:
 
     def close(self) -> None:
         """Stop the background cleanup, and close the store if this manager opened it. May be called again."""
-        self._run(self._core.close())
-        if self._owns_storage:
-            self._storage.close()
+        try:
+            with suppress(StorageClosedError):
+                self._run(self._core.close())
+        finally:
+            if self._owns_storage:
+                self._storage.close()
 
     def health(self) -> HealthStatus:
         """Whether the store serves. Does not raise for a store that is down."""
@@ -344,8 +348,8 @@ class SessionManager:
         return self._run(self._core.add_participant(session_id, participant, role=role, metadata=metadata))
 
     def remove_participant(self, session_id: str, participant_id: str) -> None:
-        """Note that somebody left; their entry stays with `left_at`. Raises ValidationError when there is nobody of
-        this id."""
+        """Note that somebody left; their entry stays with `left_at`. Nothing happens where they had left before.
+        Raises ValidationError when there is nobody of this id."""
         return self._run(self._core.remove_participant(session_id, participant_id))
 
     def get_participants(self, session_id: str) -> list[Participant]:
@@ -371,6 +375,8 @@ class SessionManager:
         tags: OneOrMany | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
     ) -> Iterator[Session]:
         """The sessions of `list_sessions`, one by one, read page by page as they are asked for."""
         return self._iterate(
@@ -381,6 +387,8 @@ class SessionManager:
                 tags=tags,
                 created_after=created_after,
                 created_before=created_before,
+                limit=limit,
+                cursor=cursor,
             )
         )
 
@@ -389,12 +397,18 @@ class SessionManager:
         session_id: str,
         *,
         order: Literal["asc", "desc"] = "asc",
+        limit: int | None = None,
         roles: Role | Iterable[Role] | None = None,
         after: datetime | str | None = None,
         before: datetime | str | None = None,
+        cursor: str | None = None,
     ) -> Iterator[Message]:
         """The messages of `get_messages`, one by one, read page by page as they are asked for."""
-        return self._iterate(self._core.iter_messages(session_id, order=order, roles=roles, after=after, before=before))
+        return self._iterate(
+            self._core.iter_messages(
+                session_id, order=order, limit=limit, roles=roles, after=after, before=before, cursor=cursor
+            )
+        )
 
     def on(self, event_type: str | type[Event], handler: Handler) -> None:
         """Call `handler`, a function or a coroutine function, after every such event, given by its name or class;
@@ -413,7 +427,8 @@ class SessionManager:
                 except StopAsyncIteration:
                     return
         finally:
-            self._run(items.aclose())
+            with suppress(StorageClosedError):
+                self._run(items.aclose())
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
 
 from session_continuity.adapter import Appended, HealthStatus, MessageQuery, Patch, SessionFilter, StorageAdapter
+from session_continuity.errors import ConfigError
 from session_continuity.models import Message, Session
 from session_continuity.paging import Page
 from session_continuity.runtime import Clock, Mode, ThreadWire, run_now
 
-__all__ = ["InThreads", "for_async"]
+__all__ = ["InThreads", "for_async", "in_mode", "waiter"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_mode(storage: object, modes: Collection[Mode]) -> StorageAdapter:
+    """The adapter, which is in one of these modes. Raises ConfigError for another, and for what is no adapter."""
+    if not isinstance(storage, StorageAdapter):
+        raise ConfigError(
+            f"a storage is an adapter, not {type(storage).__name__}; "
+            "give a URL to SessionManager.open, AsyncSessionManager.open, open_storage or open_async_storage"
+        )
+    if storage.mode not in modes:
+        fitting = "SessionManager" if storage.mode == "blocking" else "AsyncSessionManager"
+        raise ConfigError(f"this {storage.backend} storage is in {storage.mode} mode; use {fitting}, or open it by URL")
+    return storage
+
+
+def waiter(mode: Mode) -> Callable[[Awaitable[R]], Awaitable[R]]:
+    """How code of this mode runs an awaitable that an application handed in: in blocking mode in a run of its own, so
+    that one that suspends fails by itself and not the call it happened in."""
+    return _awaited if mode == "async" else _run_apart
+
+
+async def _awaited(awaitable: Awaitable[R]) -> R:
+    return await awaitable
+
+
+async def _run_apart(awaitable: Awaitable[R]) -> R:
+    return run_now(_awaited(awaitable))
 
 
 def for_async(adapter: StorageAdapter) -> StorageAdapter:
@@ -25,10 +57,13 @@ class InThreads(StorageAdapter):
     mode: Mode = "async"
 
     def __init__(self, adapter: StorageAdapter, *, threads: int = 4) -> None:
+        self._adapter = in_mode(adapter, {"blocking"})
         self.backend = adapter.backend  # type: ignore[misc]  # the store's own name, in every message
         self.capabilities = adapter.capabilities
-        self._adapter = adapter
         self._wire = ThreadWire(threads)
+
+    async def _call(self, method: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._wire.call(lambda: run_now(method(*args, **kwargs)))
 
     @property
     def clock(self) -> Clock:
@@ -39,53 +74,49 @@ class InThreads(StorageAdapter):
         self._adapter.clock = clock
 
     async def setup(self) -> None:
-        await self._wire.call(run_now, self._adapter.setup())
+        await self._call(self._adapter.setup)
 
     async def close(self) -> None:
-        await self._wire.call(run_now, self._adapter.close())
+        await self._call(self._adapter.close)
         self._wire.close()
 
     async def health(self) -> HealthStatus:
-        return await self._wire.call(run_now, self._adapter.health())
+        return await self._call(self._adapter.health)
 
     async def create_session(self, session: Session) -> Session:
-        return await self._wire.call(run_now, self._adapter.create_session(session))
+        return await self._call(self._adapter.create_session, session)
 
     async def get_session(self, session_id: str) -> Session | None:
-        return await self._wire.call(run_now, self._adapter.get_session(session_id))
+        return await self._call(self._adapter.get_session, session_id)
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        return await self._wire.call(
-            run_now, self._adapter.update_session(session_id, patch, expected_version=expected_version)
-        )
+        return await self._call(self._adapter.update_session, session_id, patch, expected_version=expected_version)
 
     async def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        return await self._wire.call(run_now, self._adapter.delete_session(session_id, expired_before=expired_before))
+        return await self._call(self._adapter.delete_session, session_id, expired_before=expired_before)
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
-        return await self._wire.call(run_now, self._adapter.list_sessions(filter, limit=limit, cursor=cursor))
+        return await self._call(self._adapter.list_sessions, filter, limit=limit, cursor=cursor)
 
     async def append_messages(
         self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
     ) -> Appended:
-        return await self._wire.call(
-            run_now, self._adapter.append_messages(session_id, messages, chosen_ids=chosen_ids)
-        )
+        return await self._call(self._adapter.append_messages, session_id, messages, chosen_ids=chosen_ids)
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
-        return await self._wire.call(run_now, self._adapter.get_message(session_id, message_id))
+        return await self._call(self._adapter.get_message, session_id, message_id)
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
-        return await self._wire.call(run_now, self._adapter.get_messages(session_id, query, cursor=cursor))
+        return await self._call(self._adapter.get_messages, session_id, query, cursor=cursor)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
-        return await self._wire.call(run_now, self._adapter.update_message(session_id, message_id, patch))
+        return await self._call(self._adapter.update_message, session_id, message_id, patch)
 
     async def delete_message(self, session_id: str, message_id: str) -> bool:
-        return await self._wire.call(run_now, self._adapter.delete_message(session_id, message_id))
+        return await self._call(self._adapter.delete_message, session_id, message_id)
 
     async def delete_all_messages(self, session_id: str) -> int:
-        return await self._wire.call(run_now, self._adapter.delete_all_messages(session_id))
+        return await self._call(self._adapter.delete_all_messages, session_id)
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
-        return await self._wire.call(run_now, self._adapter.get_expired_sessions(before, limit=limit, cursor=cursor))
+        return await self._call(self._adapter.get_expired_sessions, before, limit=limit, cursor=cursor)

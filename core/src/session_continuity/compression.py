@@ -9,23 +9,38 @@ instead of reading the folded messages again.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from session_continuity.errors import CompressionError, SessionContinuityError
-from session_continuity.models import CompressionConfig, CompressionState, Message
+from session_continuity.errors import CompressionError, WouldSuspendError
+from session_continuity.models import CompressionConfig, CompressionState, Message, check_text
 from session_continuity.window import safe_cut
 
-__all__ = ["STRATEGIES", "CompressionPlan", "CompressionResult", "CompressionStrategy", "Summarizer", "summarize"]
+__all__ = [
+    "STRATEGIES",
+    "CompressionPlan",
+    "CompressionResult",
+    "CompressionStrategy",
+    "Summarizer",
+    "Wait",
+    "next_state",
+    "planned",
+    "summarize",
+]
 
 HYBRID_KEEPS = 20
+
+Wait = Callable[[Awaitable[Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressionPlan:
-    """Fold the `fold` oldest messages; with `summary`, into words, otherwise they are left out."""
+    """Fold the `fold` oldest messages; with `summary`, into words, otherwise they are left out.
+
+    Where that would part a tool call from its results, as many are folded as keep them together.
+    """
 
     fold: int
     summary: bool
@@ -33,7 +48,8 @@ class CompressionPlan:
 
 class CompressionStrategy(Protocol):
     """Decides what to fold. `messages` are those after the last fold, oldest first, without system messages;
-    `tokens` are their counts; `room` is how many tokens may stay, summary included. Pure."""
+    `tokens` are their counts; `room` is how many tokens may stay, beside system messages and the summary so far. Pure.
+    """
 
     def __call__(
         self, messages: Sequence[Message], tokens: Sequence[int], room: int, config: CompressionConfig, /
@@ -77,7 +93,7 @@ def sliding_window(
     kept = max(kept, min(config.min_messages or 0, _fitting(tokens, room)))
     if config.max_messages is not None:
         kept = min(kept, config.max_messages)
-    return CompressionPlan(fold=safe_cut(messages, len(messages) - kept), summary=False)
+    return CompressionPlan(fold=len(messages) - kept, summary=False)
 
 
 def summarization(
@@ -85,7 +101,7 @@ def summarization(
 ) -> CompressionPlan:
     """Keep the newest that fit half of `target_tokens`; put the rest into words."""
     target = min(config.target_tokens or room, room) // 2
-    return CompressionPlan(fold=safe_cut(messages, len(messages) - _fitting(tokens, target)), summary=True)
+    return CompressionPlan(fold=len(messages) - _fitting(tokens, target), summary=True)
 
 
 def hybrid(
@@ -94,7 +110,7 @@ def hybrid(
     """Keep the newest `max_messages` (20), as many of them as fit half of `target_tokens`; put the rest into words."""
     target = min(config.target_tokens or room, room) // 2
     kept = min(config.max_messages or HYBRID_KEEPS, _fitting(tokens, target))
-    return CompressionPlan(fold=safe_cut(messages, len(messages) - kept), summary=True)
+    return CompressionPlan(fold=len(messages) - kept, summary=True)
 
 
 STRATEGIES: Mapping[str, CompressionStrategy] = {
@@ -105,10 +121,35 @@ STRATEGIES: Mapping[str, CompressionStrategy] = {
 """The strategies of core by name."""
 
 
+def planned(
+    strategy: CompressionStrategy,
+    messages: Sequence[Message],
+    tokens: Sequence[int],
+    room: int,
+    config: CompressionConfig,
+) -> CompressionPlan:
+    """The strategy's plan, moved so that no tool call is parted from its results: they stay if they fit the room
+    together, otherwise they are folded together.
+
+    Raises CompressionError for a strategy that fails or plans what cannot be.
+    """
+    try:
+        plan = strategy(messages, tokens, room, config)
+        possible = isinstance(plan.fold, int) and 0 <= plan.fold <= len(messages)
+    except Exception as error:
+        raise CompressionError(f"the strategy {config.strategy!r} failed: {type(error).__name__}") from error
+    if not possible:
+        raise CompressionError(f"the strategy {config.strategy!r} folds {plan.fold} of {len(messages)} messages")
+    fold = safe_cut(messages, plan.fold)
+    if sum(tokens[fold:]) > room:
+        fold = safe_cut(messages, plan.fold, later=True)
+    return CompressionPlan(fold=fold, summary=plan.summary)
+
+
 async def summarize(
-    folded: Sequence[Message], *, summarizer: Summarizer | None, previous: str | None, prompt: str | None
+    folded: Sequence[Message], *, summarizer: Summarizer | None, wait: Wait, previous: str | None, prompt: str | None
 ) -> str:
-    """The summary of `folded`, going on from `previous`.
+    """The summary of `folded`, going on from `previous`. `wait` runs an awaitable answer to its end.
 
     Raises CompressionError when there is no summarizer, when it fails, or when it answers anything but text.
     """
@@ -116,35 +157,40 @@ async def summarize(
         raise CompressionError("this strategy puts messages into words; give the manager a summarizer")
     try:
         answer = summarizer(folded, previous=previous, prompt=prompt)
-        text = await answer if inspect.isawaitable(answer) else answer
-    except SessionContinuityError:
-        raise
+        text = await wait(answer) if inspect.isawaitable(answer) else answer
+    except WouldSuspendError as error:
+        raise CompressionError(
+            "the summarizer awaits I/O, which blocking mode cannot; give it a function that blocks, "
+            "or use AsyncSessionManager"
+        ) from error
     except Exception as error:
         raise CompressionError(f"the summarizer failed: {type(error).__name__}") from error
     if not isinstance(text, str) or not text:
         raise CompressionError("the summarizer must return a text that is not empty")
-    return text
+    try:
+        return check_text(text)
+    except ValueError as error:
+        raise CompressionError(f"the summarizer's answer cannot be stored: {error}") from None
 
 
 def next_state(
     previous: CompressionState | None,
     folded: Sequence[Message],
-    tokens: Sequence[int],
+    tokens: int,
     *,
     strategy: str,
     summary: str | None,
-    summary_tokens: int,
     now: datetime,
 ) -> CompressionState:
-    """The state after these messages were folded on top of the previous state."""
+    """The state after these messages, of so many tokens, were folded on top of the previous state; the tokens of the
+    summary are not counted yet."""
     return CompressionState(
         strategy=strategy,
         summary=summary,
-        summary_token_count=summary_tokens,
         covered_until=folded[-1].id,
         covered_through=folded[-1].created_at,
         covered_messages=len(folded) + (previous.covered_messages if previous else 0),
-        covered_tokens=sum(tokens) + (previous.covered_tokens if previous else 0),
+        covered_tokens=tokens + (previous.covered_tokens if previous else 0),
         updated_at=now,
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from session_continuity.adapter import MAX_PAGE, MessageQuery, Patch, StorageAdapter
 from session_continuity.compression import (
@@ -12,17 +13,20 @@ from session_continuity.compression import (
     CompressionResult,
     CompressionStrategy,
     Summarizer,
+    Wait,
     next_state,
+    planned,
     summarize,
 )
 from session_continuity.errors import (
     CompressionError,
     ConcurrencyError,
     MessageNotFoundError,
+    SessionNotFoundError,
     TokenBudgetExceededError,
 )
-from session_continuity.models import CompressionConfig, CompressionState, Message, Session, TokenBudget
-from session_continuity.paging import Page
+from session_continuity.models import CompressionConfig, CompressionState, Message, Role, Session, TokenBudget
+from session_continuity.paging import Page, collect
 from session_continuity.window import Window
 
 __all__ = ["BudgetReport", "CompressionReport", "ContextReader", "ConversationContext"]
@@ -30,6 +34,7 @@ __all__ = ["BudgetReport", "CompressionReport", "ContextReader", "ConversationCo
 SUMMARY_ID = "summary"
 _SUMMARY_INTRODUCTION = "Summary of the conversation so far:\n"
 _SMALLEST_PAGE = 4
+_SPOKEN = frozenset[Role](get_args(Role)) - {"system"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,27 +80,30 @@ class ContextReader:
         count: Callable[[Message], int],
         strategies: Mapping[str, CompressionStrategy],
         summarizer: Summarizer | None,
+        wait: Wait,
     ) -> None:
         self._storage = storage
         self._count = count
         self._strategies = strategies
         self._summarizer = summarizer
+        self._wait = wait
 
     async def read(
         self, session: Session, budget: TokenBudget | None, compression: CompressionConfig | None
     ) -> tuple[ConversationContext, CompressionResult | None]:
         """The context of a session, and the compression that it took, if any.
 
-        Raises TokenBudgetExceededError when the system messages and the summary alone do not fit the budget.
+        A cached summary that no longer fits is left out. Raises TokenBudgetExceededError when the system messages
+        alone do not fit the budget.
         """
         context, is_full = await self._fitted(session, budget, cached=True)
         if not is_full or budget is None or budget.overflow_strategy != "compress":
             return context, None
         result = await self.compress(session, budget, compression or CompressionConfig(strategy="sliding_window"))
-        if result.state is None:
+        if result.state == session.compression_state:
             return context, None
         folded = session.model_copy(update={"compression_state": result.state})
-        context, _ = await self._fitted(folded, budget, cached=False)
+        context, _ = await self._fitted(folded, budget, cached=not result.folded_messages)
         return context, result
 
     async def compress(
@@ -103,67 +111,106 @@ class ContextReader:
     ) -> CompressionResult:
         """Fold what the strategy wants folded and keep the state in the session.
 
-        Raises CompressionError for an unknown strategy and for a summarizer that fails; the session stays as it was.
+        Nothing is folded when somebody else folded, edited or deleted messages meanwhile. Raises CompressionError for
+        an unknown strategy, and for a summarizer that fails or writes more than the budget; the session stays as it
+        was.
         """
-        strategy = self._strategies.get(config.strategy)
-        if strategy is None:
-            known = ", ".join(sorted(self._strategies))
-            raise CompressionError(f"no compression strategy has this name; there are {known}")
         previous, tail = await self._tail(session)
         tokens = [self._count(message) for message in tail]
         summary_tokens = previous.summary_token_count if previous else 0
         before = sum(tokens) + summary_tokens
-        room = config.target_tokens or before if budget is None else budget.available
-        plan = strategy(tail, tokens, max(room - await self._system_tokens(session), 0), config)
-        if plan.fold == 0:
-            return CompressionResult(
-                strategy=config.strategy, folded_messages=0, tokens_before=before, tokens_after=before, state=previous
-            )
-        state = await self._fold(session, previous, tail[: plan.fold], tokens[: plan.fold], plan, config)
-        return CompressionResult(
-            strategy=config.strategy,
-            folded_messages=plan.fold,
-            tokens_before=before,
-            tokens_after=sum(tokens[plan.fold :]) + state.summary_token_count,
-            state=state,
+        room = (config.target_tokens or before) if budget is None else budget.available
+        room -= sum(map(self._count, await self._system_messages(session)))
+        plan = planned(self._strategy(config), tail, tokens, max(room - summary_tokens, 0), config)
+        unchanged = CompressionResult(
+            strategy=config.strategy, folded_messages=0, tokens_before=before, tokens_after=before, state=previous
         )
+        if plan.fold == 0:
+            return unchanged
+        folded = tail[: plan.fold]
+        state = await self._folded(session, previous, folded, plan, config)
+        if budget is not None and state.summary_token_count > room:
+            raise CompressionError(f"the summary has {state.summary_token_count} tokens, the budget leaves {room}")
+        kept = await self._kept(session, state, previous, folded)
+        if kept != state:
+            return replace(unchanged, state=kept)
+        after = sum(tokens[plan.fold :]) + state.summary_token_count
+        return replace(unchanged, folded_messages=plan.fold, tokens_after=after, state=state)
 
-    async def _fold(
+    def _strategy(self, config: CompressionConfig) -> CompressionStrategy:
+        strategy = self._strategies.get(config.strategy)
+        if strategy is None:
+            known = ", ".join(sorted(self._strategies))
+            raise CompressionError(f"no compression strategy has this name; there are {known}")
+        return strategy
+
+    async def _folded(
         self,
         session: Session,
         previous: CompressionState | None,
         folded: Sequence[Message],
-        tokens: Sequence[int],
         plan: CompressionPlan,
         config: CompressionConfig,
     ) -> CompressionState:
+        """The state after these messages were folded on top of the previous state."""
         summary = previous.summary if previous else None
         if plan.summary:
             summary = await summarize(
-                folded, summarizer=self._summarizer, previous=summary, prompt=config.summarization_prompt
+                folded,
+                summarizer=self._summarizer,
+                wait=self._wait,
+                previous=summary,
+                prompt=config.summarization_prompt,
             )
-        now = self._storage.clock()
+        tokens = sum(map(self._count, folded))
         drafted = next_state(
-            previous, folded, tokens, strategy=config.strategy, summary=summary, summary_tokens=0, now=now
+            previous, folded, tokens, strategy=config.strategy, summary=summary, now=self._storage.clock()
         )
         message = _summary_message(session.id, drafted)
-        state = drafted.model_copy(update={"summary_token_count": self._count(message) if message else 0})
-        await self._save(session, state)
-        return state
+        return drafted.model_copy(update={"summary_token_count": self._count(message) if message else 0})
 
-    async def _save(self, session: Session, state: CompressionState) -> None:
-        """Keep the state, unless the kept one was changed meanwhile: then an edit may have made this one stale."""
+    async def _kept(
+        self,
+        session: Session,
+        state: CompressionState,
+        previous: CompressionState | None,
+        folded: Sequence[Message],
+    ) -> CompressionState | None:
+        """Keep the state and return the one that the session has then: another when somebody changed it meanwhile,
+        none when a folded message was edited or deleted meanwhile.
+
+        Whoever edits a message drops the state afterwards, but cannot see one that is not kept yet; therefore what
+        was put into words is read once more after keeping.
+        """
+        stored = await self._save(session, state)
+        if stored != state or state.summary is None or await self._follow(session, previous, folded):
+            return stored
+        await self._storage.update_session(session.id, Patch(clear=frozenset({"compression_state"})))
+        return None
+
+    async def _save(self, session: Session, state: CompressionState) -> CompressionState | None:
+        """Keep the state unless the kept one was changed meanwhile; return the one that is kept."""
         version = session.version
         while True:
             try:
                 patch = Patch(set={"compression_state": state})
                 await self._storage.update_session(session.id, patch, expected_version=version)
-                return
+                return state
             except ConcurrencyError as conflict:
                 current = conflict.current or await self._storage.get_session(session.id)
-                if current is None or current.compression_state != session.compression_state:
-                    return
+                if current is None:
+                    raise SessionNotFoundError(session.id) from conflict
+                if current.compression_state != session.compression_state:
+                    return current.compression_state
                 version = current.version
+
+    async def _follow(self, session: Session, state: CompressionState | None, messages: Sequence[Message]) -> bool:
+        """Whether these messages still follow the fold, unchanged."""
+        query = MessageQuery(after_id=None if state is None else state.covered_until, roles=_SPOKEN)
+        try:
+            return await self._messages(session, query, limit=len(messages)) == messages
+        except MessageNotFoundError:
+            return False
 
     async def _fitted(
         self, session: Session, budget: TokenBudget | None, *, cached: bool
@@ -171,17 +218,22 @@ class ContextReader:
         state, query, page = await self._first_page(session, _newest_first(session, budget))
         earlier = await self._system_messages(session, unless=page)
         summary = None if state is None else _summary_message(session.id, state)
-        fixed = [*earlier, *([summary] if summary else []), *(m for m in page if m.role == "system")]
-        window = Window(_room(session, budget, sum(map(self._count, fixed))))
-        known = {message.id for message in fixed}
-        await self._fill(window, session, query, page, known)
+        fixed = [*earlier, *(message for message in page if message.role == "system")]
+        room = _room(session, budget, sum(map(self._count, fixed)))
+        if summary and room is not None:
+            room -= self._count(summary)
+            if room < 0:
+                unfolded = session.model_copy(update={"compression_state": None})
+                return await self._fitted(unfolded, budget, cached=cached)
+        window = Window(room)
+        await self._fill(window, session, query, page, {message.id for message in fixed})
         kept = window.messages()
         shown = {message.id for message in kept}
         lead = [message for message in earlier if message.id not in shown]
         messages = [*lead, *([summary] if summary else []), *kept]
         context = ConversationContext(
             messages=messages,
-            budget=self._budget_report(session, budget, messages, state),
+            budget=self._budget_report(session, budget, messages, [*lead, *kept], state),
             compression=None if state is None else _compression_report(state, cached=cached),
         )
         return context, window.is_full
@@ -217,27 +269,35 @@ class ContextReader:
 
     async def _tail(self, session: Session) -> tuple[CompressionState | None, list[Message]]:
         """The fold and every message after it, oldest first, without system messages."""
-        state, query, page = await self._first_page(session, MessageQuery(limit=MAX_PAGE))
-        messages = list(page)
-        while page.next_cursor is not None:
-            page = await self._storage.get_messages(session.id, query, cursor=page.next_cursor)
-            messages.extend(page)
-        return state, [message for message in messages if message.role != "system"]
+        state = session.compression_state
+        if state is not None:
+            try:
+                return state, await self._messages(session, MessageQuery(after_id=state.covered_until, roles=_SPOKEN))
+            except MessageNotFoundError:
+                state = None
+        return state, await self._messages(session, MessageQuery(roles=_SPOKEN))
 
-    async def _system_messages(self, session: Session, *, unless: Page[Message]) -> list[Message]:
-        """The system messages that are not on this page, oldest first."""
-        missing = frozenset(session.system_message_ids) - {message.id for message in unless}
-        if not missing:
-            return []
-        return list(await self._storage.get_messages(session.id, MessageQuery(ids=missing, limit=MAX_PAGE)))
+    async def _system_messages(self, session: Session, *, unless: Iterable[Message] = ()) -> list[Message]:
+        """The system messages that are not among these, oldest first."""
+        missing = frozenset(session.system_message_ids).difference(message.id for message in unless)
+        return await self._messages(session, MessageQuery(ids=missing)) if missing else []
 
-    async def _system_tokens(self, session: Session) -> int:
-        return sum(map(self._count, await self._system_messages(session, unless=Page(()))))
+    async def _messages(self, session: Session, query: MessageQuery, *, limit: int | None = None) -> list[Message]:
+        page = await collect(
+            lambda size, cursor: self._storage.get_messages(session.id, replace(query, limit=size), cursor=cursor),
+            limit,
+            None,
+        )
+        return list(page)
 
     def _budget_report(
-        self, session: Session, budget: TokenBudget | None, messages: Sequence[Message], state: CompressionState | None
+        self,
+        session: Session,
+        budget: TokenBudget | None,
+        messages: Sequence[Message],
+        stored: Sequence[Message],
+        state: CompressionState | None,
     ) -> BudgetReport:
-        stored = [message for message in messages if message.id != SUMMARY_ID]
         covered = (state.covered_messages, state.covered_tokens) if state else (0, 0)
         return BudgetReport(
             limit=None if budget is None else budget.available,

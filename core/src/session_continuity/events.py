@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -172,53 +173,71 @@ EVENT_TYPES: dict[str, type[Event]] = {event.type: event for event in Event.__su
 
 Handler = Callable[[Any], Awaitable[None] | None]
 
+Listener = Callable[[Any], object]
+Wait = Callable[[Awaitable[object]], Awaitable[object]]
+
 
 class Events:
-    """Handlers by event class. A handler gets events of its class; one for `Event` gets all."""
+    """Handlers by event class. A handler gets events of its class; one for `Event` gets all.
 
-    def __init__(self, observers: Callable[[], Iterable[tuple[str, Callable[[Event], object]]]]) -> None:
+    `wait` is how an awaitable that a handler returned is run to its end; `observers` are asked at each event.
+    """
+
+    def __init__(self, observers: Callable[[], Iterable[tuple[str, Listener]]], wait: Wait) -> None:
         self._observers = observers
+        self._wait = wait
         self._handlers: dict[type[Event], tuple[Handler, ...]] = {}
+        self._lock = threading.Lock()
 
     def on(self, event_type: str | type[Event], handler: Handler) -> None:
         """Add a handler; the same one counts once. Raises ValidationError for an unknown event."""
         kind = _event_class(event_type)
-        held = self._handlers.get(kind, ())
-        if handler not in held:
-            self._handlers[kind] = (*held, handler)
+        if not callable(handler):
+            raise ValidationError(f"a handler is a function, not {type(handler).__name__}")
+        with self._lock:
+            held = self._handlers.get(kind, ())
+            if handler not in held:
+                self._handlers[kind] = (*held, handler)
 
     def off(self, event_type: str | type[Event], handler: Handler) -> None:
         """Remove a handler; one that is not there is no error."""
         kind = _event_class(event_type)
-        self._handlers[kind] = tuple(held for held in self._handlers.get(kind, ()) if held != handler)
+        with self._lock:
+            self._handlers[kind] = tuple(held for held in self._handlers.get(kind, ()) if held != handler)
+
+    def listeners(self, kind: type[Event]) -> list[tuple[str, Listener]]:
+        """Who wants events of this class, by name: its handlers, those for all events, the observers."""
+        handlers = (*self._handlers.get(kind, ()), *self._handlers.get(Event, ()))
+        return [*((_name(handler), handler) for handler in handlers), *self._observers()]
 
     async def emit(self, event: Event) -> None:
-        """Tell every handler and observer, one after the other. Their errors become `error` events; an error while
-        telling an `error` event is logged."""
-        for source, handler in self._listeners(event):
+        """Tell every listener, one after the other. Their errors become `error` events; an `error` event that nobody
+        wants, or that fails a listener itself, is logged."""
+        listeners = self.listeners(type(event))
+        if isinstance(event, ErrorOccurred) and not listeners:
+            _log.error("%s failed", event.source, exc_info=event.error)
+        for source, listener in listeners:
             try:
-                outcome = handler(event)
+                outcome = listener(event)
                 if inspect.isawaitable(outcome):
-                    await outcome
+                    await self._wait(outcome)
             except Exception as error:
                 await self._tell_error(event, source, error)
 
-    def _listeners(self, event: Event) -> Iterable[tuple[str, Callable[[Any], object]]]:
-        for kind in (type(event), Event):
-            for handler in self._handlers.get(kind, ()):
-                yield getattr(handler, "__qualname__", repr(handler)), handler
-        yield from self._observers()
-
     async def _tell_error(self, event: Event, source: str, error: Exception) -> None:
         if isinstance(event, ErrorOccurred):
-            _log.error("handler %s failed on an error event", source, exc_info=error)
+            _log.error("%s failed on an error event", source, exc_info=error)
         else:
             await self.emit(ErrorOccurred(session_id=event.session_id, at=event.at, source=source, error=error))
 
 
+def _name(handler: Handler) -> str:
+    return getattr(handler, "__qualname__", type(handler).__qualname__)
+
+
 def _event_class(event_type: str | type[Event]) -> type[Event]:
-    if isinstance(event_type, type):
+    if isinstance(event_type, type) and issubclass(event_type, Event):
         return event_type
-    if event_type not in EVENT_TYPES:
-        raise ValidationError(f"unknown event; the events are {', '.join(EVENT_TYPES)}")
-    return EVENT_TYPES[event_type]
+    if isinstance(event_type, str) and event_type in EVENT_TYPES:
+        return EVENT_TYPES[event_type]
+    raise ValidationError(f"unknown event; the events are {', '.join(EVENT_TYPES)}")

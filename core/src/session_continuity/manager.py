@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import JsonValue
 
 from session_continuity import events, validation
-from session_continuity.adapter import HealthStatus, Patch, SessionFilter, StorageAdapter
+from session_continuity.adapter import HealthStatus, Patch, StorageAdapter
 from session_continuity.bridge import for_async
 from session_continuity.compression import CompressionResult, Summarizer
 from session_continuity.concurrency import change_session
@@ -19,12 +19,11 @@ from session_continuity.context import ConversationContext
 from session_continuity.errors import (
     CompressionError,
     MessageNotFoundError,
-    NotSupportedError,
     SessionNotFoundError,
     TokenBudgetExceededError,
     ValidationError,
 )
-from session_continuity.ids import new_session_id
+from session_continuity.ids import minted_at, new_session_id
 from session_continuity.models import (
     CompressionConfig,
     Content,
@@ -40,10 +39,10 @@ from session_continuity.models import (
     SessionStatus,
     TokenBudget,
 )
-from session_continuity.paging import Page, collect
+from session_continuity.paging import Page, check_span, collect, walk
 from session_continuity.registry import Registry, default_registry
 from session_continuity.tokens import TokenCounter
-from session_continuity.workings import Expiry, Workings, handed_over, left, new_participant
+from session_continuity.workings import Expiry, Workings, handed_over, new_participant, new_participants, parted
 
 __all__ = ["AsyncSessionManager", "open_async_storage"]
 
@@ -129,9 +128,9 @@ class AsyncSessionManager(Workings):
             "user_id": user_id,
             "active_agent_id": active_agent_id,
             "metadata": {} if metadata is None else metadata,
-            "participants": [new_participant(entry, now) for entry in participants],
-            "token_budget": token_budget or self._budget,
-            "compression": compression or self._compression,
+            "participants": new_participants(participants, now),
+            "token_budget": self._budget if token_budget is None else token_budget,
+            "compression": self._compression if compression is None else compression,
             "created_at": now,
             "last_activity_at": now,
             "expires_at": None if seconds is None else now + timedelta(seconds=seconds),
@@ -144,7 +143,7 @@ class AsyncSessionManager(Workings):
 
     async def get_session(self, session_id: str) -> Session:
         """The session with its totals."""
-        session = await (await self._ready(session_id)).get_session(session_id)
+        session = await (await self._ready(session_id=session_id)).get_session(session_id)
         if session is None:
             raise SessionNotFoundError(session_id)
         self._note(session)
@@ -167,20 +166,17 @@ class AsyncSessionManager(Workings):
         `limit` counts sessions that match, None reads to the end. `cursor` goes on after a page of the same
         conditions. Raises NotSupportedError when the store cannot list without a user or an agent.
         """
-        storage = await self._ready()
-        wanted = SessionFilter(
+        wanted = validation.session_filter(
             user_id=user_id,
             active_agent_id=active_agent_id,
             status=status,
-            tags=validation.names(tags) or frozenset(),
-            created_after=validation.moment(created_after, "created_after"),
-            created_before=validation.moment(created_before, "created_before"),
+            tags=tags,
+            created_after=created_after,
+            created_before=created_before,
         )
-        if not storage.capabilities.unscoped_listing and user_id is None and active_agent_id is None:
-            raise NotSupportedError("listing every session", storage.backend, "give a user_id or an active_agent_id")
-        return await collect(lambda size, start: storage.list_sessions(wanted, limit=size, cursor=start), limit, cursor)
+        return await collect(self._listing(wanted), limit, cursor)
 
-    async def iter_sessions(
+    def iter_sessions(
         self,
         *,
         user_id: str | None = None,
@@ -189,50 +185,47 @@ class AsyncSessionManager(Workings):
         tags: OneOrMany | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
     ) -> AsyncGenerator[Session, None]:
         """The sessions of `list_sessions`, one by one, read page by page as they are asked for."""
-        cursor: str | None = None
-        while True:
-            page = await self.list_sessions(
-                user_id=user_id,
-                active_agent_id=active_agent_id,
-                status=status,
-                tags=tags,
-                created_after=created_after,
-                created_before=created_before,
-                cursor=cursor,
-            )
-            for session in page:
-                yield session
-            if (cursor := page.next_cursor) is None:
-                return
+        wanted = validation.session_filter(
+            user_id=user_id,
+            active_agent_id=active_agent_id,
+            status=status,
+            tags=tags,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        check_span(limit, cursor)
+        return walk(self._listing(wanted), limit, cursor, step=50)
 
     async def update_session(self, session_id: str, *, expected_version: int | None = None, **changes: Any) -> Session:
         """Change fields of a session and return it; a field set to None is cleared, one not named stays.
 
         With `expected_version`, raises ConcurrencyError when the session is at another version.
         """
-        storage = await self._ready(session_id)
+        storage = await self._ready(session_id=session_id)
         patch = validation.patch_for(Session, changes)
-        session = await storage.update_session(session_id, patch, expected_version=expected_version)
+        expected = validation.version(expected_version, "expected_version")
+        session = await storage.update_session(session_id, patch, expected_version=expected)
         self._note(session)
         await self._emit(events.SessionUpdated, session_id, fields=frozenset(changes), version=session.version)
         return session
 
     async def end_session(self, session_id: str) -> Session:
         """Complete a session; it takes no more messages."""
-        storage = await self._ready(session_id)
+        storage = await self._ready(session_id=session_id)
         session = await storage.update_session(session_id, Patch(set={"status": "completed"}))
         await self._emit(events.SessionEnded, session_id)
         return session
 
     async def delete_session(self, session_id: str) -> None:
         """Remove a session and everything in it."""
-        storage = await self._ready(session_id)
+        storage = await self._ready(session_id=session_id)
         if not await storage.delete_session(session_id):
             raise SessionNotFoundError(session_id)
-        if self._sliding:
-            self._sliding.forget(session_id)
+        self._forget(session_id)
         await self._emit(events.SessionDeleted, session_id)
 
     async def cleanup_expired_sessions(self) -> int:
@@ -274,12 +267,12 @@ class AsyncSessionManager(Workings):
         A message is a NewMessage or a mapping of its fields. A turn is repeated safely when each has its `id`. Raises
         what `add_message` does, and NotSupportedError when the store does not take so many at once.
         """
-        turn = [validation.validated(NewMessage, message) for message in messages]
+        turn = [validation.validated(NewMessage, message) for message in validation.several(messages, "messages")]
         return list(await self._append(session_id, turn))
 
     async def get_message(self, session_id: str, message_id: str) -> Message:
         """One message. Raises MessageNotFoundError."""
-        storage = await self._ready(session_id, message_id)
+        storage = await self._ready(session_id=session_id, message_id=message_id)
         message = await storage.get_message(session_id, message_id)
         if message is None:
             raise MessageNotFoundError(session_id, message_id)
@@ -302,61 +295,57 @@ class AsyncSessionManager(Workings):
         exclude it. `cursor` goes on after a page of the same conditions. Raises MessageNotFoundError for an id in
         `after` or `before` that the session does not have.
         """
-        storage = await self._ready(session_id)
+        validation.identifiers(session_id=session_id)
         query = validation.message_query(order, roles, after, before)
-        return await collect(
-            lambda size, start: storage.get_messages(session_id, query(size), cursor=start), limit, cursor
-        )
+        return await collect(self._reading(session_id, query), limit, cursor)
 
-    async def iter_messages(
+    def iter_messages(
         self,
         session_id: str,
         *,
         order: Literal["asc", "desc"] = "asc",
+        limit: int | None = None,
         roles: Role | Iterable[Role] | None = None,
         after: datetime | str | None = None,
         before: datetime | str | None = None,
+        cursor: str | None = None,
     ) -> AsyncGenerator[Message, None]:
         """The messages of `get_messages`, one by one, read page by page as they are asked for."""
-        cursor: str | None = None
-        roles = validation.roles(roles)
-        while True:
-            page = await self.get_messages(
-                session_id, order=order, limit=100, roles=roles, after=after, before=before, cursor=cursor
-            )
-            for message in page:
-                yield message
-            if (cursor := page.next_cursor) is None:
-                return
+        validation.identifiers(session_id=session_id)
+        query = validation.message_query(order, roles, after, before)
+        check_span(limit, cursor)
+        return walk(self._reading(session_id, query), limit, cursor, step=100)
 
     async def update_message(self, session_id: str, message_id: str, **changes: Any) -> Message:
         """Change `role`, `content`, `metadata` or `token_count` of a message and return it; it keeps its place.
 
         A new content or metadata is counted anew unless `token_count` says the number. Raises MessageNotFoundError.
         """
-        storage = await self._ready(session_id, message_id)
+        storage = await self._ready(session_id=session_id, message_id=message_id)
         patch = validation.patch_for(Message, changes)
         if "token_count" not in changes and not changes.keys().isdisjoint({"content", "metadata"}):
             patch = await self._recounted(session_id, message_id, patch)
-        await self._unfold(session_id, message_id)
         stamped = Patch({**patch.set, "updated_at": storage.clock()}, patch.clear)
         message = await storage.update_message(session_id, message_id, stamped)
+        await self._unfold(session_id, message.created_at)
         await self._emit(events.MessageUpdated, session_id, message_id=message_id, fields=frozenset(changes))
         return message
 
     async def delete_message(self, session_id: str, message_id: str) -> None:
         """Remove a message. Raises MessageNotFoundError."""
-        storage = await self._ready(session_id, message_id)
-        await self._unfold(session_id, message_id)
-        if not await storage.delete_message(session_id, message_id):
+        storage = await self._ready(session_id=session_id, message_id=message_id)
+        message = await storage.get_message(session_id, message_id)
+        deleted = message is not None and await storage.delete_message(session_id, message_id)
+        await self._unfold(session_id, message.created_at if message else minted_at(message_id))
+        if not deleted:
             raise MessageNotFoundError(session_id, message_id)
         await self._emit(events.MessageDeleted, session_id, message_id=message_id)
 
     async def delete_all_messages(self, session_id: str) -> int:
         """Remove every message of a session, which stays, and return how many."""
-        storage = await self._ready(session_id)
-        await self._unfold(session_id, None)
+        storage = await self._ready(session_id=session_id)
         count = await storage.delete_all_messages(session_id)
+        await self._unfold(session_id)
         await self._emit(events.MessageDeleted, session_id, message_id=None)
         return count
 
@@ -391,7 +380,7 @@ class AsyncSessionManager(Workings):
         session = await self.get_session(session_id)
         config = session.compression or self._compression
         if strategy is not None:
-            config = (config or CompressionConfig(strategy=strategy)).model_copy(update={"strategy": strategy})
+            config = validation.validated(CompressionConfig, {**dict(config or ()), "strategy": strategy})
         if config is None:
             raise CompressionError("no compression is configured; name a strategy, for example 'sliding_window'")
         result = await self._contexts.compress(session, session.token_budget or self._budget, config)
@@ -412,9 +401,13 @@ class AsyncSessionManager(Workings):
 
         Somebody who is there already, or has left, gets the new entry in place of the old one.
         """
-        storage = await self._ready(session_id)
-        given = {"id": participant, "role": role, "metadata": metadata or {}}
-        joining = new_participant(given if isinstance(participant, str) else participant, storage.clock())
+        storage = await self._ready(session_id=session_id)
+        given = participant
+        if isinstance(participant, str):
+            given = {"id": participant, "role": role, "metadata": {} if metadata is None else metadata}
+        elif role != "user" or metadata is not None:
+            raise ValidationError("role and metadata go with an id; a participant has its own")
+        joining = new_participant(given, storage.clock())
 
         def join(session: Session) -> Patch:
             others = [known for known in session.participants if known.id != joining.id]
@@ -425,18 +418,21 @@ class AsyncSessionManager(Workings):
         return joining
 
     async def remove_participant(self, session_id: str, participant_id: str) -> None:
-        """Note that somebody left; their entry stays with `left_at`. Raises ValidationError when there is nobody of
-        this id."""
-        storage = await self._ready(session_id)
+        """Note that somebody left; their entry stays with `left_at`. Nothing happens where they had left before.
+        Raises ValidationError when there is nobody of this id."""
+        storage = await self._ready(session_id=session_id, participant_id=participant_id)
         now = storage.clock()
+        has_left = False
 
-        def leave(session: Session) -> Patch:
-            if all(known.id != participant_id for known in session.participants):
-                raise ValidationError(f"session {session_id!r} has no participant {participant_id!r}")
-            return Patch(set={"participants": [left(known, participant_id, now) for known in session.participants]})
+        def leave(session: Session) -> Patch | None:
+            nonlocal has_left
+            patch = parted(session, participant_id, now)
+            has_left = patch is not None
+            return patch
 
         await change_session(storage, session_id, leave, sleep=self._sleep)
-        await self._emit(events.ParticipantLeft, session_id, participant_id=participant_id)
+        if has_left:
+            await self._emit(events.ParticipantLeft, session_id, participant_id=participant_id)
 
     async def get_participants(self, session_id: str) -> list[Participant]:
         """Everybody who is or was in the session, in the order of joining; who left has `left_at`."""
@@ -450,7 +446,7 @@ class AsyncSessionManager(Workings):
         `reason` and `context`, any JSON, stay readable in `session.handoffs` (the newest 20) and travel in the event.
         Raises HandoffError when the agent is the active one already, or the session is completed.
         """
-        storage = await self._ready(session_id)
+        storage = await self._ready(session_id=session_id, agent_id=agent_id)
         fields = {"to_agent_id": agent_id, "reason": reason, "context": context, "at": storage.clock()}
         handoff = validation.validated(Handoff, fields)
         session = await change_session(

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from session_continuity.errors import ValidationError
 
-__all__ = ["MAX_PAGE", "Page", "check_amount", "collect", "decode_cursor", "encode_cursor", "walk"]
+__all__ = ["MAX_PAGE", "Fetch", "Page", "check_span", "collect", "decode_cursor", "encode_cursor", "walk"]
 
 MAX_PAGE = 1000
 """The largest `limit` of one page."""
@@ -47,18 +47,22 @@ class Page(Sequence[T], Generic[T]):
         return Page(tuple(change(item) for item in self.items), self.next_cursor)
 
 
-def check_amount(limit: int | None) -> None:
-    """Raises ValidationError for what is no number of items to ask for."""
+Fetch = Callable[[int, str | None], Awaitable[Page[U]]]
+"""Reads one page: of how many items, and from which cursor."""
+
+
+def check_span(limit: int | None, cursor: str | None) -> None:
+    """Raises ValidationError for what is no number of items to ask for, and for what is no cursor."""
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise ValidationError("limit must be a whole number from 1 up, or None")
+    if cursor is not None and not isinstance(cursor, str):
+        raise ValidationError("the cursor must be a page's next_cursor, or None")
 
 
-async def collect(
-    fetch: Callable[[int, str | None], Awaitable[Page[U]]], limit: int | None, cursor: str | None
-) -> Page[U]:
+async def collect(fetch: Fetch[U], limit: int | None, cursor: str | None) -> Page[U]:
     """As many items as `limit` asks for, all for None, from as many pages as that takes; `fetch` gets a page size and
     a cursor. Raises ValidationError for a limit below 1."""
-    check_amount(limit)
+    check_span(limit, cursor)
     items: list[U] = []
     while True:
         page = await fetch(MAX_PAGE if limit is None else min(limit - len(items), MAX_PAGE), cursor)
@@ -68,9 +72,7 @@ async def collect(
             return Page(tuple(items), cursor)
 
 
-async def walk(
-    fetch: Callable[[int, str | None], Awaitable[Page[U]]], limit: int | None, cursor: str | None, *, step: int
-) -> AsyncGenerator[U, None]:
+async def walk(fetch: Fetch[U], limit: int | None, cursor: str | None, *, step: int) -> AsyncGenerator[U, None]:
     """The items of `collect` one by one; a page of at most `step` is fetched when its first item is asked for."""
     left = limit
     while True:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from datetime import datetime
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from session_continuity.adapter import Appended, HealthStatus, MessageQuery, Patch, SessionFilter, StorageAdapter
-from session_continuity.errors import ConfigError
+from session_continuity.bridge import in_mode
+from session_continuity.errors import StorageClosedError
 from session_continuity.models import Message, Session
 from session_continuity.paging import Page
 from session_continuity.registry import Registry, default_registry
 from session_continuity.runtime import Portal, Runner, run_now
 
-__all__ = ["Storage", "open_storage"]
+__all__ = ["Storage", "open_storage", "storage_at"]
+
+R = TypeVar("R")
 
 
 class Storage:
@@ -23,22 +26,17 @@ class Storage:
     """
 
     def __init__(self, adapter: StorageAdapter) -> None:
-        if adapter.mode != "blocking":
-            raise ConfigError(
-                f"this {adapter.backend} storage is in async mode; use AsyncSessionManager, open it by its URL, "
-                "or bridge it with Storage.through_portal"
-            )
-        self.adapter = adapter
-        self.run: Runner = run_now
+        self.adapter = in_mode(adapter, {"blocking"})
+        self._runner: Runner | None = run_now
         self._portal: Portal | None = None
 
     @classmethod
     def through_portal(cls, adapter: StorageAdapter) -> Self:
         """An async store for blocking code: its calls run in an event loop in a background thread."""
         storage = cls.__new__(cls)
-        storage.adapter = adapter
+        storage.adapter = in_mode(adapter, {"async"})
         storage._portal = Portal()
-        storage.run = storage._portal.run
+        storage._runner = storage._portal.run
         return storage
 
     def __enter__(self) -> Self:
@@ -48,12 +46,22 @@ class Storage:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def run(self, coroutine: Coroutine[Any, Any, R], /) -> R:
+        """Run a coroutine over the adapter to its end. Raises StorageClosedError after `close`."""
+        if (runner := self._runner) is None:
+            coroutine.close()
+            raise StorageClosedError(backend=self.adapter.backend, operation=getattr(coroutine, "__name__", "close"))
+        return runner(coroutine)
+
     def close(self) -> None:
         """Release what the adapter opened. May be called again."""
+        if self._runner is None:
+            return
         try:
             self.run(self.adapter.close())
         finally:
             if self._portal is not None:
+                self._runner = None
                 self._portal.close()
 
     def setup(self) -> None:
@@ -118,11 +126,16 @@ class Storage:
 def open_storage(url: str | None = None, *, registry: Registry | None = None) -> Storage:
     """The bare store that `url`, or SESSION_CONTINUITY_URL, names, set up, for those who want the contract without a
     manager. `close` or `with` closes it. Raises ConfigError and PluginError."""
-    adapter = (registry or default_registry()).create(url, "blocking")
-    storage = Storage(adapter) if adapter.mode == "blocking" else Storage.through_portal(adapter)
+    storage = storage_at(url, registry or default_registry())
     try:
         storage.setup()
     except BaseException:
         storage.close()
         raise
     return storage
+
+
+def storage_at(url: str | None, registry: Registry) -> Storage:
+    """The store of a URL, not set up yet."""
+    adapter = registry.create(url, "blocking")
+    return Storage(adapter) if adapter.mode == "blocking" else Storage.through_portal(adapter)

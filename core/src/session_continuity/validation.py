@@ -1,4 +1,5 @@
-"""From what a caller passes to what the contract takes; anything wrong becomes one typed error."""
+"""From what a caller passes to what the contract takes; anything wrong becomes one typed error that names the
+argument and echoes nothing of it."""
 
 from __future__ import annotations
 
@@ -8,16 +9,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError as PydanticError
+from pydantic_core import ErrorDetails
 
-from session_continuity.adapter import MESSAGE_FIELDS, SESSION_FIELDS, MessageQuery, Patch
+from session_continuity.adapter import MESSAGE_FIELDS, SESSION_FIELDS, MessageQuery, Patch, SessionFilter
 from session_continuity.errors import ValidationError
-from session_continuity.models import Message, Model, Role, Session, check_id, to_utc_milliseconds
+from session_continuity.models import Message, Model, Role, Session, SessionStatus, check_id, to_utc_milliseconds
 
-__all__ = ["identifiers", "message_query", "moment", "names", "patch_for", "roles", "seconds", "validated"]
+__all__ = [
+    "identifiers",
+    "message_query",
+    "patch_for",
+    "seconds",
+    "session_filter",
+    "several",
+    "validated",
+    "version",
+]
 
 B = TypeVar("B", bound=BaseModel)
-
-_ROLES = frozenset[str](get_args(Role))
 
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _SESSION = {"id": "-", "created_at": _SOME_TIME, "last_activity_at": _SOME_TIME}
@@ -26,19 +35,26 @@ _PATCHABLE: Mapping[type[Model], tuple[frozenset[str], dict[str, Any]]] = {
     Session: (SESSION_FIELDS, _SESSION),
     Message: (MESSAGE_FIELDS - {"updated_at"}, _MESSAGE),
 }
+_PROBLEMS_SHOWN = 3
+_STEPS_SHOWN = 4
+_PATH_SHOWN = 80
 
 
 def validated(model: type[B], value: B | Mapping[str, Any]) -> B:
-    """A model from its fields, or the model itself. Raises ValidationError that names every wrong field and echoes no
-    value."""
+    """A model from its fields, or the model itself. Raises ValidationError that names the first wrong fields."""
     try:
         return model.model_validate(value)
     except PydanticError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, detail['loc'])) or model.__name__}: {detail['msg']}"
-            for detail in error.errors(include_input=False, include_url=False)
-        )
-    raise ValidationError(problems)
+        details = error.errors(include_input=False, include_url=False, include_context=False)
+    problems = list(dict.fromkeys(f"{_path(detail) or model.__name__}: {detail['msg']}" for detail in details))
+    more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+    raise ValidationError("; ".join(problems[:_PROBLEMS_SHOWN]) + more)
+
+
+def _path(detail: ErrorDetails) -> str:
+    """Where in a caller's value, as far as it can be shown; pydantic's names of its own schemas hold brackets."""
+    steps = [step for step in map(str, detail["loc"]) if "[" not in step]
+    return ".".join(steps[:_STEPS_SHOWN])[:_PATH_SHOWN].encode(errors="backslashreplace").decode()
 
 
 def patch_for(model: type[Model], changes: Mapping[str, Any]) -> Patch:
@@ -67,54 +83,99 @@ def seconds(value: timedelta | float | None, name: str) -> float | None:
     return float(number)
 
 
-def moment(value: datetime | None, name: str) -> datetime | None:
+def identifiers(**values: str | None) -> None:
+    """Raises ValidationError for what cannot be an id, before a store is asked for it."""
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise ValidationError(f"{name} is a text, not {type(value).__name__}")
+        try:
+            check_id(value)
+        except ValueError as error:
+            problem = str(error)
+        else:
+            continue
+        raise ValidationError(f"{name}: {problem}")
+
+
+def version(value: int | None, name: str) -> int | None:
+    """A version, or none. Raises ValidationError for what equals no version."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValidationError(f"{name} is the session's version, a whole number")
+    return value
+
+
+def several(values: Iterable[Any], name: str) -> list[Any]:
+    """The values of a list, or of anything like one. Raises ValidationError for a single text or mapping, which
+    Python would take apart."""
+    if not isinstance(values, Iterable) or isinstance(values, (str, bytes, Mapping)):
+        raise ValidationError(f"{name} must be a list, not {type(values).__name__}")
+    return list(values)
+
+
+def session_filter(
+    *,
+    user_id: str | None,
+    active_agent_id: str | None,
+    status: SessionStatus | None,
+    tags: str | Iterable[str] | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+) -> SessionFilter:
+    """The filter of a listing. Raises ValidationError."""
+    owners = {"user_id": user_id, "active_agent_id": active_agent_id}
+    identifiers(**{name: value for name, value in owners.items() if value is not None})
+    if status is not None:
+        _one_of(get_args(SessionStatus), [status], "status")
+    return SessionFilter(
+        user_id=user_id,
+        active_agent_id=active_agent_id,
+        status=status,
+        tags=_names(tags, "tags") or frozenset(),
+        created_after=_moment(created_after, "created_after"),
+        created_before=_moment(created_before, "created_before"),
+    )
+
+
+def message_query(
+    order: Literal["asc", "desc"],
+    roles: Role | Iterable[Role] | None,
+    after: datetime | str | None,
+    before: datetime | str | None,
+) -> Callable[[int], MessageQuery]:
+    """The query, but for its page size. Raises ValidationError."""
+    _one_of(("asc", "desc"), [order], "order")
+    wanted = _names(roles, "roles")
+    _one_of(get_args(Role), wanted or (), "roles")
+    bounds: dict[str, Any] = {}
+    for name, bound in (("after", after), ("before", before)):
+        if isinstance(bound, str):
+            identifiers(**{name: bound})
+            bounds[f"{name}_id"] = bound
+        else:
+            bounds[name] = _moment(bound, name)
+    query = MessageQuery(order=order, roles=cast("frozenset[Role] | None", wanted), **bounds)
+    return lambda limit: replace(query, limit=limit)
+
+
+def _one_of(known: tuple[str, ...], given: Iterable[object], name: str) -> None:
+    if any(value not in known for value in given):
+        raise ValidationError(f"{name}: choose from {', '.join(known)}")
+
+
+def _names(value: str | Iterable[str] | None, name: str) -> frozenset[str] | None:
+    """One name or several as a set."""
+    if value is None:
+        return None
+    listed = [value] if isinstance(value, str) else several(value, name)
+    if not all(isinstance(item, str) for item in listed):
+        raise ValidationError(f"{name} must be texts")
+    return frozenset(listed)
+
+
+def _moment(value: datetime | None, name: str) -> datetime | None:
     """A time in UTC. Raises ValidationError for a naive one."""
     if value is None:
         return None
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ValidationError(f"{name} must be an aware datetime, for example datetime.now(timezone.utc)")
     return to_utc_milliseconds(value)
-
-
-def identifiers(*values: str) -> None:
-    """Raises ValidationError for what cannot be an id, before a store is asked for it."""
-    for value in values:
-        if not isinstance(value, str):
-            raise ValidationError(f"an id is a text, not {type(value).__name__}")
-        try:
-            check_id(value)
-        except ValueError as error:
-            raise ValidationError(str(error)) from None
-
-
-def roles(value: Role | Iterable[Role] | None) -> frozenset[Role] | None:
-    """One role or several as a set. Raises ValidationError for what is no role."""
-    chosen = names(value)
-    if chosen is not None and not chosen <= _ROLES:
-        raise ValidationError(f"roles are {', '.join(sorted(_ROLES))}")
-    return cast("frozenset[Role] | None", chosen)
-
-
-def message_query(
-    order: Literal["asc", "desc"],
-    wanted_roles: Role | Iterable[Role] | None,
-    after: datetime | str | None,
-    before: datetime | str | None,
-) -> Callable[[int], MessageQuery]:
-    """The query, but for its page size. Raises ValidationError."""
-    if order not in ("asc", "desc"):
-        raise ValidationError("order must be 'asc' or 'desc'")
-    bounds: dict[str, Any] = {}
-    for name, bound in (("after", after), ("before", before)):
-        if isinstance(bound, str):
-            identifiers(bound)
-            bounds[f"{name}_id"] = bound
-        else:
-            bounds[name] = moment(bound, name)
-    query = MessageQuery(order=order, roles=roles(wanted_roles), **bounds)
-    return lambda limit: replace(query, limit=limit)
-
-
-def names(value: str | Iterable[str] | None) -> frozenset[str] | None:
-    """One name or several as a set."""
-    return None if value is None else frozenset([value] if isinstance(value, str) else value)

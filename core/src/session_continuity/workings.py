@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from session_continuity import events, validation
-from session_continuity.adapter import Patch, StorageAdapter
+from session_continuity.adapter import MessageQuery, Patch, SessionFilter, StorageAdapter
+from session_continuity.bridge import in_mode, waiter
 from session_continuity.compression import CompressionResult, Summarizer
 from session_continuity.context import ContextReader
 from session_continuity.errors import (
@@ -21,11 +23,10 @@ from session_continuity.errors import (
     ValidationError,
 )
 from session_continuity.expiry import SlidingExpiry
-from session_continuity.ids import MessageIds, minted_at
+from session_continuity.ids import MessageIds
 from session_continuity.models import (
     HANDOFFS_KEPT,
     CompressionConfig,
-    CompressionState,
     Handoff,
     Message,
     NewMessage,
@@ -33,13 +34,15 @@ from session_continuity.models import (
     Session,
     TokenBudget,
 )
+from session_continuity.paging import Fetch, Page
 from session_continuity.registry import Registry, default_registry
 from session_continuity.runtime import Mode, Periodic, sleeper
 from session_continuity.tokens import TokenCounter, count_message, estimate_tokens
 
-__all__ = ["Expiry", "Workings", "handed_over", "left", "new_participant"]
+__all__ = ["Expiry", "Workings", "handed_over", "new_participant", "new_participants", "parted"]
 
 Expiry = Literal["fixed", "sliding"]
+F = TypeVar("F")
 
 
 class Workings:
@@ -61,36 +64,38 @@ class Workings:
         cleanup_interval: timedelta | float | None = None,
         registry: Registry | None = None,
     ) -> None:
-        if storage.mode not in self.modes:
-            raise ConfigError(
-                f"this {storage.backend} storage is in {storage.mode} mode; use "
-                f"{'SessionManager' if storage.mode == 'blocking' else 'AsyncSessionManager'}, or open it by its URL"
-            )
+        self._adapter = in_mode(storage, self.modes)
         if expiry not in ("fixed", "sliding"):
             raise ConfigError("expiry must be 'fixed' or 'sliding'")
         if expiry == "sliding" and ttl is None:
             raise ConfigError("sliding expiry needs a ttl")
-        self._adapter = storage
         self._registry = registry or default_registry()
         self._counter = _token_counter(self._registry, token_counter)
-        self._image_token_cost = image_token_cost
+        self._image_token_cost = _token_cost(image_token_cost)
         self._budget = None if token_budget is None else validation.validated(TokenBudget, token_budget)
         self._compression = None if compression is None else validation.validated(CompressionConfig, compression)
         self._ttl = validation.seconds(ttl, "ttl")
-        self._sliding = SlidingExpiry(storage) if expiry == "sliding" else None
         self._cleanup_interval = validation.seconds(cleanup_interval, "cleanup_interval")
-        self._periodic: Periodic | None = None
         self._ids = MessageIds(lambda: storage.clock())
         self._sleep = sleeper(storage.mode)
-        self._events = events.Events(self._registry.observers)
+        self._sliding = SlidingExpiry(storage, self._sleep) if expiry == "sliding" else None
+        wait = waiter(storage.mode)
+        self._events = events.Events(self._registry.observers, wait)
         self._contexts = ContextReader(
-            storage, self._count, self._registry.strategies(), _summarizer(self._registry, summarizer)
+            storage, self._count, self._registry.strategies(), _summarizer(self._registry, summarizer), wait
         )
         self._owns_storage = False
         self._is_ready = False
+        self._is_closed = False
+        self._periodic: Periodic | None = None
+        self._lock = threading.Lock()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -102,13 +107,18 @@ class Workings:
 
     async def close(self) -> None:
         """Stop the background cleanup, and close the store if this manager opened it. May be called again."""
-        await self._stop_cleanup()
-        if self._owns_storage:
-            await self._adapter.close()
+        with self._lock:
+            self._is_closed = True
+        try:
+            if self._periodic is not None:
+                await self._stop(self._periodic)
+        finally:
+            if self._owns_storage:
+                await self._adapter.close()
 
-    async def _ready(self, *ids: str) -> StorageAdapter:
+    async def _ready(self, **ids: str) -> StorageAdapter:
         """The store, set up at the first call, after a look at the ids that the caller gave."""
-        validation.identifiers(*ids)
+        validation.identifiers(**ids)
         if not self._is_ready:
             await self._adapter.setup()
             self._is_ready = True
@@ -116,19 +126,22 @@ class Workings:
         return self._adapter
 
     def _start_cleanup(self) -> None:
-        if self._cleanup_interval is not None and self._periodic is None:
-            self._periodic = Periodic(self._cleanup_interval)
-            self._periodic.start_task(self._clean_up_quietly)
+        with self._lock:
+            if self._cleanup_interval is not None and self._periodic is None and not self._is_closed:
+                self._periodic = Periodic(self._cleanup_interval)
+                self._start(self._periodic)
 
-    async def _stop_cleanup(self) -> None:
-        if self._periodic is not None:
-            await self._periodic.stop_task()
+    def _start(self, periodic: Periodic) -> None:
+        periodic.start_task(self._clean_up_quietly)
+
+    async def _stop(self, periodic: Periodic) -> None:
+        await periodic.stop_task()
 
     async def _clean_up_quietly(self) -> None:
         """The cleanup where nobody waits for it: its errors become events."""
         try:
             await self._remove_all_expired()
-        except SessionContinuityError as error:
+        except Exception as error:
             await self._emit(events.ErrorOccurred, "", source="cleanup", error=error)
 
     async def _remove_all_expired(self) -> int:
@@ -152,11 +165,29 @@ class Workings:
         """Remove the session unless somebody extended it or created it anew since it was listed."""
         removed = await self._adapter.delete_session(session_id, expired_before=now)
         if removed:
+            self._forget(session_id)
             await self._emit(events.SessionExpired, session_id)
         return removed
 
+    def _listing(self, wanted: SessionFilter) -> Fetch[Session]:
+        async def fetch(limit: int, cursor: str | None) -> Page[Session]:
+            storage = await self._ready()
+            if not storage.capabilities.unscoped_listing and wanted.user_id is None and wanted.active_agent_id is None:
+                hint = "give a user_id or an active_agent_id"
+                raise NotSupportedError("listing every session", storage.backend, hint)
+            return await storage.list_sessions(wanted, limit=limit, cursor=cursor)
+
+        return fetch
+
+    def _reading(self, session_id: str, query: Callable[[int], MessageQuery]) -> Fetch[Message]:
+        async def fetch(limit: int, cursor: str | None) -> Page[Message]:
+            storage = await self._ready()
+            return await storage.get_messages(session_id, query(limit), cursor=cursor)
+
+        return fetch
+
     async def _append(self, session_id: str, turn: Sequence[NewMessage]) -> tuple[Message, ...]:
-        storage = await self._ready(session_id)
+        storage = await self._ready(session_id=session_id)
         self._check_turn(turn)
         messages = [self._message(session_id, message) for message in turn]
         chosen = {message.id for message in turn if message.id is not None}
@@ -218,20 +249,20 @@ class Workings:
             raise MessageNotFoundError(session_id, message_id)
         return Patch({**patch.set, "token_count": self._counted(patch.apply(current))}, patch.clear)
 
-    async def _unfold(self, session_id: str, message_id: str | None) -> None:
-        """Before a message is edited or deleted, all of them where it is None: drop a summary that covers it."""
-
-        def covers(state: CompressionState | None) -> bool:
-            created_at = None if message_id is None else minted_at(message_id)
-            return state is not None and (created_at is None or created_at <= state.covered_through)
-
+    async def _unfold(self, session_id: str, created_at: datetime | None = None) -> None:
+        """After a message of that time was edited or deleted, or one of any time: drop a summary that covers it."""
         session = await self._adapter.get_session(session_id)
-        if session is not None and covers(session.compression_state):
+        state = None if session is None else session.compression_state
+        if state is not None and (created_at is None or created_at <= state.covered_through):
             await self._adapter.update_session(session_id, Patch(clear=frozenset({"compression_state"})))
 
     def _note(self, session: Session) -> None:
         if self._sliding:
             self._sliding.note(session)
+
+    def _forget(self, session_id: str) -> None:
+        if self._sliding:
+            self._sliding.forget(session_id)
 
     async def _slide(self, session_id: str) -> None:
         """After an append, which stands whatever happens here: an error becomes an event."""
@@ -256,7 +287,8 @@ class Workings:
             )
 
     async def _emit(self, kind: type[events.Event], session_id: str, **facts: Any) -> None:
-        await self._events.emit(kind(session_id=session_id, at=self._adapter.clock(), **facts))
+        if kind is events.ErrorOccurred or self._events.listeners(kind):
+            await self._events.emit(kind(session_id=session_id, at=self._adapter.clock(), **facts))
 
 
 def new_participant(given: Participant | Mapping[str, Any] | str, now: datetime) -> Participant:
@@ -268,11 +300,24 @@ def new_participant(given: Participant | Mapping[str, Any] | str, now: datetime)
     return validation.validated(Participant, given)
 
 
-def left(participant: Participant, participant_id: str, now: datetime) -> Participant:
-    """The participant, with the time of leaving if it is this one and has not left before."""
-    if participant.id != participant_id or participant.left_at is not None:
-        return participant
-    return participant.model_copy(update={"left_at": now})
+def new_participants(given: Iterable[Participant | Mapping[str, Any] | str], now: datetime) -> list[Participant]:
+    """Those who are there from the start. Raises ValidationError for somebody who is given twice."""
+    joining = [new_participant(entry, now) for entry in validation.several(given, "participants")]
+    if len({participant.id for participant in joining}) < len(joining):
+        raise ValidationError("two participants have the same id")
+    return joining
+
+
+def parted(session: Session, participant_id: str, now: datetime) -> Patch | None:
+    """The change that notes that somebody left; None when they had left before. Raises ValidationError where there is
+    nobody of this id."""
+    entry = next((known for known in session.participants if known.id == participant_id), None)
+    if entry is None:
+        raise ValidationError(f"participant_id: session {session.id!r} has no participant {participant_id!r}")
+    if entry.left_at is not None:
+        return None
+    gone = entry.model_copy(update={"left_at": now})
+    return Patch(set={"participants": [gone if known is entry else known for known in session.participants]})
 
 
 def handed_over(session: Session, handoff: Handoff) -> Patch:
@@ -290,7 +335,7 @@ def _token_counter(registry: Registry, given: TokenCounter | str | None) -> Toke
     if given is None:
         return estimate_tokens
     if not isinstance(given, str):
-        return given
+        return _function(given, "token_counter")
     found: TokenCounter | None = registry.hooks.sc_token_counter(model=given)
     if found is None:
         raise ConfigError("no extension counts tokens for this model; install one, or pass a function")
@@ -298,9 +343,23 @@ def _token_counter(registry: Registry, given: TokenCounter | str | None) -> Toke
 
 
 def _summarizer(registry: Registry, given: Summarizer | str | None) -> Summarizer | None:
+    if given is None:
+        return None
     if not isinstance(given, str):
-        return given
+        return _function(given, "summarizer")
     found: Summarizer | None = registry.hooks.sc_summarizer(name=given)
     if found is None:
         raise ConfigError("no extension offers a summarizer of this name; install one, or pass a function")
     return found
+
+
+def _function(given: F, name: str) -> F:
+    if not callable(given):
+        raise ConfigError(f"{name} must be a function or a name, not {type(given).__name__}")
+    return given
+
+
+def _token_cost(given: int) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+        raise ConfigError("image_token_cost must be a whole number from 0 up")
+    return given

@@ -11,7 +11,6 @@ together in conversation order, and a page of them is one range of the table.
 from __future__ import annotations
 
 import sqlite3
-import time
 
 from session_continuity import PluginError
 from session_continuity_sqlite.errors import NotSetUpError, UnusableFileError
@@ -92,14 +91,16 @@ def check(connection: sqlite3.Connection) -> None:
         raise NotSetUpError(f"the file {state}; call setup() to bring it up to date")
 
 
-def prepare(connection: sqlite3.Connection, *, patience: float) -> None:
-    """Bring the file to this code's version; waits up to `patience` seconds for other processes.
+def prepare(connection: sqlite3.Connection) -> None:
+    """Bring the file to this code's version; to be repeated while it fails because other processes do the same.
 
-    Raises UnusableFileError when it is another program's, or newer than this code.
+    Raises UnusableFileError when the file is another program's, or newer than this code.
     """
     if _version(connection) == VERSION:
         return
-    _switch_to_wal(connection, time.monotonic() + patience)
+    ((mode,),) = connection.execute("PRAGMA journal_mode = WAL")
+    if mode not in ("wal", "memory"):
+        raise UnusableFileError("the file system has no shared memory; put the file on a local disk")
     connection.execute("BEGIN IMMEDIATE")
     for migration in MIGRATIONS[_version(connection) :]:
         for statement in migration:
@@ -118,7 +119,7 @@ def missing_parts(connection: sqlite3.Connection) -> list[str]:
 def _parts() -> set[str]:
     model = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        prepare(model, patience=0)
+        prepare(model)
         return {name for (name,) in model.execute("SELECT name FROM sqlite_schema")}
     finally:
         model.close()
@@ -139,18 +140,3 @@ def _version(connection: sqlite3.Connection) -> int:
             f"the file is at version {version}, newer than this code's {VERSION}; upgrade session-continuity-sqlite"
         )
     return int(version)
-
-
-def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
-    """SQLite does not wait for others here, whatever its busy timeout."""
-    while True:
-        try:
-            ((mode,),) = connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-            continue
-        if mode not in ("wal", "memory"):
-            raise UnusableFileError("the file system has no shared memory; put the file on a local disk")
-        return

@@ -11,8 +11,10 @@ that the parent has removed. So a fork waits for the calls under way, and finds 
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import quote
@@ -28,6 +30,8 @@ Job = Callable[[sqlite3.Connection], R]
 
 MOST_CONNECTIONS = 8
 FORK_PATIENCE = 5.0
+LONGEST_SLEEP = 0.02
+PAUSE = 0.002
 
 
 class Connection(sqlite3.Connection):
@@ -52,13 +56,13 @@ class Connections:
 
     def read(self, operation: str, job: Job[R]) -> R:
         """Run a job of one statement. Raises the project's errors only."""
-        return self._run(operation, job, self._open)
+        return self._run(operation, lambda connection: self._patiently(lambda: job(connection)), self._open)
 
     def write(self, operation: str, job: Job[R]) -> R:
         """Run a job as one transaction, which its return commits and any error takes back."""
 
         def transaction(connection: sqlite3.Connection) -> R:
-            connection.execute("BEGIN IMMEDIATE")
+            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
             result = job(connection)
             connection.execute("COMMIT")
             return result
@@ -130,6 +134,18 @@ class Connections:
         finally:
             self._leave(connection if serves else None)
 
+    def _patiently(self, attempt: Callable[[], R]) -> R:
+        """Try until no other process is in the way, or the busy timeout is over. The wait inside SQLite, which sleeps
+        longer each time and cannot be interrupted, is kept short."""
+        deadline = time.monotonic() + self.place.busy_timeout
+        while True:
+            try:
+                return attempt()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+            time.sleep(random.uniform(0, PAUSE))
+
     def _admit(self, operation: str) -> Connection | None:
         """Count a call as under way, and give it an idle connection if there is one."""
         with self._changed:
@@ -171,13 +187,13 @@ class Connections:
         return self._connect("rw", schema.check)
 
     def _create(self) -> Connection:
-        return self._connect("rwc", lambda connection: schema.prepare(connection, patience=self.place.busy_timeout))
+        return self._connect("rwc", schema.prepare)
 
     def _connect(self, mode: str, made_ready: Job[None]) -> Connection:
         connection = sqlite3.connect(
             f"file:{quote(self.place.path)}?mode={mode}",
             uri=True,
-            timeout=self.place.busy_timeout,
+            timeout=min(self.place.busy_timeout, LONGEST_SLEEP),
             isolation_level=None,
             check_same_thread=False,
             factory=Connection,
@@ -185,7 +201,7 @@ class Connections:
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-            made_ready(connection)
+            self._patiently(lambda: made_ready(connection))
             connection.file = _identity(self.place.path)
         except BaseException:
             connection.close()

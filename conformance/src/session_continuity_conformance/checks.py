@@ -87,6 +87,8 @@ def results(what: str, outcomes: Iterable[Any]) -> list[Any]:
     """The results of concurrent calls, all of which must have succeeded."""
     found = list(outcomes)
     for outcome in found:
+        if isinstance(outcome, ViolationError):
+            raise outcome
         if isinstance(outcome, BaseException):
             raise ViolationError(what, expected="every call succeeds", observed=short(outcome)) from outcome
     return found
@@ -97,6 +99,8 @@ def sorted_out(what: str, outcomes: Iterable[Any], error: type[E]) -> tuple[list
     won: list[Any] = []
     lost: list[E] = []
     for outcome in outcomes:
+        if isinstance(outcome, ViolationError):
+            raise outcome
         if isinstance(outcome, error):
             lost.append(outcome)
         elif isinstance(outcome, BaseException):

@@ -1,0 +1,37 @@
+"""The suite can fail: every broken store is killed by the clause that it breaks, and the unbroken one lives."""
+
+from __future__ import annotations
+
+import pytest
+
+from session_continuity_conformance.cases import Case
+from session_continuity_conformance.clauses import all_clauses
+from session_continuity_conformance.drivers import DRIVERS, DriverName
+from session_continuity_conformance.examples import examples
+from session_continuity_conformance.mutants import mutants
+from session_continuity_conformance.reference import ReferenceTarget
+from session_continuity_conformance.store import NotApplicableError
+
+
+@pytest.mark.parametrize("name", sorted(mutants()))
+def test_mutant_is_killed_by_its_own_clause(name: str) -> None:
+    mutant = mutants()[name]
+    assert mutant.killed_by(mutant.clause), mutant.story
+
+
+@pytest.mark.parametrize("mode", DRIVERS)
+def test_the_reference_keeps_every_clause(mode: DriverName) -> None:
+    left_out: set[str] = set()
+    for name, group in examples().items():
+        for example in group:
+            try:
+                Case(ReferenceTarget(), mode).run(all_clauses()[name], example)
+            except NotApplicableError:
+                left_out.add(name)
+    assert left_out == (set() if mode == "blocking" else {"SC-LIF-006"})
+
+
+def test_mutants_tell_what_they_break() -> None:
+    for mutant in mutants().values():
+        assert mutant.story.endswith("."), mutant.name
+        assert mutant.clause in all_clauses(), mutant.name

@@ -126,6 +126,10 @@ class Server:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)

@@ -1,0 +1,126 @@
+"""What an operation costs, counted: round trips through a proxy, commands and calls by the server's own books; the same
+at N and at 10 N messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from session_continuity import MessageQuery, Mode, Patch, SessionFilter
+
+from .servers import Proxy, Server
+from .stores import Bench
+
+SMALL, LARGE = 200, 2000
+
+
+@pytest.fixture
+def counted(proxy: Proxy, mode: Mode, namespace: str) -> Iterator[Bench]:
+    opened = Bench(f"{proxy.url}?namespace={namespace}", mode)
+    opened.create("warm", user_id="u", expires_at=None)
+    warm = opened.append("warm", session_id="warm").messages[0]
+    for work in WORK.values():
+        work(opened, "warm", warm.id)
+    opened(opened.store.list_sessions(SessionFilter(user_id="u"), limit=1))
+    opened(opened.store.delete_session("warm"))
+    opened.create("small", user_id="u")
+    opened.create("large", user_id="u")
+    for name, size in (("small", SMALL), ("large", LARGE)):
+        for start in range(0, size, 200):
+            opened.append(*map(str, range(start, start + 200)), session_id=name)
+    yield opened
+    opened.close()
+
+
+def calls(server: Server) -> dict[str, int]:
+    """How often each command ran, those inside scripts included."""
+    with server.client() as client:
+        return {name[8:]: told["calls"] for name, told in client.info("commandstats").items()}
+
+
+WORK: dict[str, Callable[[Bench, str, str], Any]] = {
+    "get": lambda b, s, _: b(b.store.get_session(s)),
+    "append": lambda b, s, _: b.append("one more", session_id=s),
+    "append a turn of 20": lambda b, s, _: b.append(*["one more"] * 20, session_id=s),
+    "last 20": lambda b, s, _: b(b.store.get_messages(s, MessageQuery(order="desc", limit=20))),
+    "last 20 of a role": lambda b, s, _: b(
+        b.store.get_messages(s, MessageQuery(order="desc", limit=20, roles=frozenset({"user"})))
+    ),
+    "20 after a message": lambda b, s, m: b(b.store.get_messages(s, MessageQuery(limit=20, after_id=m))),
+    "a message": lambda b, s, m: b(b.store.get_message(s, m)),
+    "messages by id": lambda b, s, m: b(b.store.get_messages(s, MessageQuery(ids=frozenset({m})))),
+    "edit": lambda b, s, m: b(b.store.update_message(s, m, Patch(set={"content": "edited", "token_count": 3}))),
+    "remove": lambda b, s, m: b(b.store.delete_message(s, m)),
+    "update": lambda b, s, _: b(b.store.update_session(s, Patch(set={"handoffs": []}))),
+    "update a field of the index": lambda b, s, _: b(
+        b.store.update_session(s, Patch(set={"user_id": f"u{b.message().id}"}))
+    ),
+}
+BUDGET = {"edit": 2, "update a field of the index": 2}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_an_operation_costs_the_same_at_ten_times_the_messages(
+    counted: Bench, proxy: Proxy, server: Server, name: str
+) -> None:
+    spent: list[tuple[int, dict[str, int]]] = []
+    for session_id in ("small", "large"):
+        page = counted(counted.store.get_messages(session_id, MessageQuery(limit=2)))
+        trips, before = proxy.round_trips, calls(server)
+        WORK[name](counted, session_id, page[1].id)
+        after = calls(server)
+        spent.append(
+            (
+                proxy.round_trips - trips,
+                {each: after[each] - before.get(each, 0) for each in after if each not in ("info", "client|setinfo")},
+            )
+        )
+    (small_trips, small), (large_trips, large) = spent
+    assert small_trips == large_trips == BUDGET.get(name, 1)
+    assert small == large
+    assert sum(small.values()) > small_trips
+
+
+def test_a_time_bound_costs_a_step_for_each_doubling(counted: Bench, proxy: Proxy, server: Server) -> None:
+    spent: list[int] = []
+    for session_id in ("small", "large"):
+        middle = counted(counted.store.get_messages(session_id, MessageQuery(limit=150)))[-1]
+        trips, before = proxy.round_trips, sum(calls(server).values())
+        counted(counted.store.get_messages(session_id, MessageQuery(after=middle.created_at, limit=20)))
+        spent.append(sum(calls(server).values()) - before)
+        assert proxy.round_trips - trips == 1
+    assert spent[1] - spent[0] <= 2 * 4
+
+
+def test_create_delete_and_list_take_two_round_trips(counted: Bench, proxy: Proxy) -> None:
+    def trips(work: Callable[[], Any]) -> int:
+        before = proxy.round_trips
+        work()
+        return proxy.round_trips - before
+
+    created = [trips(lambda number=number: counted.create(f"s{number}", user_id="ada")) for number in range(100)]
+    assert set(created) == {2}
+    listing = lambda: counted(counted.store.list_sessions(SessionFilter(user_id="ada"), limit=100))  # noqa: E731
+    assert len(listing()) == 100
+    assert trips(listing) == 2
+    assert trips(lambda: counted(counted.store.delete_session("s1"))) == 2
+    assert trips(lambda: counted(counted.store.delete_session("large"))) == 2
+
+
+def test_no_serving_path_walks_the_keyspace(bench: Bench, server: Server) -> None:
+    before = calls(server)
+    bench.create("s", user_id="u", metadata={"tags": ["t"]}, expires_at=bench.store.clock())
+    bench.create("t", user_id="u", metadata={"tags": ["t"]})
+    message = bench.append("one", session_id="t").messages[0]
+    for work in WORK.values():
+        work(bench, "t", message.id)
+    bench(bench.store.get_expired_sessions(bench.store.clock(), limit=10))
+    for wanted in (SessionFilter(), SessionFilter(tags=frozenset({"t"}))):
+        bench(bench.store.list_sessions(wanted, limit=10))
+    bench(bench.store.delete_all_messages("t"))
+    bench(bench.store.delete_session("t"))
+    ran = {name for name, count in calls(server).items() if count > before.get(name, 0)}
+    assert not ran & {"keys", "scan", "randomkey", "zscan", "zrange", "sort"}
+    assert ran >= {"evalsha", "zadd", "unlink"}

@@ -1,0 +1,316 @@
+"""Servers that die, forget and fall silent in the middle of a load: what was acknowledged is there, once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from session_continuity import (
+    HealthStatus,
+    MessageQuery,
+    Mode,
+    Patch,
+    SessionContinuityError,
+    SessionManager,
+    UnavailableError,
+    utc_now,
+)
+from session_continuity.runtime import run_now
+from session_continuity_redis import scripts
+
+from .conftest import MakeServer
+from .servers import Proxy, Server, until
+from .stores import Bench
+
+
+class Load:
+    """Writers that append to one session until they are stopped, each message under an id of its own; on an error that
+    may be repeated they send the same again."""
+
+    def __init__(self, url: str, session_id: str, writers: int = 4) -> None:
+        self.acknowledged: list[str] = []
+        self.errors: list[SessionContinuityError] = []
+        self.repeated = 0
+        self._url, self._session_id = url, session_id
+        self._done = threading.Event()
+        self._pool = ThreadPoolExecutor(writers)
+        self._running = [self._pool.submit(self._write, number) for number in range(writers)]
+
+    def _write(self, writer: int) -> None:
+        with SessionManager.open(self._url) as manager:
+            number = 0
+            while not self._done.is_set():
+                name = f"{writer}-{number}"
+                while True:
+                    try:
+                        manager.add_message(self._session_id, role="user", content=name, id=name)
+                        break
+                    except SessionContinuityError as error:
+                        self.errors.append(error)
+                        self.repeated += 1
+                        assert error.retryable, error
+                self.acknowledged.append(name)
+                number += 1
+
+    def reached(self, more: int) -> None:
+        """Wait until so many more messages are acknowledged."""
+        goal = len(self.acknowledged) + more
+        until(lambda: len(self.acknowledged) >= goal or any(each.done() for each in self._running), f"{more} appends")
+
+    def stop(self) -> list[str]:
+        self._done.set()
+        for each in self._running:
+            each.result(60)
+        self._pool.shutdown()
+        return self.acknowledged
+
+
+def check_history(url: str, session_id: str, acknowledged: list[str]) -> None:
+    """Every acknowledged message once, nothing else, each writer's own in its order, totals exact."""
+    with SessionManager.open(url) as manager:
+        stored = [str(message.content) for message in manager.get_messages(session_id)]
+        found = manager.get_session(session_id)
+    assert len(stored) == len(set(stored))
+    assert sorted(stored) == sorted(acknowledged)
+    for writer in {name.split("-")[0] for name in stored}:
+        own = [int(name.split("-")[1]) for name in stored if name.split("-")[0] == writer]
+        assert own == sorted(own)
+    assert found.message_count == len(stored)
+
+
+def test_a_killed_server_loses_nothing_that_it_acknowledged(make_server: MakeServer) -> None:
+    server = make_server("--appendonly", "yes", "--appendfsync", "always")
+    url = f"{server.url}?retries=0&timeout=2"
+    with SessionManager.open(url) as manager:
+        manager.create_session(id="s", user_id="ada")
+        load = Load(url, "s")
+        for _ in range(2):
+            load.reached(150)
+            server.kill()
+            seen = len(load.errors)
+            until(lambda seen=seen: len(load.errors) > seen, "an error")
+            server.start()
+        load.reached(150)
+        check_history(url, "s", load.stop())
+        assert {type(error) for error in load.errors} == {UnavailableError}
+        assert manager.get_session("s").user_id == "ada"
+        assert [each.id for each in manager.list_sessions(user_id="ada")] == ["s"]
+
+
+def test_forgotten_scripts_and_cut_connections_duplicate_nothing(make_server: MakeServer) -> None:
+    server = make_server()
+    proxy = Proxy(server.port)
+    with SessionManager.open(server.url) as manager, server.client() as client:
+        manager.create_session(id="s")
+        load = Load(proxy.url, "s")
+        for _ in range(10):
+            load.reached(30)
+            client.script_flush()
+            load.reached(30)
+            proxy.cut()
+            load.reached(30)
+            proxy.swallow_next_reply()
+        check_history(server.url, "s", load.stop())
+    proxy.close()
+
+
+@pytest.fixture
+def lossy(proxy: Proxy, mode: Mode, namespace: str) -> Iterator[Bench]:
+    """A store behind the proxy, its connection open and its scripts known to the server."""
+    opened = Bench(f"{proxy.url}?namespace={namespace}", mode)
+    opened.create("warm")
+    stored = opened.append("one", "two", session_id="warm").messages
+    opened(opened.store.update_session("warm", Patch(set={"handoffs": []})))
+    opened(opened.store.update_message("warm", stored[0].id, Patch(set={"content": "x"})))
+    opened(opened.store.delete_message("warm", stored[0].id))
+    opened(opened.store.delete_all_messages("warm"))
+    opened(opened.store.delete_session("warm"))
+    yield opened
+    opened.close()
+
+
+def test_an_append_whose_answer_was_lost_is_stored_once(lossy: Bench, proxy: Proxy) -> None:
+    lossy.create()
+    proxy.swallow_next_reply()
+    stored = lossy.append("one", "two")
+    assert (stored.repeated, stored.message_count) == (True, 2)
+    assert lossy.contents() == ["one", "two"]
+
+
+def test_a_creation_whose_answer_was_lost_succeeds(lossy: Bench, proxy: Proxy) -> None:
+    proxy.swallow_next_reply()
+    assert lossy.create(user_id="ada").user_id == "ada"
+
+
+def test_an_update_whose_answer_was_lost_counts_once(lossy: Bench, proxy: Proxy) -> None:
+    lossy.create()
+    proxy.swallow_next_reply()
+    changed = lossy(lossy.store.update_session("s", Patch(set={"sliding_ttl": None}), expected_version=1))
+    assert changed.version == 2
+
+
+def test_an_edit_whose_answer_was_lost_counts_its_tokens_once(lossy: Bench, proxy: Proxy) -> None:
+    lossy.create()
+    (stored,) = lossy.append("one").messages
+    edit = lossy.store._edit
+
+    async def losing() -> None:
+        body = lossy.store._body
+
+        async def read(*arguments: str) -> str | None:
+            found = await body(*arguments)
+            proxy.swallow_next_reply()
+            return found
+
+        lossy.store._body = read  # type: ignore[method-assign]
+        await edit("s", stored.id, Patch(set={"content": "two", "token_count": 6}))
+        lossy.store._body = body  # type: ignore[method-assign]
+
+    lossy(losing())
+    found = lossy(lossy.store.get_session("s"))
+    assert found is not None
+    assert found.token_count == 6
+    assert lossy.contents() == ["two"]
+
+
+def test_removals_whose_answer_was_lost_answer_the_same(lossy: Bench, proxy: Proxy) -> None:
+    lossy.create()
+    stored = lossy.append("one", "two", "three").messages
+    proxy.swallow_next_reply()
+    assert lossy(lossy.store.delete_message("s", stored[0].id))
+    proxy.swallow_next_reply()
+    assert lossy(lossy.store.delete_all_messages("s")) == 2
+    assert lossy.contents() == []
+
+
+def test_a_write_that_was_sent_again_after_sixteen_others_still_knows_itself(bench: Bench) -> None:
+    bench.create()
+    first = bench(bench.store._existing(scripts.CLEAR, "s", "token"))
+    for _ in range(15):
+        bench(bench.store.delete_all_messages("s"))
+        bench.append("new")
+    assert bench(bench.store._existing(scripts.CLEAR, "s", "token")) == first
+    assert bench.contents() == ["new"]
+    bench(bench.store.delete_all_messages("s"))
+    bench.append("new")
+    assert bench(bench.store._existing(scripts.CLEAR, "s", "token")) == (0, [1])
+
+
+def test_a_silent_server_is_a_typed_error_after_the_timeout_and_serves_again(
+    make_server: MakeServer, mode: Mode
+) -> None:
+    server = make_server()
+    bench = Bench(f"{server.url}?timeout=0.3&retries=0", mode)
+    bench.create()
+    server.freeze()
+    with pytest.raises(UnavailableError) as refused:
+        bench.append("one")
+    assert refused.value.retryable
+    assert refused.value.__cause__ is not None
+    health = bench(bench.store.health())
+    assert (health.status, bool(health.remedy)) == ("unhealthy", True)
+    server.thaw()
+    until(lambda: _status(bench) != "unhealthy", "the server to answer")
+    bench.append("two")
+    assert bench.contents()[-1] == "two"
+    bench.close()
+
+
+def _status(bench: Bench) -> str:
+    health: HealthStatus = bench(bench.store.health())
+    return health.status
+
+
+def test_a_cancelled_call_leaves_no_answer_for_the_next(server: Server, namespace: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        store = bench.store
+        for number in range(60):
+            call = asyncio.ensure_future(store.append_messages("s", [bench.message(f"m{number}")]))
+            for _ in range(number % 12):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            found = await store.get_session("s")
+            assert found is not None
+            page = await store.get_messages("s", MessageQuery(limit=1000))
+            assert found.message_count <= len(page)
+            assert len({message.id for message in page}) == len(page)
+
+    bench = Bench(f"{server.url}?namespace={namespace}", "async")
+    bench.create()
+    bench(scenario(bench))
+    bench.close()
+
+
+def test_more_callers_than_connections_wait_for_one(server: Server, namespace: str) -> None:
+    bench = Bench(f"{server.url}?namespace={namespace}&max_connections=3", "async")
+    bench.create()
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(bench.store.append_messages("s", [bench.message(str(n))]) for n in range(50)))
+
+    bench(all_at_once())
+    assert sorted(map(int, bench.contents())) == list(range(50))
+    bench.close()
+
+
+def test_an_async_store_in_a_second_event_loop_says_so(server: Server, namespace: str) -> None:
+    bench = Bench(f"{server.url}?namespace={namespace}", "async")
+    bench.create()
+    problems: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            asyncio.run(_several(bench))
+        except BaseException as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert all(isinstance(problem, SessionContinuityError) for problem in problems)
+    bench.close()
+
+
+async def _several(bench: Bench) -> None:
+    await asyncio.gather(*(bench.store.get_session("s") for _ in range(5)))
+
+
+Refusal = Callable[[Server], None]
+
+
+def test_a_full_server_refuses_the_write_whole(make_server: MakeServer) -> None:
+    server = make_server("--maxmemory-policy", "noeviction")
+    bench = Bench(server.url, "blocking")
+    bench.create(user_id="ada")
+    with server.client() as client:
+        client.config_set("maxmemory", "1mb")
+        for refused in (
+            lambda: bench.append("one"),
+            lambda: bench(bench.store.update_session("s", Patch(set={"handoffs": []}, clear=frozenset({"user_id"})))),
+        ):
+            with pytest.raises(UnavailableError, match="memory is full"):
+                refused()
+        client.config_set("maxmemory", "0")
+    found = run_now(bench.store.get_session("s"))
+    assert found is not None
+    assert (found.user_id, found.version, found.message_count) == ("ada", 1, 0)
+    bench.close()
+
+
+def test_a_replica_refuses_writes_and_says_where_to_go(make_server: MakeServer) -> None:
+    primary = make_server()
+    replica = make_server("--replicaof", "127.0.0.1", str(primary.port))
+    bench = Bench(replica.url, "blocking")
+    with replica.client() as client:
+        until(lambda: client.info("replication")["master_link_status"] == "up", "the replica's link")
+    with pytest.raises(UnavailableError, match="primary"):
+        bench.create(created_at=utc_now())
+    health = bench(bench.store.health())
+    assert health.status == "degraded"
+    assert "primary" in str(health.remedy)
+    bench.close()

@@ -103,22 +103,24 @@ def _app(settings: _Settings) -> typer.Typer:
     is_rich = Console().is_terminal
 
     def options(
-        version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+        version: Annotated[  # noqa: ARG001  # its callback does it all
+            bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which version this is.")
+        ] = False,
         with_traceback: Annotated[
             bool, typer.Option("--traceback", help="Show where an error comes from; may show secrets.")
         ] = False,
     ) -> None:
         settings.with_traceback = with_traceback
-        if version:
-            typer.echo(f"session-continuity {__version__}")
-            raise typer.Exit
 
     app = _group(is_rich)
-    app.callback(help=_HELP, epilog=_examples(is_rich, "", ["demo", "sessions list sqlite:///chat.db"]))(options)
+    app.callback(help=_flowing(_HELP), epilog=_examples(is_rich, "", ["demo", "sessions list sqlite:///chat.db"]))(
+        options
+    )
     sessions = _group(is_rich)
     for group, prefix, commands in ((app, "", _COMMANDS), (sessions, "sessions ", _SESSION_COMMANDS)):
         for name, function, examples in commands:
-            group.command(name, epilog=_examples(is_rich, f"{prefix}{name} ", examples))(function)
+            explained = _flowing(function.__doc__ or "")
+            group.command(name, help=explained, epilog=_examples(is_rich, f"{prefix}{name} ", examples))(function)
     app.add_typer(sessions, name="sessions", help="List, show and delete sessions.")
     return app
 
@@ -132,6 +134,12 @@ Exit codes: 0 done; 1 the answer is no, or it failed; 2 wrong command line, URL 
 """
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"session-continuity {__version__}")
+        raise typer.Exit
+
+
 def _group(is_rich: bool) -> typer.Typer:
     return typer.Typer(
         add_completion=False,
@@ -140,6 +148,11 @@ def _group(is_rich: bool) -> typer.Typer:
         rich_markup_mode="rich" if is_rich else None,
         pretty_exceptions_enable=False,
     )
+
+
+def _flowing(text: str) -> str:
+    """Paragraphs without line breaks of their own, so that they fill the terminal whatever its width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _examples(is_rich: bool, command: str, arguments: Sequence[str]) -> str:

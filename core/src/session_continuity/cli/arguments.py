@@ -17,7 +17,7 @@ _LOOKS_LIKE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 Url = Annotated[
     str | None,
-    typer.Argument(metavar="[URL]", help=f"The store, as in sqlite:///chat.db. Default: {URL_VARIABLE}."),
+    typer.Argument(metavar="URL", help=f"The store, as in sqlite:///chat.db. Default: {URL_VARIABLE}."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from session_continuity import SessionManager, TokenBudget, default_registry
+from session_continuity import SessionManager, Storage, TokenBudget, default_registry
 from session_continuity.cli.arguments import URL_VARIABLE, Json, opened
 from session_continuity.cli.output import Answer, visible
 from session_continuity.cli.telling import Telling
-from session_continuity.cli.transcript import read_transcript
+from session_continuity.cli.transcript import Transcript, read_transcript
 
 __all__ = ["demo"]
 
@@ -45,6 +45,9 @@ def demo(
     Stores messages and tool calls, shows what of them a model sees, and hands over to another agent. Run it again, and
     the conversation goes on. With --transcript it is your own, stored whole or not at all, and once however often
     you run it.
+
+    In a pipe, lines of: store, session, message, handoff, context (tokens, limit, messages seen, unseen, tokens
+    unseen), seen, unseen, again. JSON: store, session, found_messages, added_messages, context, again.
     """
     chat = None if transcript is None else read_transcript(transcript)
     tokens = max_tokens or (_STORY_TOKENS if chat is None else _TRANSCRIPT_TOKENS)
@@ -54,22 +57,26 @@ def demo(
     answer = Answer(as_json=as_json)
     with opened(chosen) as storage:
         answer.line("store", shown_url, look=Text.assemble("store    ", (visible(shown_url), "bold")))
-        telling = Telling(storage, SessionManager(storage, token_budget=budget), answer)
-        session_id = telling.story() if chat is None else telling.transcript(chat)
-        session, context = telling.context(session_id, budget)
+        told = _tell(storage, chat, budget, answer)
         again = _again(shown_url if url else None, transcript)
-        what = "it goes on" if storage.adapter.capabilities.durable else "it begins anew, as this store forgets"
-        answer.line("again", again, look=Text.assemble("\nRun it again, and ", what, ":  ", (visible(again), "bold")))
-    answer.document(
-        {
-            "store": shown_url,
-            "session": session.model_dump(mode="json"),
-            "found_messages": telling.found,
-            "added_messages": telling.added,
-            "context": context,
-            "again": again,
-        }
-    )
+        gain = "it goes on" if chat is None else "nothing is stored twice"
+        if not storage.adapter.capabilities.durable:
+            gain = "it begins anew, as this store forgets"
+        answer.blank()
+        answer.line("again", again, look=Text.assemble("Run it again, and ", gain, ":  ", (visible(again), "bold")))
+    answer.document({"store": shown_url, **told, "again": again})
+
+
+def _tell(storage: Storage, chat: Transcript | None, budget: TokenBudget, answer: Answer) -> dict[str, Any]:
+    telling = Telling(storage, SessionManager(storage, token_budget=budget), answer)
+    session_id = telling.story() if chat is None else telling.transcript(chat)
+    session, context = telling.context(session_id, budget)
+    return {
+        "session": session.model_dump(mode="json"),
+        "found_messages": telling.found,
+        "added_messages": telling.added,
+        "context": context,
+    }
 
 
 def _again(shown_url: str | None, transcript: str | None) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from session_continuity import Message, NewMessage
 from session_continuity.cli.output import styled
 
-__all__ = ["excerpt", "message_text", "moment", "speaker", "spoken"]
+__all__ = ["ago", "excerpt", "message_text", "moment", "speaker", "spoken"]
 
 _SPEAKER = 10
 _LINE = 200
@@ -60,6 +60,15 @@ def spoken(message: Message | NewMessage, *, mark: Text | None = None) -> Table:
 def moment(value: datetime | None) -> str:
     """A time for eyes, to the minute, in UTC."""
     return "" if value is None else f"{value:%Y-%m-%d %H:%M}"
+
+
+def ago(value: datetime, now: datetime) -> str:
+    """How long ago a time is, in the largest unit that fits."""
+    seconds = (now - value).total_seconds()
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:,.0f} {unit} ago"
+    return "now"
 
 
 def _block(block: dict[str, Any]) -> str:

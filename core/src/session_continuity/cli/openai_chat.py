@@ -131,7 +131,7 @@ def _content(raw: Mapping[str, Any], *, may_lack: bool) -> str | list[Any]:
     if not isinstance(content, list):
         only = " (null only beside tool_calls)" if content is None else ""
         raise ValueError(f"'content' is a text or a list of blocks, not {_kind(content)}{only}")
-    blocks: list[Any] = content
+    blocks: list[Any] = raw["content"]
     for place, block in enumerate(blocks, 1):
         _check_block(_object(block, f"content block {place}"), f"content block {place}")
     return blocks

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import typer
-from rich import box
-from rich.console import Console, JustifyMethod, RenderableType
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from session_continuity import format_timestamp
 
-__all__ = ["Answer", "complain", "one_line", "styled", "table", "visible"]
+__all__ = ["Answer", "complain", "one_line", "styled", "visible"]
 
 _STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -42,20 +40,6 @@ def one_line(value: object) -> str:
 def styled(text: object, style: str = "") -> Text:
     """Text for a terminal in which nothing is taken for markup."""
     return Text(visible(str(text)), style=style)
-
-
-def table(
-    *columns: str, rows: Iterable[Sequence[RenderableType]], keep: Collection[str] = (), numbers: Collection[str] = ()
-) -> Table:
-    """A table for a terminal; the columns in `keep` are never cut short, those of `numbers` stand to the right."""
-    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in columns:
-        kept = column in keep
-        justify: JustifyMethod = "right" if column in numbers else "left"
-        made.add_column(column, overflow="fold" if kept else "ellipsis", no_wrap=not kept, justify=justify)
-    for row in rows:
-        made.add_row(*row)
-    return made
 
 
 class Answer:
@@ -83,6 +67,11 @@ class Answer:
             typer.echo("\t".join(map(one_line, fields)))
         elif look is not None:
             self._console.print(look)
+
+    def blank(self) -> None:
+        """An empty line for eyes."""
+        if self.is_for_eyes:
+            self._console.print()
 
     def rows(self, rows: Iterable[Sequence[object]], look: Callable[[], RenderableType]) -> None:
         """Lines of fields in a pipe; on a terminal `look`."""

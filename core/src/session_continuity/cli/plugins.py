@@ -13,11 +13,12 @@ from typing import Annotated
 import typer
 import typer.main
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from session_continuity import PluginError, Registry, default_registry
 from session_continuity.cli.arguments import Json
-from session_continuity.cli.output import Answer, styled, table
+from session_continuity.cli.output import Answer, styled
 from session_continuity.registry import DISABLE_VARIABLE, EXTENSIONS
 
 __all__ = ["add_commands", "plugins"]
@@ -88,18 +89,16 @@ def _checked(found: _Found, load: Callable[[], object]) -> _Found:
 
 
 def _listing(found: list[_Found]) -> Group:
-    rows = [
-        [
+    look = Table.grid(padding=(0, 3, 0, 0))
+    for plugin in found:
+        look.add_row(
             styled(f"{plugin.name}://" if plugin.kind == "store" else plugin.name, "bold"),
-            styled(plugin.kind),
+            styled(plugin.kind, "dim"),
             styled(f"{plugin.distribution} {plugin.version}"),
             styled(plugin.state, _STATE_STYLES.get(plugin.state, "bold red")),
-        ]
-        for plugin in found
-    ]
+        )
     broken = [plugin for plugin in found if plugin.problem]
-    problems = [Text.assemble((f"{plugin.name}: ", "bold red"), styled(plugin.problem)) for plugin in broken]
-    return Group(table("plugin", "kind", "distribution", "state", rows=rows, keep=("plugin",)), *problems)
+    return Group(look, *(Text.assemble((f"{plugin.name}: ", "bold red"), styled(plugin.problem)) for plugin in broken))
 
 
 def add_commands(app: typer.Typer) -> list[str]:

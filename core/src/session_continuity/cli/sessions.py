@@ -7,17 +7,22 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
+from rich import box
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
-from session_continuity import Message, Page, Session, SessionManager, SessionNotFoundError
+from session_continuity import Message, Page, Session, SessionManager, SessionNotFoundError, utc_now
 from session_continuity.cli.arguments import Json, Url, opened, url_and_ids
-from session_continuity.cli.looks import message_text, moment, speaker, spoken
-from session_continuity.cli.output import Answer, complain, styled, table, visible
+from session_continuity.cli.looks import ago, message_text, moment, speaker, spoken
+from session_continuity.cli.output import Answer, complain, styled, visible
 
 __all__ = ["delete_sessions", "list_sessions", "show_session"]
 
 _STATUS_STYLES = {"active": "green", "paused": "yellow", "completed": "dim", "expired": "red"}
+
+_WIDE = 110
+_ID = 36  # the length of a minted id
 
 Status = Literal["active", "paused", "completed", "expired"]
 
@@ -62,7 +67,7 @@ def list_sessions(
             cursor=cursor,
         )
     answer = Answer(as_json=as_json)
-    answer.rows(map(_fields, page), lambda: _listing(page))
+    answer.rows(map(_fields, page), lambda: _listing(page, answer.console.width))
     sessions = [session.model_dump(mode="json") for session in page]
     answer.document({"sessions": sessions, "next_cursor": page.next_cursor})
     if page.next_cursor and not as_json:
@@ -83,23 +88,28 @@ def _fields(session: Session) -> list[object]:
     ]
 
 
-def _listing(page: Page[Session]) -> RenderableType:
+def _listing(page: Page[Session], width: int) -> RenderableType:
     if not page:
         return styled("no sessions", "dim")
-    columns = ("session", "status", "user", "agent", "messages", "last activity", "title")
-    return table(*columns, rows=map(_row, page), keep=("session",), numbers=("messages",))
-
-
-def _row(session: Session) -> list[Text]:
-    return [
-        styled(session.id, "bold"),
-        styled(session.status, _STATUS_STYLES[session.status]),
-        styled(session.user_id or ""),
-        styled(session.active_agent_id or ""),
-        styled(f"{session.message_count:,}"),
-        styled(moment(session.last_activity_at)),
-        styled(session.metadata.title or ""),
-    ]
+    look = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, expand=True)
+    look.add_column("session", overflow="fold", width=min(max(len(session.id) for session in page), _ID))
+    for name in ("status", "user", "agent") if width > _WIDE else ("status",):
+        look.add_column(name, no_wrap=True)
+    look.add_column("messages", justify="right", no_wrap=True)
+    look.add_column("active", no_wrap=True)
+    look.add_column("title", no_wrap=True, ratio=1)
+    now = utc_now()
+    for session in page:
+        who = [session.user_id or "", session.active_agent_id or ""] if width > _WIDE else []
+        look.add_row(
+            styled(session.id, "bold"),
+            styled(session.status, _STATUS_STYLES[session.status]),
+            *map(styled, who),
+            f"{session.message_count:,}",
+            ago(session.last_activity_at, now),
+            styled(session.metadata.title or "", "dim"),
+        )
+    return look
 
 
 def show_session(
@@ -144,7 +154,7 @@ def _session_look(session: Session, shown: Sequence[Message]) -> RenderableType:
         "handoffs": " → ".join(handoff.to_agent_id for handoff in session.handoffs),
     }
     head = Text.assemble((visible(session.id), "bold"), "  ", (session.status, _STATUS_STYLES[session.status]))
-    lines = [styled(f"  {name:<14}{value}") for name, value in facts.items() if value]
+    lines = [styled(f"  {name:<15}{value}") for name, value in facts.items() if value]
     earlier = session.message_count - len(shown)
     gap = [styled(f"… {earlier:,} earlier", "dim")] if earlier > 0 else []
     return Group(head, *lines, Text(), *gap, *(spoken(message) for message in shown))

@@ -27,7 +27,7 @@ def health(url: Url = None, as_json: Json = False) -> None:
     """Ask a store whether it serves.
 
     Says healthy, degraded (it answers, but lacks something) or unhealthy, and what to do. Exit code 0 means healthy.
-    Nothing is created.
+    Nothing is created. JSON: store, status, latency_ms, remedy, details.
     """
     registry = default_registry()
     shown_url = registry.redacted(url)
@@ -56,7 +56,7 @@ def cleanup(url: Url = None, as_json: Json = False) -> None:
     """Remove every expired session.
 
     Expired sessions are invisible already; this frees their room. Run it now and then where the store does not do so
-    by itself.
+    by itself. JSON: removed.
     """
     with opened(url) as storage:
         removed = SessionManager(storage).cleanup_expired_sessions()
@@ -68,7 +68,7 @@ def cleanup(url: Url = None, as_json: Json = False) -> None:
 
 def conformance(
     urls: Annotated[
-        list[str] | None, typer.Argument(metavar="[URL]...", help=f"Stores to prove. Default: {URL_VARIABLE}.")
+        list[str] | None, typer.Argument(metavar="URL", help=f"Stores to prove. Default: {URL_VARIABLE}.")
     ] = None,
     mode: Annotated[
         list[str] | None, typer.Option(metavar="MODE", help="Run only async, blocking or portal; repeatable.")

@@ -47,6 +47,7 @@ class Telling:
         session = self._story_session()
         self.found = session.message_count
         self._welcome(session)
+        self._answer.blank()
         for step in self._next_steps(session.id):
             if isinstance(step, story.HandOver):
                 self._hand_over(session.id, step.to, step.reason)
@@ -103,7 +104,7 @@ class Telling:
 
     def _welcome(self, session: Session) -> None:
         known = f"found, {self.found:,} messages since {moment(session.created_at)}" if self.found else "new"
-        look = Text.assemble("session  ", (session.id, "bold"), f"  {known}\n")
+        look = Text.assemble("session  ", (session.id, "bold"), f"  {known}")
         self._answer.line("session", session.id, "found" if self.found else "new", self.found, look=look)
 
     def _show(self, messages: Iterable[Message]) -> None:
@@ -126,7 +127,8 @@ class Telling:
     def _show_context(self, session: Session, context: ConversationContext) -> None:
         report = context.budget
         facts = (report.used, report.limit, report.kept_messages, report.dropped_messages, report.dropped_tokens)
-        headline = f"\nA model with room for {report.limit:,} tokens sees {report.kept_messages:,} of "
+        self._answer.blank()
+        headline = f"A model with room for {report.limit:,} tokens sees {report.kept_messages:,} of "
         headline += f"{session.message_count:,} messages, {report.used:,} tokens"
         self._answer.line("context", *facts, look=styled(headline, "bold"))
         seen = {message.id for message in context.messages}

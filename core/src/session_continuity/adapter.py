@@ -84,8 +84,10 @@ class Patch:
     clear: frozenset[str] = frozenset()
 
     def apply(self, model: M) -> M:
-        """The model with this change made."""
+        """The model with this change made. Raises ValidationError for a field to clear that has no default."""
         fields = type(model).model_fields
+        if required := sorted(name for name in self.clear if fields[name].is_required()):
+            raise ValidationError(f"{', '.join(required)} cannot be cleared")
         cleared = {name: fields[name].get_default(call_default_factory=True) for name in self.clear}
         return model.model_copy(update={**cleared, **self.set})
 
@@ -271,6 +273,9 @@ class StorageAdapter(ABC):
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         """Sessions that meet the filter, newest `created_at` first, then by id downwards.
 
+        Totals and `last_activity_at` are those of the moment where `Capabilities.listing_totals` is declared, otherwise
+        possibly those of the session's creation; `get_session` always has them right.
+
         `limit` (1 to 1000) counts sessions that match. Whoever follows the cursors meets every session that matches
         throughout exactly once, also while others are written and deleted. A page may hold fewer than `limit` and
         still have a cursor; without a cursor it is the last. Raises ValidationError for another limit and for a
@@ -295,8 +300,8 @@ class StorageAdapter(ABC):
         `token_count` over it is refused; parallel appends never pass it together.
 
         Raises SessionNotFoundError; SessionClosedError when the status is `completed` or `expired`;
-        TokenBudgetExceededError; ValidationError when an id of the turn is stored already for another message or only
-        part of the turn is stored; MessageTooLargeError before sending.
+        TokenBudgetExceededError; ValidationError when two ids of the turn are the same, when one is stored already for
+        another message, and when only part of the turn is stored; MessageTooLargeError before sending.
         """
 
     @abstractmethod
@@ -354,8 +359,10 @@ def is_repeated_append(stored: Sequence[Message | None], sent: Sequence[Message]
     """Whether `sent` is the append that made `stored`, repeated: `stored` is what the session has under the ids of
     `sent`, None where it has nothing. An edited message is taken for its original.
 
-    Raises ValidationError when the two contradict each other.
+    Raises ValidationError when the two contradict each other, and when two ids of the turn are the same.
     """
+    if len({message.id for message in sent}) < len(sent):
+        raise ValidationError("two messages of the turn have the same id; give each its own")
     found = [message for message in stored if message is not None]
     if not found:
         return False

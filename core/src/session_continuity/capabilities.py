@@ -24,6 +24,9 @@ class Capabilities:
     """A listing shows every write acknowledged before it; otherwise it may lag, though it never shows a session
     that is gone."""
 
+    listing_totals: bool = False
+    """The sessions of a listing carry their totals as `get_session` gives them."""
+
     native_expiry: bool = False
     """The store removes expired sessions by itself, some time after they became invisible."""
 

@@ -46,6 +46,10 @@ class SessionContinuityError(Exception):
         super().__init__(message)
         self.message = message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross process boundaries whole, whatever their constructors take."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
 
 class ValidationError(SessionContinuityError):
     """An argument or a value is not what the contract accepts; nothing was written."""
@@ -220,3 +224,12 @@ class MessageTooLargeError(StorageError):
         )
         self.size = size
         self.limit = limit
+
+
+def _rebuilt(
+    kind: type[SessionContinuityError], args: tuple[Any, ...], state: dict[str, Any]
+) -> SessionContinuityError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error

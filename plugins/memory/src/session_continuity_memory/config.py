@@ -8,7 +8,7 @@ from pydantic import Field
 
 from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
 
-CAPABILITIES = Capabilities(max_turn=None, unscoped_listing=True, strong_listing=True)
+CAPABILITIES = Capabilities(max_turn=None, unscoped_listing=True, strong_listing=True, listing_totals=True)
 
 
 class MemoryOptions(BackendOptions):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,6 +48,7 @@ class Conversation:
         self._rows: dict[int, _Row] = {}
         self._places: dict[str, int] = {}
         self._order: list[int] = []
+        self._system: list[int] = []
         self._next_place = 0
         self._tokens = 0
         self._last_activity_at = session.last_activity_at
@@ -57,6 +58,10 @@ class Conversation:
     def listing_key(self) -> tuple[str, str]:
         return format_timestamp(self.head.created_at), self.head.id
 
+    @property
+    def expiry_key(self) -> tuple[str, str]:
+        return "" if self.head.expires_at is None else format_timestamp(self.head.expires_at), self.head.id
+
     def is_expired(self, now: datetime) -> bool:
         return self.head.expires_at is not None and self.head.expires_at <= now
 
@@ -65,7 +70,7 @@ class Conversation:
             "message_count": len(self._rows),
             "token_count": self._tokens,
             "last_activity_at": self._last_activity_at,
-            "system_message_ids": [row.id for row in self._system_rows()],
+            "system_message_ids": [self._rows[place].id for place in self._system],
         }
         return Session.model_validate_json(self.head.model_copy(update=totals).model_dump_json())
 
@@ -102,28 +107,24 @@ class Conversation:
 
     def replace(self, current: Message, changed: Message) -> Message:
         place = self._places[current.id]
-        self._tokens += (changed.token_count or 0) - (current.token_count or 0)
-        self._rows[place] = _Row.of(changed)
+        self._forget(place)
+        self._keep(place, _Row.of(changed))
         return self._rows[place].message()
 
     def remove(self, message_id: str) -> bool:
         place = self._places.pop(message_id, None)
         if place is None:
             return False
-        self._tokens -= self._rows.pop(place).tokens
+        self._forget(place)
         del self._order[bisect_left(self._order, place)]
         return True
 
     def clear(self) -> int:
         count = len(self._rows)
-        self._rows.clear()
-        self._places.clear()
-        self._order.clear()
+        for kept in (self._rows, self._places, self._order, self._system):
+            kept.clear()
         self._tokens = 0
         return count
-
-    def _system_rows(self) -> Iterable[_Row]:
-        return (self._rows[place] for place in self._order if self._rows[place].role == "system")
 
     def _check_gate(self, tokens: int) -> None:
         if self.head.status in ("completed", "expired"):
@@ -134,11 +135,22 @@ class Conversation:
             raise TokenBudgetExceededError(self.head.id, requested=tokens, limit=limit, used=self._tokens)
 
     def _add(self, row: _Row) -> None:
-        self._rows[self._next_place] = row
         self._places[row.id] = self._next_place
         self._order.append(self._next_place)
+        self._keep(self._next_place, row)
         self._next_place += 1
+
+    def _keep(self, place: int, row: _Row) -> None:
+        self._rows[place] = row
         self._tokens += row.tokens
+        if row.role == "system":
+            insort(self._system, place)
+
+    def _forget(self, place: int) -> None:
+        row = self._rows.pop(place)
+        self._tokens -= row.tokens
+        if row.role == "system":
+            self._system.remove(place)
 
     def _appended(self, messages: Sequence[Message], *, repeated: bool) -> Appended:
         return Appended(
@@ -151,15 +163,16 @@ class Conversation:
 
     def _walk(self, query: MessageQuery, start: int | None) -> Iterable[int]:
         """The places between the query's bounds, in its order, from `start` on."""
-        low = 0 if query.after_id is None else bisect_right(self._order, self._place(query.after_id))
-        high = len(self._order)
-        if query.before_id is not None:
-            high = bisect_left(self._order, self._place(query.before_id))
+        order = self._order
+        if query.ids is not None:
+            order = sorted(self._places[message_id] for message_id in query.ids if message_id in self._places)
+        low = 0 if query.after_id is None else bisect_right(order, self._place(query.after_id))
+        high = len(order) if query.before_id is None else bisect_left(order, self._place(query.before_id))
         if query.order == "asc":
-            low = max(low, 0 if start is None else bisect_left(self._order, start))
-            return (self._order[index] for index in range(low, high))
-        high = min(high, high if start is None else bisect_right(self._order, start))
-        return (self._order[index] for index in range(high - 1, low - 1, -1))
+            low = max(low, 0 if start is None else bisect_left(order, start))
+            return (order[index] for index in range(low, high))
+        high = min(high, high if start is None else bisect_right(order, start))
+        return (order[index] for index in range(high - 1, low - 1, -1))
 
     def _place(self, message_id: str) -> int:
         if message_id not in self._places:

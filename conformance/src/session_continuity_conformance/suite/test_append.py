@@ -12,11 +12,11 @@ from session_continuity import (
     Session,
     SessionClosedError,
     SessionContinuityError,
+    SessionStatus,
     TokenBudget,
     TokenBudgetExceededError,
     ValidationError,
 )
-from session_continuity.models import SessionStatus
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, present, refused, results, same, same_models, sorted_out
 from session_continuity_conformance.samples import full_message

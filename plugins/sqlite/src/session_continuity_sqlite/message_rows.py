@@ -36,7 +36,7 @@ from session_continuity_sqlite.session_rows import MINE, Scope
 
 _OPEN = ("active", "paused")
 _BESIDE_THE_BODY = 4096  # bytes, more than a row's other columns can take
-_MOST_IDS = 30_000
+_MOST_IDS = 10_000
 
 _KEY = f"(SELECT key FROM sessions WHERE {MINE})"
 

@@ -6,7 +6,7 @@ Nothing read or written shares state with the store: what goes in is kept as JSO
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,7 +37,6 @@ from session_continuity import (
 )
 from session_continuity_memory.config import CAPABILITIES
 from session_continuity_memory.conversation import Conversation
-
 
 _Sessions = dict[tuple[str, str], Conversation]
 
@@ -181,7 +180,7 @@ class MemoryStorage(StorageAdapter):
         return store
 
     @contextmanager
-    def _sessions(self, operation: str) -> Iterator[_Sessions]:
+    def _sessions(self, operation: str) -> Generator[_Sessions]:
         """Every session of the store, with the lock held."""
         store = self._opened(operation)
         with store.lock:

@@ -17,10 +17,14 @@ settings.load_profile("manager")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that names its STORES runs on each of them; the others need no more than the reference."""
+    """A module says in FACES and STORES where it runs: on every face, and on the reference alone, if it does not.
+    The bridges are run on the reference only."""
     if "face" in metafunc.fixturenames:
+        faces = getattr(metafunc.module, "FACES", FACES)
         stores = getattr(metafunc.module, "STORES", ("memory",))
-        pairs = [(face, store) for store in stores for face in (FACES if store == "memory" else FACES[:2])]
+        pairs = [(face, "memory") for face in faces] + [
+            (face, store) for store in stores if store != "memory" for face in ("blocking", "async")
+        ]
         metafunc.parametrize("face", pairs, ids="-".join, indirect=True)
 
 

@@ -11,6 +11,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 from session_continuity import (
@@ -218,7 +219,7 @@ class Face:
                 return await asyncio.gather(*(work(inner) for work in works), return_exceptions=True)
 
             return self._runner.run(tasks())
-        return in_threads([lambda work=work: work(manager) for work in works])
+        return in_threads([partial(work, manager) for work in works])
 
     def run(self, work: Callable[[], Awaitable[R]]) -> R:
         """Run a coroutine function in the loop of an async face."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +23,7 @@ from session_continuity import (
 
 from .faces import Face, Watched
 
+FACES = ("blocking", "async")
 CANARY = "s3cr3t-canary"
 
 
@@ -220,7 +223,7 @@ def test_what_cannot_be_a_session_id_never_reaches_the_store(
     manager: SessionManager, store: Watched, method: str
 ) -> None:
     for bad in BAD_IDS.values():
-        assert "session_id" in refusal(lambda bad=bad: WITH_SESSION_ID[method](manager, bad))
+        assert "session_id" in refusal(partial(WITH_SESSION_ID[method], manager, bad))
     assert set(store.calls) <= {"setup"}
 
 
@@ -238,47 +241,47 @@ def test_what_cannot_be_an_id_is_refused_by_its_parameter(manager: SessionManage
     session = manager.create_session()
     name, call = WITH_ANOTHER_ID[method]
     for bad in BAD_IDS.values():
-        assert name in refusal(lambda bad=bad: call(manager, session.id, bad))
+        assert name in refusal(partial(call, manager, session.id, bad))
     assert set(store.calls) == {"setup", "create_session"}
 
 
-BAD_QUERIES: dict[str, tuple[str, Callable[[SessionManager, str], object]]] = {
+BAD_QUERIES: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "limit 0": ("limit", lambda m, s: m.get_messages(s, limit=0)),
     "negative limit": ("limit", lambda m, s: m.get_messages(s, limit=-1)),
     "limit as truth": ("limit", lambda m, s: m.get_messages(s, limit=True)),
-    "limit as text": ("limit", lambda m, s: m.get_messages(s, limit="5")),  # type: ignore[arg-type]
-    "order": ("order", lambda m, s: m.get_messages(s, order=CANARY)),  # type: ignore[arg-type]
-    "role": ("roles", lambda m, s: m.get_messages(s, roles=CANARY)),  # type: ignore[call-overload]
-    "roles of another type": ("roles", lambda m, s: m.get_messages(s, roles=5)),  # type: ignore[call-overload]
-    "roles that are lists": ("roles", lambda m, s: m.get_messages(s, roles=[[]])),  # type: ignore[list-item]
-    "naive after": ("after", lambda m, s: m.get_messages(s, after=__import__("datetime").datetime(2025, 1, 1))),
-    "before of another type": ("before", lambda m, s: m.get_messages(s, before=5)),  # type: ignore[arg-type]
+    "limit as text": ("limit", lambda m, s: m.get_messages(s, limit="5")),
+    "order": ("order", lambda m, s: m.get_messages(s, order=CANARY)),
+    "role": ("roles", lambda m, s: m.get_messages(s, roles=CANARY)),
+    "roles of another type": ("roles", lambda m, s: m.get_messages(s, roles=5)),
+    "roles that are lists": ("roles", lambda m, s: m.get_messages(s, roles=[[]])),
+    "naive after": ("after", lambda m, s: m.get_messages(s, after=datetime(2025, 1, 1))),
+    "before of another type": ("before", lambda m, s: m.get_messages(s, before=5)),
     "empty id": ("after", lambda m, s: m.get_messages(s, after="")),
-    "cursor of another type": ("cursor", lambda m, s: m.get_messages(s, cursor=5)),  # type: ignore[arg-type]
+    "cursor of another type": ("cursor", lambda m, s: m.get_messages(s, cursor=5)),
     "broken cursor": ("cursor", lambda m, s: m.get_messages(s, cursor=CANARY)),
     "sessions: limit 0": ("limit", lambda m, _: m.list_sessions(limit=0)),
-    "sessions: status": ("status", lambda m, _: m.list_sessions(status=CANARY)),  # type: ignore[arg-type]
-    "sessions: user": ("user_id", lambda m, _: m.list_sessions(user_id=5)),  # type: ignore[arg-type]
+    "sessions: status": ("status", lambda m, _: m.list_sessions(status=CANARY)),
+    "sessions: user": ("user_id", lambda m, _: m.list_sessions(user_id=5)),
     "sessions: agent": ("active_agent_id", lambda m, _: m.list_sessions(active_agent_id="")),
-    "sessions: tags": ("tags", lambda m, _: m.list_sessions(tags=5)),  # type: ignore[arg-type]
-    "sessions: tags of numbers": ("tags", lambda m, _: m.list_sessions(tags=[5])),  # type: ignore[list-item]
-    "sessions: time": ("created_after", lambda m, _: m.list_sessions(created_after="2025")),  # type: ignore[arg-type]
-    "sessions: cursor": ("cursor", lambda m, _: m.list_sessions(cursor=5)),  # type: ignore[arg-type]
+    "sessions: tags": ("tags", lambda m, _: m.list_sessions(tags=5)),
+    "sessions: tags of numbers": ("tags", lambda m, _: m.list_sessions(tags=[5])),
+    "sessions: time": ("created_after", lambda m, _: m.list_sessions(created_after="2025")),
+    "sessions: cursor": ("cursor", lambda m, _: m.list_sessions(cursor=5)),
     "iterate: limit": ("limit", lambda m, s: list(m.iter_messages(s, limit=0))),
-    "iterate: role": ("roles", lambda m, s: list(m.iter_messages(s, roles=5))),  # type: ignore[call-overload]
+    "iterate: role": ("roles", lambda m, s: list(m.iter_messages(s, roles=5))),
     "iterate sessions: limit": ("limit", lambda m, _: list(m.iter_sessions(limit=0))),
-    "iterate sessions: status": ("status", lambda m, _: list(m.iter_sessions(status=CANARY))),  # type: ignore[arg-type]
+    "iterate sessions: status": ("status", lambda m, _: list(m.iter_sessions(status=CANARY))),
     "event": ("event", lambda m, _: m.on(CANARY, print)),
-    "event class": ("event", lambda m, _: m.on(int, print)),  # type: ignore[arg-type]
-    "handler": ("handler", lambda m, _: m.on("error", CANARY)),  # type: ignore[arg-type]
-    "handed-over context": ("context", lambda m, s: m.handoff_to_agent(s, "a", context=object())),  # type: ignore[arg-type]
-    "reason": ("reason", lambda m, s: m.handoff_to_agent(s, "a", reason=5)),  # type: ignore[arg-type]
-    "participant": ("Participant", lambda m, s: m.add_participant(s, 5)),  # type: ignore[arg-type]
-    "role of a participant": ("role", lambda m, s: m.add_participant(s, "p", role=CANARY)),  # type: ignore[arg-type]
-    "metadata of a participant": ("metadata", lambda m, s: m.add_participant(s, "p", metadata=[])),  # type: ignore[arg-type]
+    "event class": ("event", lambda m, _: m.on(int, print)),
+    "handler": ("handler", lambda m, _: m.on("error", CANARY)),
+    "handed-over context": ("context", lambda m, s: m.handoff_to_agent(s, "a", context=object())),
+    "reason": ("reason", lambda m, s: m.handoff_to_agent(s, "a", reason=5)),
+    "participant": ("Participant", lambda m, s: m.add_participant(s, 5)),
+    "role of a participant": ("role", lambda m, s: m.add_participant(s, "p", role=CANARY)),
+    "metadata of a participant": ("metadata", lambda m, s: m.add_participant(s, "p", metadata=[])),
     "role beside a participant": ("role", lambda m, s: m.add_participant(s, {"id": "p"}, role="agent")),
     "metadata beside one": ("metadata", lambda m, s: m.add_participant(s, {"id": "p"}, metadata={"k": 1})),
-    "strategy of another type": ("strategy", lambda m, s: m.compress_context(s, 5)),  # type: ignore[arg-type]
+    "strategy of another type": ("strategy", lambda m, s: m.compress_context(s, 5)),
 }
 
 
@@ -320,11 +323,11 @@ def test_what_is_no_storage_is_refused_with_the_way_to_open_one(kind: Any, stora
         kind(storage)
 
 
-def test_a_list_of_one_role_is_as_good_as_the_role(manager: SessionManager) -> None:
+def test_a_list_of_one_role_is_as_good_as_the_role(manager: Any) -> None:
     session = manager.create_session()
     manager.add_messages(session.id, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
     by_text = manager.get_messages(session.id, roles="user")
-    by_list = manager.get_messages(session.id, roles=iter(["user"]))
+    by_list = manager.get_messages(session.id, roles=(role for role in ["user"]))
     assert [m.content for m in by_text] == [m.content for m in by_list] == ["a"]
 
 

@@ -37,7 +37,7 @@ FOR_STORES_AND_EXTENSIONS = """
     StorageAdapter Appended MessageQuery SessionFilter Patch MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS check_limit
     is_repeated_append is_repeated_create Capabilities CONTRACT BackendPlugin
     BackendOptions BackendURL URL_VARIABLE parse_options parse_url
-    Registry default_registry InstalledPlugin EXTENSIONS DISABLE_VARIABLE hookimpl CompressionStrategy
+    Registry default_registry InstalledPlugin EXTENSIONS DISABLE_VARIABLE hookimpl CompressionStrategy CompressionPlan
     minted_at move_to decode_cursor encode_cursor
     Clock Mode Portal Wire ThreadWire run_now sleeper utc_now wire_for
 """

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Capabilities as Capabilities,
     )
     from session_continuity.compression import (
+        CompressionPlan as CompressionPlan,
         CompressionResult as CompressionResult,
         CompressionStrategy as CompressionStrategy,
         Summarizer as Summarizer,
@@ -160,7 +161,7 @@ _HOMES = {
     ),
     "blocking": "SessionManager",
     "capabilities": "Capabilities",
-    "compression": "CompressionResult CompressionStrategy Summarizer",
+    "compression": "CompressionPlan CompressionResult CompressionStrategy Summarizer",
     "config": "URL_VARIABLE BackendOptions BackendURL parse_options parse_url",
     "context": "BudgetReport CompressionReport ConversationContext",
     "errors": (

@@ -1,0 +1,139 @@
+"""What the author of a store writes, as the type checkers see it. Checked, never run."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, assert_type
+
+from pydantic import Field, SecretStr
+
+from session_continuity import (
+    CONTRACT,
+    Appended,
+    BackendOptions,
+    BackendPlugin,
+    BackendURL,
+    Capabilities,
+    HealthStatus,
+    Message,
+    MessageQuery,
+    Mode,
+    Page,
+    Patch,
+    Registry,
+    Session,
+    SessionFilter,
+    SessionManager,
+    Storage,
+    StorageAdapter,
+    run_now,
+    utc_now,
+    wire_for,
+)
+
+
+class Client:
+    """Somebody's blocking client library."""
+
+    def __init__(self, token: str | None = None) -> None:
+        self.token = token
+
+    def get(self, key: str, *, consistent: bool) -> bytes | None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class ShelfOptions(BackendOptions):
+    token: SecretStr | None = None
+    width: int = Field(default=10, gt=0)
+
+    @classmethod
+    def fields_from_url(cls, url: BackendURL) -> dict[str, Any]:
+        return {"token": url.password}
+
+
+class ShelfStorage(StorageAdapter):
+    backend: ClassVar[str] = "shelf"
+
+    def __init__(self, client: Client, *, mode: Mode = "blocking") -> None:
+        self.mode = mode
+        self.capabilities = Capabilities(durable=True, max_message_bytes=400_000)
+        self.clock = utc_now
+        self._client = client
+        self._wire = wire_for(mode)
+
+    async def setup(self) -> None: ...
+
+    async def close(self) -> None:
+        await self._wire.call(self._client.close)
+        self._wire.close()
+
+    async def health(self) -> HealthStatus:
+        return HealthStatus(status="degraded", details={"shelves": 0}, remedy="build one")
+
+    async def create_session(self, session: Session) -> Session:
+        return session
+
+    async def get_session(self, session_id: str) -> Session | None:
+        found = await self._wire.call(self._client.get, session_id, consistent=True)
+        assert_type(found, bytes | None)
+        return None if found is None else Session.model_validate_json(found)
+
+    async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
+        raise NotImplementedError
+
+    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
+        raise NotImplementedError
+
+    async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
+        raise NotImplementedError
+
+    async def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+    ) -> Appended:
+        return Appended(messages=tuple(messages)) if session_id not in chosen_ids else Appended(messages=())
+
+    async def get_message(self, session_id: str, message_id: str) -> Message | None:
+        raise NotImplementedError
+
+    async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
+        raise NotImplementedError
+
+    async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
+        raise NotImplementedError
+
+    async def delete_message(self, session_id: str, message_id: str) -> bool:
+        raise NotImplementedError
+
+    async def delete_all_messages(self, session_id: str) -> int:
+        raise NotImplementedError
+
+    async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
+        raise NotImplementedError
+
+
+class ShelfPlugin:
+    scheme = "shelf"
+    api_version = CONTRACT
+    modes: frozenset[Mode] = frozenset({"blocking"})
+    options = ShelfOptions
+
+    def capabilities(self, options: ShelfOptions) -> Capabilities:
+        return Capabilities(max_message_bytes=options.width)
+
+    def create(self, options: ShelfOptions, mode: Mode) -> StorageAdapter:
+        token = None if options.token is None else options.token.get_secret_value()
+        return ShelfStorage(Client(token), mode=mode)
+
+
+plugin: BackendPlugin = ShelfPlugin()
+
+
+def use() -> None:
+    registry = Registry(entry_points=lambda _: [])
+    registry.register_backend(plugin)
+    assert_type(registry.create("shelf://", "blocking"), StorageAdapter)
+    adapter = ShelfStorage(Client())
+    assert_type(run_now(adapter.get_session("s")), Session | None)
+    SessionManager(Storage(adapter))

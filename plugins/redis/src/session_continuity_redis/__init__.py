@@ -31,7 +31,22 @@ Index and session may lie on different nodes, so no write covers both; the sessi
   what is written or deleted meanwhile moves nobody past it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from session_continuity_redis._version import __version__
-from session_continuity_redis.adapter import RedisStorage
+
+if TYPE_CHECKING:
+    from session_continuity_redis.adapter import RedisStorage
 
 __all__ = ["RedisStorage", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """`RedisStorage` at its first use: core looks at the plugin without importing the driver."""
+    if name != "RedisStorage":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from session_continuity_redis.adapter import RedisStorage
+
+    return RedisStorage

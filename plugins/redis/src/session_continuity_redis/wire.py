@@ -58,15 +58,19 @@ class Command:
 
 
 class Wire:
-    """`open` gives the client, at the first use; what it opened, `close` closes. In blocking mode nothing suspends."""
+    """`open` gives the clients, at the first use: the one that serves, then those that only have to be closed with it.
+    In blocking mode nothing suspends."""
 
-    def __init__(self, open: Callable[[], Client], mode: Mode, *, clustered: bool, owned: bool = True) -> None:
+    def __init__(
+        self, open: Callable[[], Sequence[Client]], mode: Mode, *, clustered: bool, owned: bool = True
+    ) -> None:
         self.mode: Mode = mode
         self.clustered = clustered
         self._open = open
         self._owned = owned
         self._wait = _awaited if mode == "async" else _as_is
         self._client: Client | None = None
+        self._clients: Sequence[Client] = ()
         self._lock = threading.Lock()
 
     async def run(self, call: Call) -> Any:
@@ -117,8 +121,8 @@ class Wire:
 
     async def close(self) -> None:
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None and self._owned:
+            clients, self._client, self._clients = self._clients, None, ()
+        for client in clients if self._owned else ():
             await self._wait(client.aclose() if self.mode == "async" else client.close())
 
     async def _pipelined(self, requests: Sequence[tuple[str, tuple[Argument, ...]]]) -> list[Any]:
@@ -136,7 +140,8 @@ class Wire:
     def _opened(self) -> Client:
         with self._lock:
             if self._client is None:
-                self._client = self._open()
+                self._clients = self._open()
+                self._client = self._clients[0]
             return self._client
 
 
@@ -152,16 +157,16 @@ def wire_of(client: Client) -> Wire:
     """The wire of a client that somebody else opened and will close."""
     asynchronous = isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster)
     clustered = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
-    return Wire(lambda: client, "async" if asynchronous else "blocking", clustered=clustered, owned=False)
+    return Wire(lambda: [client], "async" if asynchronous else "blocking", clustered=clustered, owned=False)
 
 
-def opener(scheme: str, options: RedisOptions, mode: Mode) -> Callable[[], Client]:
-    """What opens the client that the options describe."""
+def opener(scheme: str, options: RedisOptions, mode: Mode) -> Callable[[], Sequence[Client]]:
+    """What opens the clients that the options describe."""
     if isinstance(options, ClusterOptions):
-        return lambda: _cluster(options, mode)
+        return lambda: [_cluster(options, mode)]
     if isinstance(options, SentinelOptions):
         return lambda: _by_sentinel(options, mode)
-    return lambda: _single(options, mode, tls=scheme == "rediss")
+    return lambda: [_single(options, mode, tls=scheme == "rediss")]
 
 
 def _single(options: RedisOptions, mode: Mode, *, tls: bool) -> Client:
@@ -189,14 +194,15 @@ def _cluster(options: ClusterOptions, mode: Mode) -> Client:
     )
 
 
-def _by_sentinel(options: SentinelOptions, mode: Mode) -> Client:
+def _by_sentinel(options: SentinelOptions, mode: Mode) -> Sequence[Client]:
     kind: Any = redis.asyncio.sentinel.Sentinel if mode == "async" else redis.sentinel.Sentinel
     tls = {"ssl": True, **_tls(options)} if options.tls else {}
     password = options.sentinel_password
     timeouts = {"socket_timeout": options.timeout, "socket_connect_timeout": options.connect_timeout}
     watch = {**timeouts, **tls, **({"password": password.get_secret_value()} if password else {})}
     sentinels = kind(options.nodes(), sentinel_kwargs=watch, **_connection(options, mode), **tls)
-    return sentinels.master_for(options.service, db=options.db, max_connections=options.max_connections)
+    primary = sentinels.master_for(options.service, db=options.db, max_connections=options.max_connections)
+    return [primary, *sentinels.sentinels]
 
 
 def _connection(options: RedisOptions, mode: Mode) -> dict[str, Any]:

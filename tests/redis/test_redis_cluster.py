@@ -1,0 +1,214 @@
+"""A real cluster: nodes of their own for sessions and index, slots that move, a primary that dies, under load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+
+from session_continuity import (
+    Mode,
+    Patch,
+    SessionFilter,
+    SessionManager,
+    UnavailableError,
+)
+from session_continuity_redis import RedisStorage
+from session_continuity_redis.keys import Keys
+from session_continuity_redis.wire import Wire
+
+from .clusters import Cluster, cluster, slot_of
+from .load import Load, check_history
+from .servers import until
+from .stores import Bench, Clock
+
+
+@pytest.fixture(scope="module")
+def shared(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    running = Cluster(engine, tmp_path_factory.mktemp("cluster")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def clustered(shared: Cluster, mode: Mode, namespace: str) -> Iterator[Bench]:
+    opened = Bench(f"{shared.url}&namespace={namespace}", mode)
+    yield opened
+    opened.close()
+
+
+def keys_in(cluster: Cluster, namespace: str) -> list[bytes]:
+    found: list[bytes] = []
+    for node in cluster.primaries:
+        with node.client() as client:
+            found += [key for key in client.execute_command("KEYS", "*") if f"{{{namespace}:".encode() in key]
+    return found
+
+
+def test_sessions_and_index_spread_over_the_nodes_and_leave_nothing(
+    clustered: Bench, shared: Cluster, namespace: str
+) -> None:
+    clock = Clock()
+    clustered.store.clock = clock
+    for number in range(60):
+        clustered.create(
+            f"s{number}",
+            user_id=f"u{number % 2}",
+            metadata={"tags": [f"t{number % 3}"]},
+            expires_at=clock.now + timedelta(seconds=1 + number),
+        )
+        clustered.append(f"m{number}", session_id=f"s{number}")
+    owners = {shared.owner(slot_of(key.decode())).port for key in keys_in(shared, namespace) if b":i:" in key}
+    assert len(owners) == 3
+    seen: list[str] = []
+    cursor = None
+    while True:
+        wanted = SessionFilter(user_id="u1", tags=frozenset({"t0", "t1"}))
+        page = clustered(clustered.store.list_sessions(wanted, limit=7, cursor=cursor))
+        seen += [each.id for each in page]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted(f"s{n}" for n in range(60) if n % 2 == 1 and n % 3 in (0, 1))
+    assert len(seen) == len(set(seen))
+    clock.forward(seconds=30)
+    expired = list(clustered(clustered.store.get_expired_sessions(clock.now, limit=100)))
+    assert expired == [f"s{number}" for number in range(30)]
+    for number in range(60):
+        clustered(clustered.store.delete_session(f"s{number}"))
+    assert keys_in(shared, namespace) == []
+
+
+def test_an_operation_on_a_cluster_takes_no_more_round_trips(clustered: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips: list[str] = []
+
+    def counted(name: str) -> None:
+        original = getattr(Wire, name)
+
+        async def count(self: Wire, *arguments: Any) -> Any:
+            trips.append(name)
+            return await original(self, *arguments)
+
+        monkeypatch.setattr(Wire, name, count)
+
+    counted("run")
+    counted("_pipelined")
+
+    def spent(work: Callable[[], Any]) -> int:
+        trips.clear()
+        work()
+        return len(trips)
+
+    assert spent(lambda: clustered.create(user_id="ada")) == 2
+    assert spent(lambda: clustered.append("one", "two")) == 1
+    assert spent(lambda: clustered.contents(order="desc", limit=20)) == 1
+    for number in range(100):
+        clustered.create(f"s{number}", user_id="ada")
+
+    def listing() -> int:
+        return len(clustered(clustered.store.list_sessions(SessionFilter(user_id="ada"), limit=100)))
+
+    assert listing() == 100
+    assert spent(listing) == 2
+    assert spent(lambda: clustered(clustered.store.update_session("s", Patch(set={"user_id": "bob"})))) == 2
+    assert spent(lambda: clustered(clustered.store.delete_session("s"))) == 2
+
+
+def test_a_cluster_client_that_was_handed_in_serves(shared: Cluster, namespace: str) -> None:
+    port = shared.nodes[2].port
+    sync = redis.RedisCluster("127.0.0.1", port)
+    first = Bench("", "blocking", store=RedisStorage(sync, namespace=namespace, index_parts=8))
+    waiting = redis.asyncio.RedisCluster("127.0.0.1", port)
+    second = Bench("", "async", store=RedisStorage(waiting, namespace=namespace, index_parts=8))
+    assert (first.store.mode, second.store.mode) == ("blocking", "async")
+    first.create(user_id="ada")
+    second.append("one")
+    assert first.contents() == ["one"]
+    assert [each.id for each in second(second.store.list_sessions(SessionFilter(user_id="ada"), limit=5))] == ["s"]
+    first.close()
+    assert sync.ping()
+    sync.close()
+    second(waiting.aclose())
+    second.close()
+
+
+def test_slots_move_under_load_and_nobody_notices(shared: Cluster, namespace: str) -> None:
+    url = f"{shared.url}&namespace={namespace}"
+    keys = Keys("sc", namespace, 8)
+    with SessionManager.open(url) as manager:
+        manager.create_session(id="s", user_id="ada")
+        load = Load(url, "s")
+        for number in range(6):
+            load.reached(60)
+            slot = slot_of(keys.session("s"))
+            target = next(node for node in shared.primaries if node is not shared.owner(slot))
+            assert shared.move(slot, target) >= 1
+            part = slot_of(keys.index_of("s"))
+            shared.move(part, next(node for node in shared.primaries if node is not shared.owner(part)))
+            manager.update_session("s", user_id=f"u{number}")
+            assert [each.id for each in manager.list_sessions(user_id=f"u{number}")] == ["s"]
+        load.reached(60)
+        check_history(url, "s", load.stop())
+        assert {type(error) for error in load.errors} <= {UnavailableError}
+
+
+def test_sessions_are_created_and_edited_while_their_slot_is_half_moved(
+    clustered: Bench, shared: Cluster, namespace: str
+) -> None:
+    keys = Keys("sc", namespace, 8)
+    clustered.create("s", user_id="ada")
+    slots = [slot_of(keys.session("s")), slot_of(keys.session("new")), slot_of(keys.index_of("new"))]
+    for slot in slots:
+        source = shared.owner(slot)
+        target = next(node for node in shared.primaries if node is not source)
+        cluster(target, "SETSLOT", slot, "IMPORTING", shared.id_of(source))
+        cluster(source, "SETSLOT", slot, "MIGRATING", shared.id_of(target))
+    clustered.create("new", user_id="ada")
+    clustered.append("one", session_id="new")
+    clustered.append("one")
+    clustered(clustered.store.update_session("s", Patch(set={"status": "paused"})))
+    listed = clustered(clustered.store.list_sessions(SessionFilter(user_id="ada"), limit=5))
+    assert {each.id: each.status for each in listed} == {"new": "active", "s": "paused"}
+    for slot in slots:
+        for node in shared.primaries:
+            cluster(node, "SETSLOT", slot, "STABLE")
+
+
+def test_a_killed_primary_is_followed_by_its_replica(one_engine: str, tmp_path: Any) -> None:
+    """What Redis promises: writes are replicated after they are acknowledged, so a primary that dies takes with it
+    what its replica had not yet received, as a rule the last milliseconds; nothing older, and nothing in part."""
+    running = Cluster(one_engine, tmp_path, replicas=1).start()
+    try:
+        url = f"{running.url}&timeout=2"
+        with SessionManager.open(url) as manager:
+            slots = {f"s{number}": slot_of(Keys("sc", "", 8).session(f"s{number}")) for number in range(100)}
+            name = next(name for name, slot in slots.items() if running.owner(slot) is running.nodes[0])
+            manager.create_session(id=name, user_id="ada")
+            load = Load(url, name)
+            load.reached(200)
+            with running.nodes[0].client() as client:
+                kept = list(load.acknowledged)
+                client.execute_command("WAIT", 1, 5000)
+            running.nodes[0].kill()
+            began = time.monotonic()
+            failed = len(load.errors)
+            until(lambda: len(load.errors) > failed, "an error")
+            load.reached(100)
+            recovered = time.monotonic() - began
+            acknowledged = load.stop()
+            stored = [str(message.content) for message in manager.get_messages(name)]
+            lost = set(acknowledged) - set(stored)
+            assert {type(error) for error in load.errors} == {UnavailableError}
+            assert len(stored) == len(set(stored))
+            assert not lost & set(kept)
+            assert set(stored) <= set(acknowledged)
+            assert manager.get_session(name).message_count == len(stored)
+            assert [each.id for each in manager.list_sessions(user_id="ada")] == [name]
+            assert recovered < 30
+    finally:
+        running.stop()

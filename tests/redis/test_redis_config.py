@@ -1,0 +1,103 @@
+"""The schemes and their options, without a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+
+from session_continuity import ConfigError, Registry, parse_url
+from session_continuity_redis.config import RedisOptions
+from session_continuity_redis.wire import opener
+
+
+def options_of(url: str) -> Any:
+    parsed = parse_url(url, environ={"PW": "p@:/?#"})
+    return Registry().plugin(parsed.scheme).options.from_url(parsed)
+
+
+@pytest.mark.parametrize(
+    ("url", "fields"),
+    [
+        ("redis://", {"host": "localhost", "port": 6379, "db": 0, "username": None, "password": None}),
+        ("redis://h:1/3?namespace=n&prefix=app", {"host": "h", "port": 1, "db": 3, "namespace": "n", "prefix": "app"}),
+        ("rediss://u:${PW}@h", {"username": "u"}),
+        ("unix:///run/redis.sock?db=2", {"path": "/run/redis.sock", "db": 2}),
+        ("redis+cluster://a:1?node=b:2&node=c:3", {"index_parts": 8, "node": ["b:2", "c:3"]}),
+        ("redis+sentinel://a/main/4?node=b:2", {"port": 26379, "service": "main", "db": 4, "node": ["b:2"]}),
+        ("redis://?timeout=0.5&retries=0&grace=60&max_connections=7", {"timeout": 0.5, "retries": 0, "grace": 60}),
+    ],
+)
+def test_a_url_says_what_it_means(url: str, fields: dict[str, Any]) -> None:
+    options = options_of(url)
+    assert {name: getattr(options, name) for name in fields} == fields
+
+
+def test_credentials_come_from_variables_and_stay_out_of_sight() -> None:
+    options = options_of("redis://u:${PW}@h")
+    assert options.password.get_secret_value() == "p@:/?#"
+    assert "p@" not in repr(options)
+    shown = Registry(environ={"PW": "p@:/?#"}).redacted("redis+sentinel://u:${PW}@h/main?sentinel_password=${PW}")
+    assert "p@" not in shown
+    assert "main" in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://?timeuot=1", "did you mean timeout"),
+        ("redis://h/notanumber", "db"),
+        ("redis://?prefix={x}", "prefix"),
+        ("redis://?index_parts=0", "index_parts"),
+        ("redis://?timeout=0", "timeout"),
+        ("unix://host/path", "unix:///path"),
+        ("unix://", "unix:///path"),
+        ("redis+cluster://h/3", "no database"),
+        ("redis+sentinel://h", "names the service"),
+        ("redis://?node=b:1", "is unknown"),
+    ],
+)
+def test_a_wrong_url_is_refused_before_anything_is_opened(url: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        options_of(url)
+
+
+def test_a_node_without_a_port_is_refused() -> None:
+    with pytest.raises(ConfigError, match="host:port"):
+        options_of("redis+cluster://h?node=b").nodes()
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "asynchronous"),
+    [
+        ("redis://h:7/3", redis.connection.Connection, redis.asyncio.connection.Connection),
+        ("rediss://h:7/3", redis.connection.SSLConnection, redis.asyncio.connection.SSLConnection),
+        ("unix:///run/s?db=3", redis.connection.UnixDomainSocketConnection, redis.asyncio.UnixDomainSocketConnection),
+    ],
+)
+def test_a_scheme_opens_its_kind_of_connection(url: str, kind: type, asynchronous: type) -> None:
+    options: RedisOptions = options_of(url)
+    scheme = parse_url(url).scheme
+    for mode, expected in (("blocking", kind), ("async", asynchronous)):
+        pool = opener(scheme, options, mode)()[0].connection_pool  # type: ignore[arg-type]
+        assert pool.connection_class is expected
+        assert pool.connection_kwargs["db"] == 3
+        assert pool.connection_kwargs["socket_timeout"] == 5.0
+
+
+def test_tls_trusts_the_authority_that_is_named() -> None:
+    pool = opener("rediss", options_of("rediss://h?tls_ca=/ca.pem"), "blocking")()[0].connection_pool
+    assert pool.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
+    assert pool.make_connection().cert_reqs.name == "CERT_REQUIRED"
+
+
+def test_looking_at_the_plugin_imports_no_driver() -> None:
+    program = (
+        "import sys; from session_continuity import Registry; plugin = Registry().plugin('redis+cluster');"
+        "plugin.capabilities(plugin.options()); assert 'redis' not in sys.modules, 'the driver was imported'"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,70 @@
+"""Health tells what would lose conversations, and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from session_continuity import HealthStatus, StorageError
+from session_continuity_redis.health import check_version
+
+from .conftest import MakeServer
+from .servers import Server
+from .stores import Bench
+
+
+def health_of(server: Server, name: str = "", password: str = "") -> HealthStatus:
+    at = f"{name}:{password}@" if name else ""
+    bench = Bench(f"redis://{at}127.0.0.1:{server.port}", "blocking")
+    found = bench(bench.store.health())
+    bench.close()
+    return found
+
+
+def test_a_server_that_keeps_what_it_is_told_is_healthy(make_server: MakeServer) -> None:
+    found = health_of(make_server("--appendonly", "yes"))
+    assert found.status == "healthy"
+    assert found.remedy is None
+    assert found.details["servers"][0]["aof_enabled"] == 1
+    assert found.latency_ms is not None
+
+
+def test_no_persistence_is_degraded(make_server: MakeServer) -> None:
+    found = health_of(make_server())
+    assert found.status == "degraded"
+    assert "appendonly" in str(found.remedy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"), [("allkeys-lru", "degraded"), ("volatile-ttl", "degraded"), ("noeviction", "healthy")]
+)
+def test_eviction_is_degraded_where_memory_has_a_limit(make_server: MakeServer, policy: str, status: str) -> None:
+    server = make_server("--appendonly", "yes", "--maxmemory-policy", policy)
+    assert health_of(server).status == "healthy"
+    with server.client() as client:
+        client.config_set("maxmemory", "100mb")
+    found = health_of(server)
+    assert found.status == status
+    assert ("noeviction" in str(found.remedy)) is (status == "degraded")
+
+
+def test_a_server_that_tells_no_settings_is_taken_at_its_word(make_server: MakeServer) -> None:
+    server = make_server()
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-config")
+    found = health_of(server, "app", "secret")
+    assert found.status == "healthy"
+    assert found.details["save"] is None
+
+
+def test_wrong_credentials_are_unhealthy_and_never_told(make_server: MakeServer) -> None:
+    found = health_of(make_server(), "app", "hunter2")
+    assert found.status == "unhealthy"
+    assert "password" in str(found.remedy)
+    assert "hunter2" not in repr(found)
+
+
+def test_a_server_too_old_is_refused_at_setup() -> None:
+    check_version({"redis_version": "6.2.0"})
+    check_version({"redis_version": "10.0.1"})
+    with pytest.raises(StorageError, match=r"6\.2 is the oldest"):
+        check_version({"redis_version": "6.0.16"})

@@ -6,7 +6,8 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -65,17 +66,28 @@ def _operations(subject: Subject, doomed: str) -> dict[str, Callable[[], object]
 
 
 def _once(call: Callable[[], object]) -> float:
-    gc.collect()
-    started = time.process_time()
-    call()
-    return (time.process_time() - started) * 1e6
+    with _without_collector():
+        started = time.process_time()
+        call()
+        return (time.process_time() - started) * 1e6
 
 
 def _repeated(call: Callable[[], object]) -> float:
     call()
+    with _without_collector():
+        count, started = 0, time.process_time()
+        while (spent := time.process_time() - started) < SECONDS_A_SAMPLE:
+            call()
+            count += 1
+        return spent / count * 1e6
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """A full collection walks everything the benchmark itself keeps alive, and would fall on one subject by chance."""
     gc.collect()
-    count, started = 0, time.process_time()
-    while (spent := time.process_time() - started) < SECONDS_A_SAMPLE:
-        call()
-        count += 1
-    return spent / count * 1e6
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

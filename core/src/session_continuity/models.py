@@ -46,6 +46,8 @@ __all__ = [
 
 MAX_ID_BYTES = 256
 MAX_JSON_DEPTH = 100
+MAX_JSON_INTEGER_BITS = 10_000  # Python's JSON parsers stop a little above
+MAX_COUNT = 2**53  # every store and every JSON reader holds such a number exactly
 HANDOFFS_KEPT = 20
 
 SessionStatus = Literal["active", "paused", "completed", "expired"]
@@ -88,11 +90,14 @@ def check_id(value: str) -> str:
 
 
 def check_json(value: Any, depth: int = 0) -> Any:
-    """Walk a JSON tree for what stores cannot keep: text that cannot be encoded, and nesting that parsers refuse."""
+    """Walk a JSON tree for what cannot be read back: text that cannot be encoded, nesting and numbers that
+    parsers refuse."""
     if depth > MAX_JSON_DEPTH:
         raise ValueError(f"JSON is nested at most {MAX_JSON_DEPTH} levels deep")
     if isinstance(value, str):
         check_text(value)
+    elif isinstance(value, int) and value.bit_length() > MAX_JSON_INTEGER_BITS:
+        raise ValueError("a whole number in JSON has at most 3,000 digits; write a longer one as text")
     elif isinstance(value, dict):
         members: dict[str, Any] = value
         for key, item in members.items():
@@ -224,8 +229,8 @@ class TokenBudget(Model):
     `error` makes the store refuse an append that would take the session's total over the limit.
     """
 
-    max_tokens: int = Field(gt=0)
-    reserve_tokens: int = Field(default=0, ge=0)
+    max_tokens: int = Field(le=MAX_COUNT, gt=0)
+    reserve_tokens: int = Field(le=MAX_COUNT, default=0, ge=0)
     overflow_strategy: OverflowStrategy = "truncate"
 
     @model_validator(mode="after")
@@ -252,7 +257,7 @@ class CompressionConfig(OpenModel):
     """
 
     strategy: Text
-    target_tokens: int | None = Field(default=None, gt=0)
+    target_tokens: int | None = Field(le=MAX_COUNT, default=None, gt=0)
     min_messages: int | None = Field(default=None, ge=0)
     max_messages: int | None = Field(default=None, gt=0)
     summarization_prompt: Text | None = None
@@ -264,11 +269,11 @@ class CompressionState(Model):
 
     strategy: Text
     summary: Text | None = None
-    summary_token_count: int = Field(default=0, ge=0)
+    summary_token_count: int = Field(le=MAX_COUNT, default=0, ge=0)
     covered_until: Id
     covered_through: Timestamp
     covered_messages: int = Field(ge=0)
-    covered_tokens: int = Field(ge=0)
+    covered_tokens: int = Field(le=MAX_COUNT, ge=0)
     updated_at: Timestamp
 
 
@@ -317,7 +322,7 @@ class Session(Model):
     sliding_ttl: float | None = Field(default=None, gt=0)
     version: int = Field(default=1, ge=1)
     message_count: int = Field(default=0, ge=0)
-    token_count: int = Field(default=0, ge=0)
+    token_count: int = Field(le=MAX_COUNT, default=0, ge=0)
     system_message_ids: list[Id] = Field(default_factory=list)
 
 
@@ -327,7 +332,7 @@ class NewMessage(Model):
     role: Role
     content: Content
     metadata: MessageMetadata = Field(default_factory=MessageMetadata)
-    token_count: int | None = Field(default=None, ge=0)
+    token_count: int | None = Field(le=MAX_COUNT, default=None, ge=0)
     id: Id | None = None
 
 
@@ -340,6 +345,6 @@ class Message(Model):
     role: Role
     content: Content
     metadata: MessageMetadata = Field(default_factory=MessageMetadata)
-    token_count: int | None = Field(default=None, ge=0)
+    token_count: int | None = Field(le=MAX_COUNT, default=None, ge=0)
     created_at: Timestamp
     updated_at: Timestamp | None = None

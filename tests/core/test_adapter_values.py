@@ -56,6 +56,11 @@ def test_a_cleared_list_is_a_new_one_each_time() -> None:
     assert first.participants is not second.participants
 
 
+def test_a_field_without_a_default_cannot_be_cleared() -> None:
+    with pytest.raises(ValidationError, match=r"^content, role cannot be cleared$"):
+        Patch(clear=frozenset({"role", "content", "metadata"})).apply(message())
+
+
 def test_an_empty_patch_changes_nothing() -> None:
     assert Patch().apply(session(user_id="u")) == session(user_id="u")
 
@@ -201,6 +206,7 @@ def test_capabilities_are_closed_unless_declared() -> None:
         "unscoped_listing": False,
         "indexed_listing": False,
         "strong_listing": False,
+        "listing_totals": False,
         "native_expiry": False,
         "server_clock": False,
         "durable": False,
@@ -265,3 +271,9 @@ def test_a_turn_that_is_stored_in_part_is_refused() -> None:
 def test_an_id_that_another_message_has_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="message id 'a' is taken by another message; choose a new id"):
         is_repeated_append([message("a")], [message("a", **changes)])
+
+
+def test_a_turn_with_one_id_twice_is_refused() -> None:
+    for stored in ([None, None], [message("a"), message("a")]):
+        with pytest.raises(ValidationError, match="two messages of the turn have the same id; give each its own"):
+            is_repeated_append(stored, [message("a"), message("a")])

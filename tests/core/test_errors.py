@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 from datetime import UTC, datetime
 
 import pytest
@@ -135,3 +137,13 @@ def test_an_error_carries_its_facts() -> None:
     assert (unsupported.feature, unsupported.backend) == ("f", "b")
     closed = SessionClosedError("s", "expired")
     assert (closed.session_id, closed.status) == ("s", "expired")
+
+
+@each_error
+def test_an_error_crosses_a_process_boundary_whole(
+    error: SessionContinuityError, code: str, retryable: bool, text: str
+) -> None:
+    for twin in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error), copy.copy(error)):
+        assert type(twin) is type(error)
+        assert (twin.code, twin.retryable, twin.message, str(twin)) == (code, retryable, text, text)
+        assert vars(twin) == vars(error)

@@ -22,6 +22,7 @@ from session_continuity import (
     SessionFilter,
     Storage,
     StorageClosedError,
+    ValidationError,
     default_registry,
     open_storage,
     run_now,
@@ -228,6 +229,13 @@ def test_expired_sessions_come_in_the_order_of_their_expiry_down_to_the_millisec
         run_now(store.create_session(session(str(number)).model_copy(update={"expires_at": moment})))
     found = run_now(store.get_expired_sessions(NOON.replace(second=1), limit=10))
     assert [moments[int(id)].microsecond // 1000 for id in found] == [0, 7, 70, 500, 700]
+
+
+def test_a_turn_with_one_id_twice_stores_nothing() -> None:
+    store, twice = filled(0), message()
+    with pytest.raises(ValidationError, match="two messages of the turn have the same id"):
+        run_now(store.append_messages("s", [twice, twice]))
+    assert run_now(store.get_session("s")) == session()
 
 
 def test_a_failed_call_leaves_the_lock_free() -> None:

@@ -264,6 +264,31 @@ def test_a_time_is_written_with_a_fixed_width_and_read_back(moment: datetime) ->
     assert datetime.fromisoformat(text) == kept
 
 
+def test_the_time_of_another_zone_is_written_in_utc() -> None:
+    assert format_timestamp(datetime(2026, 5, 4, 14, tzinfo=timezone(timedelta(hours=2)))) == "2026-05-04T12:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("2026-05-04T12:00:00.123Z", NOON),
+        ("2026-05-04T12:00:00.123999Z", NOON),
+        ("2026-05-04T14:00:00.123+02:00", NOON),
+        ("2026-05-04T12:00:00Z", NOON.replace(microsecond=0)),
+    ],
+)
+def test_a_time_in_json_may_be_written_by_others(text: str, kept: datetime) -> None:
+    written = message().model_dump_json().replace("2026-05-04T12:00:00.123Z", text)
+    assert Message.model_validate_json(written).created_at == kept
+
+
+@pytest.mark.parametrize("text", ["2026-13-04T12:00:00.123Z", "2026-05-04T12:00:00.123", "0001-01-01T00:00:00+14:00"])
+def test_a_time_in_json_that_is_none_is_refused(text: str) -> None:
+    written = message().model_dump_json().replace("2026-05-04T12:00:00.123Z", text)
+    with pytest.raises(ValidationError, match="created_at"):
+        Message.model_validate_json(written)
+
+
 @given(moments, moments)
 def test_the_order_of_written_times_is_the_order_of_the_times(one: datetime, other: datetime) -> None:
     left, right = message(created_at=one).created_at, message(created_at=other).created_at
@@ -276,6 +301,8 @@ def test_the_order_of_written_times_is_the_order_of_the_times(one: datetime, oth
         ({"created_at": datetime(2026, 5, 4)}, "Input should have timezone info"),
         ({"created_at": "2026-05-04T12:00:00"}, "Input should have timezone info"),
         ({"created_at": "yesterday"}, "Input should be a valid datetime"),
+        ({"created_at": "0001-01-01T00:00:00+14:00"}, "a time must lie between the years 1 and 9999 in UTC"),
+        ({"created_at": "9999-12-31T23:59:59-14:00"}, "a time must lie between the years 1 and 9999 in UTC"),
         ({"content": "a\ud800"}, "text must be encodable as UTF-8; it holds a lone surrogate"),
         ({"content": [{"type": "text", "text": "\udfff"}]}, "text must be encodable as UTF-8"),
         ({"metadata": {"k": {"a": ["\ud800"]}}}, "text must be encodable as UTF-8"),
@@ -287,6 +314,7 @@ def test_the_order_of_written_times_is_the_order_of_the_times(one: datetime, oth
         ({"metadata": {"tool_results": [{"tool_call_id": "c", "result": float("-inf")}]}}, "a finite number"),
         ({"content": [{"type": "x", "n": float("nan")}]}, "Input should be a finite number"),
         ({"metadata": {"k": nested(150)}}, "JSON is nested at most 100 levels deep"),
+        ({"metadata": {"k": [10**5000]}}, "a whole number in JSON has at most"),
         ({"metadata": {"k": (1, 2)}}, "input was not a valid JSON value"),
         ({"metadata": {"k": NOON}}, "input was not a valid JSON value"),
         ({"metadata": {"k": {1: 2}}}, "Input should be a valid string"),

@@ -7,21 +7,21 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 
 from session_continuity_conformance import plugin
-from session_continuity_conformance.clauses import clauses_of, parse_contract
-from session_continuity_conformance.plugin import PROPERTY, selection_of
+from session_continuity_conformance.plugin import PROPERTY, reports_of
 from session_continuity_conformance.render import as_json, as_markdown, as_text
-from session_continuity_conformance.report import Result, StoreReport, Subject
+from session_continuity_conformance.report import Result, StoreReport
 
 CONFORMANT, NOT_CONFORMANT, NOTHING_RUN = 0, 1, 2
 
 SUITE = "session_continuity_conformance.suite"
+
+PathLike = str | os.PathLike[str]
 
 
 def run(
@@ -31,9 +31,9 @@ def run(
     mode: Sequence[str] = (),
     clause: Sequence[str] = (),
     contract: str | None = None,
-    json: str | os.PathLike[str] | None = None,
-    junit: str | os.PathLike[str] | None = None,
-    markdown: str | os.PathLike[str] | None = None,
+    json: PathLike | None = None,
+    junit: PathLike | None = None,
+    markdown: PathLike | None = None,
     output: TextIO | None = None,
 ) -> int:
     """Test the stores that these URLs (and harnesses) name, print a report and write the files asked for.
@@ -42,22 +42,19 @@ def run(
     than the stores' own. Returns 0 when every store is conformant, 1 when one is not, 2 when nothing could run.
     """
     stream = output or sys.stdout
-    collector = _Collector(stream)
-    arguments = [*_isolated(), *_options(urls, harness, mode, clause, contract)]
-    if junit is not None:
-        arguments.append(f"--junitxml={junit}")
+    watcher = _Watcher(stream)
+    arguments = [*_isolated(), *_options(urls, harness, mode, clause, contract, junit)]
     captured = io.StringIO()
     with redirect_stdout(captured), redirect_stderr(captured):
-        code = pytest.main(arguments, plugins=[plugin, collector])
-    reports = collector.reports(contract, partial=bool(mode or clause))
+        code = pytest.main(arguments, plugins=[plugin, watcher])
+    reports = watcher.reports
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not reports:
-        print(_complaint(captured.getvalue()), file=stream)
+        stream.write(_complaint(captured.getvalue()))
         return NOTHING_RUN
-    stream.write(as_text(reports, urls, colour=_colour(stream)))
-    if json is not None:
-        Path(json).write_text(as_json(reports), "utf-8")
-    if markdown is not None:
-        Path(markdown).write_text(as_markdown(reports), "utf-8")
+    stream.write(as_text(reports, colour=_is_lively(stream)))
+    for path, render in ((json, as_json), (markdown, as_markdown)):
+        if path is not None:
+            Path(path).write_text(render(reports), "utf-8")
     return _exit_code(reports)
 
 
@@ -86,7 +83,12 @@ def _isolated() -> list[str]:
 
 
 def _options(
-    urls: Sequence[str], harness: Sequence[str], mode: Sequence[str], clause: Sequence[str], contract: str | None
+    urls: Sequence[str],
+    harness: Sequence[str],
+    mode: Sequence[str],
+    clause: Sequence[str],
+    contract: str | None,
+    junit: PathLike | None,
 ) -> list[str]:
     return [
         *(f"--sc-url={url}" for url in urls),
@@ -94,57 +96,43 @@ def _options(
         *(f"--sc-mode={name}" for name in mode),
         *(f"--sc-clause={name}" for name in clause),
         *([f"--sc-contract={contract}"] if contract else []),
+        *([f"--junitxml={os.fspath(junit)}"] if junit is not None else []),
     ]
 
 
 def _complaint(said: str) -> str:
     """What pytest said when it could not run, without its decoration."""
     lines = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.strip()]
-    return "\n".join(["nothing could run:", *(f"  {line}" for line in lines[-12:])])
+    return "\n".join(["nothing could run:", *(f"  {line}" for line in lines[-12:]), ""])
 
 
-def _colour(stream: TextIO) -> bool:
+def _is_lively(stream: TextIO) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ
 
 
-class _Collector:
-    """Gathers results from pytest's reports, and shows on a terminal how far the run is."""
+class _Watcher:
+    """Keeps the reports of the run, and shows on a terminal how far it is."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._results: list[Result] = []
-        self._subjects: list[tuple[Subject, tuple[int, int]]] = []
+        self.reports: list[StoreReport] = []
         self._stream = stream
-        self._total = 0
-        self._clauses: tuple[str, ...] = ()
+        self._total = self._done = self._failed = 0
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        selection = selection_of(session.config)
         self._total = len(session.items)
-        if selection is None:
-            return
-        for label, target in selection.targets.items():
-            capabilities = asdict(target.open(next(iter(target.modes)), "").capabilities)
-            subject = Subject(
-                label=label, name=target.name, distribution=target.distribution, capabilities=capabilities
-            )
-            self._subjects.append((subject, selection.contract or target.contract))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for name, value in report.user_properties:
-            if name == PROPERTY:
-                self._results.append(Result.from_json(str(value)))
-                self._show()
+            if name == PROPERTY and report.when == "call" and _is_lively(self._stream):
+                self._show(Result.from_json(str(value)))
 
-    def _show(self) -> None:
-        if self._stream.isatty():
-            failed = sum(result.outcome == "failed" for result in self._results)
-            end = "\r" if len(self._results) < self._total else "\r\x1b[K"
-            self._stream.write(f"\r\x1b[K{len(self._results)}/{self._total}, {failed} failed{end}")
-            self._stream.flush()
+    def _show(self, result: Result) -> None:
+        self._done += 1
+        self._failed += result.outcome == "failed"
+        rest = f"{self._failed} failed  {result.clause} {result.target} {result.mode}"
+        self._stream.write(f"\r\x1b[K{self._done}/{self._total}  {rest}" if self._done < self._total else "\r\x1b[K")
+        self._stream.flush()
 
-    def reports(self, contract: str | None, *, partial: bool) -> list[StoreReport]:
-        asked = parse_contract(contract) if contract else None
-        return [
-            StoreReport.of(subject, asked or written, self._results, clauses_of(asked or written), partial=partial)
-            for subject, written in self._subjects
-        ]
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self.reports = reports_of(session.config)

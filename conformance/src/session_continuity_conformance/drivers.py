@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 DriverName = Literal["async", "blocking", "portal"]
 DRIVERS: tuple[DriverName, ...] = ("async", "blocking", "portal")
-PATIENCE = 60.0
-"""Seconds after which concurrent calls count as hanging."""
+PATIENCE = 120.0
+"""Seconds after which an example counts as hanging."""
 
 Work = Callable[[], Coroutine[Any, Any, T]]
 
@@ -62,14 +62,13 @@ class AsyncDriver:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self._runner.run(coroutine)
+        return self._runner.run(asyncio.wait_for(coroutine, PATIENCE))
 
     def reach(self, adapter: StorageAdapter) -> StorageAdapter:
         return adapter
 
     async def together(self, *works: Work[T]) -> list[T | BaseException]:
-        async with asyncio.timeout(PATIENCE):
-            return await asyncio.gather(*(work() for work in works), return_exceptions=True)
+        return await asyncio.gather(*(work() for work in works), return_exceptions=True)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -120,7 +119,7 @@ class _ThroughPortal(Forwarding):
         self._portal = portal
 
     async def forward(self, method: Method[P, R], /, *args: P.args, **options: P.kwargs) -> R:
-        return self._portal.run(method(*args, **options))
+        return self._portal.run(asyncio.wait_for(method(*args, **options), PATIENCE))
 
 
 def driver(name: DriverName) -> Driver:

@@ -15,17 +15,17 @@ from session_continuity_conformance.drivers import DRIVERS
 from session_continuity_conformance.report import ClauseReport, Result, StoreReport
 
 _MARKS = {"passed": "✓", "failed": "✗", "not applicable": "–", "not run": "?"}
+SHOWN_FAILURES = 20
 _GREEN, _RED, _BOLD, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
 
-def as_text(reports: Sequence[StoreReport], urls: Sequence[str], *, colour: bool = False) -> str:
+def as_text(reports: Sequence[StoreReport], *, colour: bool = False) -> str:
     """The report for people: a header, a line per area, the failures, the verdict; several stores side by side."""
     parts: list[str] = []
     for report in reports:
         parts += _store(report, _paint if colour else _leave)
     if len(reports) > 1:
         parts += ["", *_side_by_side(reports)]
-    del urls
     return "\n".join(parts) + "\n"
 
 
@@ -42,8 +42,7 @@ def _store(report: StoreReport, paint: Any) -> list[str]:
     good = report.conformant
     lines = ["", paint(f"{report.subject.name}", _BOLD), *_header(report), ""]
     lines += _areas(report)
-    for result in _first_per_clause(report.findings()):
-        lines += ["", *_failure(report, result)]
+    lines += _failures(report)
     lines += [
         f"{unrun.clause.id} ({unrun.clause.level}) could not be run: {unrun.clause.text}"
         for unrun in report.clauses
@@ -83,6 +82,17 @@ def _areas(report: StoreReport) -> list[str]:
 def _tally(clauses: Sequence[ClauseReport]) -> str:
     counts = {status: sum(clause.status == status for clause in clauses) for status in _MARKS}
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def _failures(report: StoreReport) -> list[str]:
+    found = _first_per_clause(report.findings())
+    lines: list[str] = []
+    for result in found[:SHOWN_FAILURES]:
+        lines += ["", *_failure(report, result)]
+    rest = sorted({result.clause for result in found[SHOWN_FAILURES:]})
+    if rest:
+        lines += ["", f"… and {len(found) - SHOWN_FAILURES} more failures, of {', '.join(rest)}"]
+    return lines
 
 
 def _first_per_clause(results: Sequence[Result]) -> list[Result]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from session_continuity_conformance.cases import Finding
 from session_continuity_conformance.clauses import Clause, Contract
 
+Outcome = Literal["passed", "failed", "skipped", "not applicable"]
+Status = Literal["passed", "failed", "not applicable", "not run"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One example, run on one store in one mode. `outcome`: passed, failed, skipped or not applicable."""
+    """One example, run on one store in one mode. `reason` says why it was skipped or does not apply."""
 
     clause: str
     example: str
     target: str
     mode: str
-    outcome: str
+    outcome: Outcome
     reason: str
     seconds: float
     finding: Finding | None = None
@@ -47,15 +50,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseReport:
-    """What became of one clause on one store: `passed`, `failed`, `not applicable`, or `not run`."""
+    """What became of one clause on one store."""
 
     clause: Clause
-    status: str
+    status: Status
     results: Sequence[Result] = ()
-
-    @property
-    def reason(self) -> str:
-        return next((result.reason for result in self.results if result.reason), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +120,12 @@ class StoreReport:
 
 def _clause_report(clause: Clause, results: Sequence[Result]) -> ClauseReport:
     mine = [result for result in results if result.clause == clause.id]
-    outcomes = {result.outcome for result in mine}
-    if not mine:
-        status = "not run"
-    elif outcomes & {"failed", "skipped"}:
-        status = "failed"
-    else:
-        status = "passed" if "passed" in outcomes else "not applicable"
-    return ClauseReport(clause=clause, status=status, results=tuple(mine))
+    return ClauseReport(clause=clause, status=_status({result.outcome for result in mine}), results=tuple(mine))
+
+
+def _status(outcomes: set[Outcome]) -> Status:
+    if outcomes & {"failed", "skipped"}:
+        return "failed"
+    if "passed" in outcomes:
+        return "passed"
+    return "not applicable" if outcomes else "not run"

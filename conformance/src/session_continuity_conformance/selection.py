@@ -1,0 +1,114 @@
+"""What a run was asked for: stores, modes, clauses, a contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from session_continuity import ConfigError, PluginError, UnavailableError
+from session_continuity_conformance.cases import Case
+from session_continuity_conformance.clauses import Contract, all_clauses, clauses_of, parse_contract
+from session_continuity_conformance.drivers import DRIVERS, DriverName, driver
+from session_continuity_conformance.harness import Harness
+from session_continuity_conformance.report import Result, StoreReport, Subject
+from session_continuity_conformance.target import Target, UrlTarget
+
+
+@dataclass
+class Selection:
+    """The stores under short names of their own, and how they are to be tested."""
+
+    modes: tuple[DriverName, ...] = DRIVERS
+    clauses: tuple[str, ...] = ()
+    contract: Contract | None = None
+    targets: dict[str, Target] = field(default_factory=dict[str, Target])
+    harnesses: list[Harness] = field(default_factory=list[Harness])
+
+    def start(self, urls: Sequence[str], harnesses: Sequence[str], contract: str | None) -> None:
+        """Find the stores, start the harnesses and see that every store answers.
+
+        Raises ConfigError, PluginError and what a store raises that cannot be reached.
+        """
+        self.contract = parse_contract(contract) if contract else None
+        if self.clauses and not any(name.startswith(self.clauses) for name in all_clauses()):
+            raise ConfigError(f"no clause begins with {' or '.join(self.clauses)}")
+        found: list[Target] = [UrlTarget(url) for url in urls]
+        for name in harnesses:
+            harness = Harness(name)
+            self.harnesses.append(harness)
+            found += harness.start()
+        self.targets = labelled(found)
+        for target in found:
+            greet(target)
+
+    def stop(self) -> None:
+        """Stop what was started."""
+        while self.harnesses:
+            self.harnesses.pop().stop()
+
+    def cases(self, clause: str) -> dict[str, Case]:
+        """Where an example of this clause is run, by test id."""
+        if self.clauses and not clause.startswith(self.clauses):
+            return {}
+        return {
+            f"{clause}-{label}-{mode}": Case(target, mode)
+            for label, target in self.targets.items()
+            if all_clauses()[clause].since <= self.contract_of(target)
+            for mode in self.modes
+            if ("blocking" if mode == "blocking" else "async") in target.modes
+        }
+
+    def contract_of(self, target: Target) -> Contract:
+        """The contract that a store is judged by."""
+        return self.contract or target.contract
+
+    def reports(self, results: Sequence[Result]) -> list[StoreReport]:
+        """One report per store."""
+        partial = bool(self.clauses) or set(self.modes) != set(DRIVERS)
+        return [
+            StoreReport.of(
+                _subject(label, target),
+                self.contract_of(target),
+                results,
+                clauses_of(self.contract_of(target)),
+                partial=partial,
+            )
+            for label, target in self.targets.items()
+        ]
+
+
+def labelled(targets: Sequence[Target]) -> dict[str, Target]:
+    """Each target under its scheme, numbered from the second of a scheme on."""
+    found: dict[str, Target] = {}
+    for target in targets:
+        number = sum(other.scheme == target.scheme for other in found.values())
+        found[f"{target.scheme}{number + 1 if number else ''}"] = target
+    return found
+
+
+def greet(target: Target) -> None:
+    """See that a store can be reached at all; what else is wrong with it, the examples tell better."""
+    chosen = driver("blocking" if "blocking" in target.modes else "async")
+
+    async def knock() -> None:
+        adapter = target.open(chosen.mode, "")
+        try:
+            await adapter.setup()
+        finally:
+            await adapter.close()
+
+    try:
+        chosen.run(knock())
+    except UnavailableError as error:
+        raise ConfigError(f"{target.name} does not answer: {error}") from error
+    except (ConfigError, PluginError):
+        raise
+    except Exception:  # every example runs into the same error, and tells it
+        return
+    finally:
+        chosen.close()
+
+
+def _subject(label: str, target: Target) -> Subject:
+    capabilities = asdict(target.open(next(iter(target.modes)), "").capabilities)
+    return Subject(label=label, name=target.name, distribution=target.distribution, capabilities=capabilities)

@@ -1,0 +1,41 @@
+"""Harnesses, as somebody who tests a store would write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from session_continuity_conformance.mutants import mutants
+from session_continuity_conformance.reference import ReferenceTarget
+
+
+@contextmanager
+def good() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget()
+    Path("stopped").touch()
+
+
+@contextmanager
+def broken() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(mutants()["CreateOverwrites"].storage, name="broken")
+
+
+@contextmanager
+def raising() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(mutants()["ExpirySweepFails"].storage, name="raising")
+
+
+@contextmanager
+def untidy() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(mutants()["NewestExpiredFirst"].storage, name="untidy")
+
+
+@contextmanager
+def old() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(contract=(0, 9), name="old")
+
+
+@contextmanager
+def async_only() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(modes=frozenset({"async"}), name="async only")

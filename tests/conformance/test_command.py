@@ -1,0 +1,155 @@
+"""The command: exit codes, the report's layout, and the files it writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from session_continuity_conformance.target import in_namespace
+
+Conformance = Callable[..., tuple[int, str]]
+
+
+def test_conformant_store_is_told_so(conformance: Conformance) -> None:
+    code, said = conformance("memory://test")
+    assert code == 0, said
+    assert "CONFORMANT 1.0  " in said
+    assert "backend  memory: session-continuity-memory " in said
+    assert "modes    async, blocking, portal" in said
+
+
+def test_broken_store_is_told_what_is_wrong(conformance: Conformance) -> None:
+    code, said = conformance("--harness", "stores:broken", "--clause", "SC-SES", "--mode", "blocking")
+    assert code == 1
+    assert "NOT CONFORMANT 1.0" in said
+    lines = said.splitlines()
+    start = next(
+        place for place, line in enumerate(lines) if line.startswith("SC-SES-004 (MUST) create_session of an id")
+    )
+    told = [line.strip().partition(" ")[0] for line in lines[start + 1 :] if line.startswith("  ") and line[2] != " "]
+    assert told[:7] == ["done:", "expected:", "observed:", "where:", "remedy:", "modes:", "again:"]
+
+
+def test_failure_is_told_in_the_stores_own_terms(conformance: Conformance) -> None:
+    _, said = conformance("--harness", "stores:broken", "--clause", "SC-SES-004", "--mode", "blocking")
+    assert "expected: create_session of an existing id: SessionExistsError" in said
+    assert "observed: no error, but Session(id='s1', user_id='second'" in said
+    assert "session_continuity_conformance/reference.py" in said
+    assert "ReferenceStorage.create_session" in said
+    assert "append_messages('s1', [Message(" in said
+    assert "again:    session-continuity conformance broken --clause SC-SES-004 --mode blocking" in said
+
+
+def test_error_of_the_store_is_told_with_its_place(conformance: Conformance) -> None:
+    code, said = conformance("--harness", "stores:raising", "--clause", "SC-TTL-004", "--mode", "async")
+    assert code == 1
+    assert "observed: RuntimeError: Attribute name is a reserved keyword" in said
+    assert "mutants/expiry.py" in said
+    assert "ExpirySweepFails.get_expired_sessions" in said
+
+
+def test_broken_should_is_an_exception(conformance: Conformance) -> None:
+    code, said = conformance("--harness", "stores:untidy", "--clause", "SC-TTL")
+    assert code == 0, said
+    assert "CONFORMANT 1.0 WITH EXCEPTIONS (only the 11 clauses asked for)" in said
+    assert "SC-TTL-010 (SHOULD)" in said
+
+
+def test_several_stores_are_compared(conformance: Conformance, tmp_path: Path) -> None:
+    table = tmp_path / "table.md"
+    code, said = conformance(
+        "memory://test", "--harness", "stores:broken", "--clause", "SC-SES", "--markdown", str(table)
+    )
+    assert code == 1
+    tail = [line.split() for line in said.splitlines()[-5:]]
+    assert ["SC-SES-004", "passed", "failed"] in tail
+    assert tail[-1][0] == "verdict"
+    assert table.read_text().splitlines()[0] == "| clause | `memory` | `reference` |"
+    assert "| SES sessions | ✓ 18/18 | ✗ 16/18: SC-SES-004, SC-SES-005 |" in table.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["memery://"], "no backend for memery:// is installed; did you mean memory://?"),
+        (["memory://?nmespace=x"], "unknown option nmespace; did you mean namespace?"),
+        (["memory"], "this is not a storage URL"),
+        (["memory://t", "--clause", "SC-NO"], "no clause begins with SC-NO"),
+        (["memory://t", "--contract", "one"], "a contract is written MAJOR.MINOR"),
+        (["--harness", "stores"], "a harness is written MODULE:NAME"),
+        (["--harness", "stores:absent"], "the harness stores:absent cannot be loaded"),
+        (["--harness", "stores:old"], "nothing could run"),
+        (["--harness", "stores:async_only", "--mode", "blocking"], "nothing could run"),
+    ],
+)
+def test_what_cannot_run_is_neither_good_nor_bad(
+    conformance: Conformance, arguments: list[str], complaint: str
+) -> None:
+    code, said = conformance(*arguments)
+    assert code == 2
+    assert complaint in said
+
+
+def test_command_without_a_store_explains_itself() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "session_continuity_conformance"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "name at least one store" in ran.stderr
+
+
+def test_harness_is_started_and_stopped(conformance: Conformance, tmp_path: Path) -> None:
+    code, said = conformance("--harness", "stores:good", "--clause", "SC-CFG")
+    assert code == 0, said
+    assert tmp_path.joinpath("stopped").exists()
+
+
+def test_store_with_one_mode_is_tested_in_what_it_has(conformance: Conformance) -> None:
+    code, said = conformance("--harness", "stores:async_only", "--clause", "SC-SES-001")
+    assert code == 0, said
+    assert "modes    async, blocking (not run), portal" in said
+
+
+def test_results_are_written_for_programs(conformance: Conformance, tmp_path: Path) -> None:
+    document, junit = tmp_path / "report.json", tmp_path / "report.xml"
+    conformance("--harness", "stores:broken", "--clause", "SC-SES-00", "--json", str(document), "--junit", str(junit))
+    (store,) = json.loads(document.read_text())["stores"]
+    assert (store["conformant"], store["verdict"]) == (False, "NOT CONFORMANT 1.0")
+    statuses = {clause["id"]: clause["status"] for clause in store["clauses"]}
+    assert (statuses["SC-SES-001"], statuses["SC-SES-004"]) == ("passed", "failed")
+    failed = next(clause for clause in store["clauses"] if clause["id"] == "SC-SES-004")
+    finding = next(result["finding"] for result in failed["results"] if result["finding"])
+    assert set(finding) == {"clause", "done", "expected", "observed", "where"}
+    suite = ElementTree.parse(junit).getroot().find("testsuite")
+    assert suite is not None
+    assert int(suite.attrib["failures"]) > 0
+    assert any("SC-SES-004" in case.attrib["name"] for case in suite.findall("testcase"))
+
+
+def test_password_of_the_url_stays_out_of_the_report(conformance: Conformance, tmp_path: Path) -> None:
+    code, said = conformance("memory://user:hunter2@host", "--json", str(tmp_path / "report.json"))
+    assert code == 2
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("memory://", "memory://?namespace=n"),
+        ("memory://?", "memory://?namespace=n"),
+        ("redis://h/0?a=1", "redis://h/0?a=1&namespace=n"),
+        ("redis://h/0?namespace=team&a=1", "redis://h/0?a=1&namespace=teamn"),
+    ],
+)
+def test_url_gets_a_namespace(url: str, expected: str) -> None:
+    assert in_namespace(url, "n") == expected

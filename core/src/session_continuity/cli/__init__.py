@@ -6,7 +6,7 @@ import sys
 
 __all__ = ["main"]
 
-_INTERRUPTED = 130
+_NOT_INSTALLED, _INTERRUPTED = 2, 130
 
 
 def main() -> None:
@@ -16,9 +16,10 @@ def main() -> None:
         try:
             from session_continuity.cli.app import run
         except ModuleNotFoundError as missing:
-            if missing.name not in ("typer", "rich"):
+            if (missing.name or "").partition(".")[0] not in ("typer", "rich"):
                 raise
-            sys.exit("error: the command line needs typer and rich: pip install 'session-continuity[cli]'")
+            sys.stderr.write("error: the command line needs typer and rich: pip install 'session-continuity[cli]'\n")
+            sys.exit(_NOT_INSTALLED)
         sys.exit(run(sys.argv[1:], program))
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

@@ -18,6 +18,7 @@ import typer.main
 from rich.console import Console
 
 from session_continuity import (
+    URL_VARIABLE,
     ConfigError,
     NotSupportedError,
     PluginError,
@@ -25,7 +26,6 @@ from session_continuity import (
     ValidationError,
     __version__,
 )
-from session_continuity.cli.arguments import URL_VARIABLE
 from session_continuity.cli.demo import demo
 from session_continuity.cli.output import complain
 from session_continuity.cli.plugins import add_commands, plugins

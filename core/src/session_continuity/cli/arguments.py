@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from session_continuity import Storage, open_storage
-from session_continuity.config import URL_VARIABLE
+from session_continuity import URL_VARIABLE, Storage, open_storage
 
-__all__ = ["URL_VARIABLE", "Json", "Url", "opened", "url_and_ids"]
+__all__ = ["Json", "Url", "opened", "url_and_ids"]
 
 _LOOKS_LIKE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from session_continuity import SessionManager, Storage, TokenBudget, default_registry
-from session_continuity.cli.arguments import URL_VARIABLE, Json, opened
+from session_continuity import URL_VARIABLE, SessionManager, Storage, TokenBudget, default_registry
+from session_continuity.cli.arguments import Json, opened
 from session_continuity.cli.output import Answer, visible
 from session_continuity.cli.telling import Telling
 from session_continuity.cli.transcript import Transcript, read_transcript

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError as PydanticError
 
-from session_continuity.models import Message, MessageMetadata, NewMessage, Role, ToolCall, ToolResult
+from session_continuity import Message, MessageMetadata, NewMessage, Role, ToolCall, ToolResult
 
 __all__ = ["ChatFormatError", "from_openai", "to_openai"]
 

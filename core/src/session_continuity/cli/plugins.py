@@ -16,10 +16,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from session_continuity import PluginError, Registry, default_registry
+from session_continuity import DISABLE_VARIABLE, EXTENSIONS, PluginError, Registry, default_registry
 from session_continuity.cli.arguments import Json
 from session_continuity.cli.output import Answer, styled
-from session_continuity.registry import DISABLE_VARIABLE, EXTENSIONS
 
 __all__ = ["add_commands", "plugins"]
 

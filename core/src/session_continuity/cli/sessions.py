@@ -14,7 +14,7 @@ from rich.text import Text
 
 from session_continuity import Message, Page, Session, SessionManager, SessionNotFoundError, utc_now
 from session_continuity.cli.arguments import Json, Url, opened, url_and_ids
-from session_continuity.cli.looks import ago, message_text, moment, speaker, spoken
+from session_continuity.cli.looks import ago, excerpt, message_text, moment, speaker, spoken
 from session_continuity.cli.output import Answer, complain, styled, visible
 
 __all__ = ["delete_sessions", "list_sessions", "show_session"]
@@ -22,6 +22,7 @@ __all__ = ["delete_sessions", "list_sessions", "show_session"]
 _STATUS_STYLES = {"active": "green", "paused": "yellow", "completed": "dim", "expired": "red"}
 
 _WIDE = 110
+_TITLE = 200
 _ID = 36  # the length of a minted id
 
 Status = Literal["active", "paused", "completed", "expired"]
@@ -92,7 +93,7 @@ def _listing(page: Page[Session], width: int) -> RenderableType:
     if not page:
         return styled("no sessions", "dim")
     look = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False, expand=True)
-    look.add_column("session", overflow="fold", width=min(max(len(session.id) for session in page), _ID))
+    look.add_column("session", overflow="fold", width=min(max(7, *(len(session.id) for session in page)), _ID))
     for name in ("status", "user", "agent") if width > _WIDE else ("status",):
         look.add_column(name, no_wrap=True)
     look.add_column("messages", justify="right", no_wrap=True)
@@ -107,7 +108,7 @@ def _listing(page: Page[Session], width: int) -> RenderableType:
             *map(styled, who),
             f"{session.message_count:,}",
             ago(session.last_activity_at, now),
-            styled(session.metadata.title or "", "dim"),
+            styled(excerpt(session.metadata.title or "", _TITLE), "dim"),
         )
     return look
 
@@ -143,7 +144,7 @@ def _message_fields(message: Message) -> list[object]:
 
 def _session_look(session: Session, shown: Sequence[Message]) -> RenderableType:
     facts = {
-        "title": session.metadata.title,
+        "title": excerpt(session.metadata.title or "", _TITLE),
         "user": session.user_id,
         "agent": session.active_agent_id,
         "tags": ", ".join(session.metadata.tags),

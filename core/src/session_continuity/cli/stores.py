@@ -14,8 +14,8 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from session_continuity import ConfigError, HealthStatus, SessionManager, Storage, default_registry
-from session_continuity.cli.arguments import URL_VARIABLE, Json, Url, opened
+from session_continuity import URL_VARIABLE, ConfigError, HealthStatus, SessionManager, Storage, default_registry
+from session_continuity.cli.arguments import Json, Url, opened
 from session_continuity.cli.output import Answer, styled
 
 __all__ = ["cleanup", "conformance", "health"]

@@ -1,0 +1,182 @@
+"""OpenAI chat messages → messages here → back: nothing gets lost, and what is typed here means what it meant there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from session_continuity.cli.openai_chat import ChatFormatError, from_openai, to_openai
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+KNOWN = {"role", "content", "tool_calls", "tool_call_id", "function_call", "refusal", "audio"}
+UNKNOWN_KEYS = st.dictionaries(TEXTS.filter(lambda key: key not in KNOWN), JSON, max_size=3)
+
+BLOCKS = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS}, optional={"cache_control": JSON}),
+    st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": TEXTS}) | TEXTS}),
+    st.fixed_dictionaries({"type": st.just("input_audio"), "input_audio": JSON}),
+    st.fixed_dictionaries({"type": IDS.filter(lambda kind: kind not in ("text", "image_url"))}, optional={"x": JSON}),
+)
+CONTENTS = TEXTS | st.lists(BLOCKS, max_size=3)
+FUNCTIONS = st.fixed_dictionaries({"name": TEXTS}, optional={"arguments": TEXTS, "description": JSON})
+CALLS = st.one_of(
+    st.fixed_dictionaries(
+        {"id": IDS, "function": FUNCTIONS}, optional={"type": st.just("function"), "index": st.integers()}
+    ),
+    st.fixed_dictionaries(
+        {"id": IDS, "type": st.just("custom"), "custom": st.fixed_dictionaries({"name": TEXTS, "input": TEXTS})}
+    ),
+)
+
+
+def chat_message(roles: list[str], fixed: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[Any]:
+    known = st.fixed_dictionaries({"role": st.sampled_from(roles), **fixed}, optional=optional)
+    return st.tuples(UNKNOWN_KEYS, known).map(lambda parts: {**parts[0], **parts[1]})
+
+
+MESSAGES = st.one_of(
+    chat_message(["system", "developer", "user"], {"content": CONTENTS}, {"name": JSON}),
+    chat_message(
+        ["assistant"],
+        {"content": CONTENTS},
+        {"tool_calls": st.none() | st.lists(CALLS, max_size=2), "refusal": JSON, "function_call": st.none()},
+    ),
+    chat_message(["assistant"], {"tool_calls": st.lists(CALLS, min_size=1, max_size=2)}, {"content": st.none()}),
+    chat_message(["assistant"], {"function_call": FUNCTIONS}, {"content": st.none() | TEXTS, "tool_calls": st.none()}),
+    chat_message(["assistant"], {"content": st.none(), "refusal": IDS}, {}),
+    chat_message(["tool"], {"content": CONTENTS, "tool_call_id": IDS}, {"name": JSON}),
+    chat_message(["function"], {"content": TEXTS, "name": IDS}, {"tool_call_id": JSON}),
+)
+
+
+def as_text(chat: list[dict[str, Any]]) -> str:
+    """JSON text tells apart what Python calls equal: 1, 1.0 and true."""
+    return json.dumps(chat, sort_keys=True)
+
+
+def refusal(values: list[Any]) -> ChatFormatError | None:
+    try:
+        assert len(from_openai(values)) == len(values)
+    except ChatFormatError as error:
+        return error
+    return None
+
+
+@given(st.lists(MESSAGES, max_size=4))
+def test_a_chat_comes_back_as_it_was(chat: list[dict[str, Any]]) -> None:
+    back = [to_openai(message) for message in from_openai(chat)]
+    assert as_text(back) == as_text([{"content": None, **raw} for raw in chat])
+
+
+@given(st.lists(MESSAGES, max_size=4))
+def test_what_came_back_is_read_the_same(chat: list[dict[str, Any]]) -> None:
+    messages = from_openai(chat)
+    assert from_openai([to_openai(message) for message in messages]) == messages
+
+
+@given(st.lists(JSON | MESSAGES.map(lambda raw: {**raw, "role": "user"}), max_size=3))
+def test_whatever_else_is_refused_with_its_number(values: list[Any]) -> None:
+    error = refusal(values)
+    assert error is None or 1 <= error.number <= len(values)
+    assert error is None or str(error) == f"message {error.number}: {error.reason}"
+
+
+def test_a_call_and_its_answer_are_typed() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"x": 1}'}}
+    asked, answered = from_openai(
+        [
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "content": "a cat", "tool_call_id": "c1", "name": "look"},
+        ]
+    )
+    assert asked.metadata.tool_calls[0].model_dump() == {"id": "c1", "name": "look", "arguments": '{"x": 1}'}
+    assert (asked.role, asked.content, asked.metadata.annotations) == ("assistant", "", {"content": None})
+    result = answered.metadata.tool_results[0]
+    assert (result.tool_call_id, result.name, result.result) == ("c1", "look", "a cat")
+    assert (answered.role, answered.content) == ("tool", "a cat")
+
+
+def test_a_function_message_answers_the_function_call_before_it() -> None:
+    chat = [
+        {"role": "assistant", "content": None, "function_call": {"name": "look", "arguments": "{}"}},
+        {"role": "function", "name": "look", "content": "a cat"},
+        {"role": "assistant", "content": None, "function_call": {"name": "look", "arguments": "{}"}},
+        {"role": "function", "name": "look", "content": "a dog"},
+    ]
+    messages = from_openai(chat)
+    called = [call.id for message in messages for call in message.metadata.tool_calls]
+    answered = [result.tool_call_id for message in messages for result in message.metadata.tool_results]
+    assert called == answered == ["function-call-1", "function-call-3"]
+
+
+def test_a_developer_is_a_system_message_here() -> None:
+    message = from_openai([{"role": "developer", "content": "Be brief."}])[0]
+    assert (message.role, message.metadata.annotations) == ("system", {"role": "developer"})
+
+
+def test_names_refusals_and_unknown_keys_are_annotations() -> None:
+    raw = {"role": "assistant", "content": "No.", "name": "eve", "refusal": None, "logprobs": {"x": [1.5]}}
+    assert from_openai([raw])[0].metadata.annotations == {"name": "eve", "refusal": None, "logprobs": {"x": [1.5]}}
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ([], "a message is a JSON object, not a list"),
+        ({"content": "x"}, "a message needs 'role', a text; here it is null or missing"),
+        (
+            {"role": "bot", "content": "x"},
+            "'role' is one of system, developer, user, assistant, tool, function, not 'bot'",
+        ),
+        ({"role": 7, "content": "x"}, "a message needs 'role', a text; here it is a number"),
+        (
+            {"role": "user"},
+            "'content' is a text or a list of blocks, not null or missing (null only beside tool_calls)",
+        ),
+        ({"role": "user", "content": {"text": "x"}}, "'content' is a text or a list of blocks, not an object"),
+        ({"role": "user", "content": ["x"]}, "content block 1 is a JSON object, not a text"),
+        ({"role": "user", "content": [{}]}, "content block 1 needs 'type', a text; here it is null or missing"),
+        ({"role": "user", "content": [{"type": ""}]}, "content: a content block needs a 'type'"),
+        ({"role": "user", "content": [{"type": "text"}]}, "content block 1 needs 'text', a text"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "content block 1 needs 'image_url', an object"),
+        ({"role": "user", "content": "\ud800"}, "content: text must be encodable as UTF-8; it holds a lone surrogate"),
+        ({"role": "user", "content": "x", "k": "\ud800"}, "annotations: text must be encodable as UTF-8"),
+        ({"role": "assistant", "content": "", "tool_calls": {}}, "'tool_calls' is a list, not an object"),
+        ({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}, "tool call 1 needs 'id', a text"),
+        ({"role": "assistant", "tool_calls": [{"id": "c"}]}, "'function' of tool call 1 is a JSON object"),
+        ({"role": "assistant", "tool_calls": [{"id": "c", "function": {}}]}, "tool call 1 needs 'name', a text"),
+        (
+            {"role": "assistant", "tool_calls": [{"id": "", "function": {"name": "f"}}]},
+            "id: an id is 1 to 256 bytes of UTF-8; this one has 0",
+        ),
+        (
+            {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": [1]}}]},
+            "tool call 1 has 'arguments' that are neither a text nor an object, but a list",
+        ),
+        ({"role": "tool", "content": "x"}, "a tool message needs 'tool_call_id', a text"),
+        ({"role": "tool", "content": None, "tool_call_id": "c"}, "'content' is a text or a list of blocks"),
+        ({"role": "function", "content": "x"}, "a function message needs 'name', a text"),
+        (
+            {
+                "role": "assistant",
+                "function_call": {"name": "f"},
+                "tool_calls": [{"id": "c", "function": {"name": "f"}}],
+            },
+            "a message has 'tool_calls' or the older 'function_call', not both",
+        ),
+    ],
+)
+def test_what_is_not_in_the_format_is_refused_with_the_reason(raw: Any, reason: str) -> None:
+    with pytest.raises(ChatFormatError) as refused:
+        from_openai([{"role": "user", "content": "fine"}, raw])
+    assert refused.value.number == 2
+    assert refused.value.reason.startswith(reason)

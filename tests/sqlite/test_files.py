@@ -286,14 +286,21 @@ def test_a_message_over_the_limit_of_a_row_is_refused_with_both_sizes(store: Sql
     assert len(contents(store)) == 2
 
 
-def test_numbers_that_sqlite_cannot_keep_are_refused_whole(store: SqliteStorage) -> None:
-    talk(store, 1)
+def test_totals_that_cannot_be_read_back_are_refused_whole(store: SqliteStorage) -> None:
+    said = talk(store, 1)
     speaker = Speaker()
-    with pytest.raises(ValidationError, match=r"2\*\*63"):
-        run_now(store.append_messages("s", [speaker.says("huge", tokens=2**63)]))
-    with pytest.raises(ValidationError, match=r"2\*\*63"):
-        run_now(store.append_messages("s", [speaker.says("too much together", tokens=2**63 - 1)]))
-    assert contents(store) == ["message 0"]
+    for turn in ([speaker.says("too much", tokens=2**53)], [speaker.says("far too much", tokens=2**53)] * 1025):
+        with pytest.raises(ValidationError, match=r"token_count would pass 2\*\*53"):
+            run_now(store.append_messages("s", turn))
+    just_enough = speaker.says("just enough", tokens=2**53 - 1)
+    run_now(store.append_messages("s", [just_enough]))
+    assert run_now(store.append_messages("s", [just_enough])).repeated
+    with pytest.raises(ValidationError, match=r"token_count would pass 2\*\*53"):
+        run_now(store.update_message("s", said[0].id, Patch(set={"token_count": 2})))
+    session = run_now(store.get_session("s"))
+    assert session is not None
+    assert session.token_count == 2**53
+    assert contents(store) == ["message 0", "just enough"]
 
 
 def test_text_that_is_not_utf8_is_refused(store: SqliteStorage) -> None:

@@ -16,7 +16,7 @@ from session_continuity import (
 
 BACKEND = "sqlite"
 
-_CONSTRAINT_DATATYPE = 3091  # the sqlite3 module has no name for it
+TOO_MANY_TOKENS = "the session's token_count would pass 2**53, the largest that is kept; nothing was written"
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "{path} is locked: another process has been writing to it for longer than the busy_timeout of "
@@ -63,7 +63,7 @@ def storage_error(operation: str, message: str, *, needs_setup: bool = False) ->
 def translate(error: Exception, *, operation: str, place: Place) -> SessionContinuityError:
     """The project's error for one of `RAW_ERRORS`; the caller chains it."""
     if isinstance(error, OverflowError):
-        return ValidationError("a number is larger than 2**63 - 1, the largest that SQLite keeps; nothing was written")
+        return ValidationError(TOO_MANY_TOKENS)
     if isinstance(error, UnicodeEncodeError):
         return ValidationError("text must be encodable as UTF-8; it holds a lone surrogate")
     if isinstance(error, OSError):
@@ -73,8 +73,8 @@ def translate(error: Exception, *, operation: str, place: Place) -> SessionConti
     extended: int = getattr(error, "sqlite_errorcode", 0)
     name: str = getattr(error, "sqlite_errorname", type(error).__name__)
     code = extended & 0xFF
-    if extended == _CONSTRAINT_DATATYPE:
-        return ValidationError("the session's totals would pass 2**63 - 1, the largest that SQLite keeps")
+    if extended == sqlite3.SQLITE_CONSTRAINT_CHECK:
+        return ValidationError(TOO_MANY_TOKENS)
     if code == sqlite3.SQLITE_CANTOPEN:
         return cannot_open(operation, place.path)
     facts = {"path": place.path, "busy_timeout": place.busy_timeout, "name": name}

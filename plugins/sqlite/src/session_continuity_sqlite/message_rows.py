@@ -30,8 +30,8 @@ from session_continuity import (
     move_to,
 )
 from session_continuity_sqlite import codec
-from session_continuity_sqlite.errors import BACKEND
-from session_continuity_sqlite.schema import SEQUENCE_BITS
+from session_continuity_sqlite.errors import BACKEND, TOO_MANY_TOKENS
+from session_continuity_sqlite.schema import LARGEST_COUNT, SEQUENCE_BITS
 from session_continuity_sqlite.session_rows import MINE, Scope
 
 _OPEN = ("active", "paused")
@@ -46,7 +46,7 @@ _TALLY = f"""
         last_sequence = last_sequence + :count, last_message_at = :last,
         last_activity_at = max(last_activity_at, :last)
     WHERE {MINE} AND status IN {_OPEN}
-        AND (hard_limit IS NULL OR token_count + :tokens <= hard_limit)
+        AND token_count + :tokens <= coalesce(hard_limit, {LARGEST_COUNT})
         AND (last_message_at IS NULL OR last_message_at <= :first)
     RETURNING key, last_sequence, message_count, token_count, expires_at"""
 
@@ -241,6 +241,8 @@ def _check_gate(session_id: str, state: dict[str, Any], messages: Sequence[Messa
     requested = sum(message.token_count or 0 for message in messages)
     if limit is not None and used + requested > limit:
         raise TokenBudgetExceededError(session_id, requested=requested, limit=limit, used=used)
+    if used + requested > LARGEST_COUNT:
+        raise ValidationError(TOO_MANY_TOKENS)
 
 
 def _is_in_order(messages: Sequence[Message]) -> bool:

@@ -18,10 +18,11 @@ from session_continuity_sqlite.errors import NotSetUpError, UnusableFileError
 APPLICATION_ID = 0x53435354
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 SEQUENCE_BITS = 32
+LARGEST_COUNT = 2**53  # the largest that models take
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
-        """CREATE TABLE sessions (
+        f"""CREATE TABLE sessions (
             key INTEGER PRIMARY KEY AUTOINCREMENT,
             namespace TEXT NOT NULL,
             id TEXT NOT NULL,
@@ -33,7 +34,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             hard_limit INTEGER,
             version INTEGER NOT NULL,
             message_count INTEGER NOT NULL DEFAULT 0,
-            token_count INTEGER NOT NULL DEFAULT 0,
+            token_count INTEGER NOT NULL DEFAULT 0 CHECK (token_count <= {LARGEST_COUNT}),
             last_activity_at TEXT NOT NULL,
             last_sequence INTEGER NOT NULL DEFAULT 0,
             last_message_at TEXT

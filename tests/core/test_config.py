@@ -313,7 +313,7 @@ def test_options_of_a_constructor_are_checked_like_those_of_a_url() -> None:
 
 def test_options_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        options("s://").region = "x"  # type: ignore[misc]
+        options("s://").region = "x"
 
 
 def test_a_namespace_has_a_greatest_length() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
 from datetime import UTC, datetime
 
@@ -93,7 +92,9 @@ EACH = [
         "b: o: a message of 9 bytes is over the limit of 8; split it, or keep the body elsewhere",
     ),
 ]
-CLASSES = [error for _, error in inspect.getmembers(errors, inspect.isclass) if error.__module__ == errors.__name__]
+CLASSES: list[type[SessionContinuityError]] = [
+    found for found in vars(errors).values() if isinstance(found, type) and found.__module__ == errors.__name__
+]
 
 each_error = pytest.mark.parametrize(
     ("error", "code", "retryable", "text"), EACH, ids=[type(row[0]).__name__ for row in EACH]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from session_continuity import Page, ValidationError, decode_cursor, encode_cursor, run_now
-from session_continuity.paging import collect
+from session_continuity.paging import collect, walk
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -41,8 +42,9 @@ def test_a_cursor_of_another_query_is_refused(made_for: str, asked_for: str) -> 
 
 
 def test_a_changed_position_is_refused() -> None:
-    content = base64.urlsafe_b64decode(encode_cursor(["a", 7], bound_to="q"))
-    forged = base64.urlsafe_b64encode(content.replace(b"7", b"8")).decode()
+    content = base64.urlsafe_b64decode(encode_cursor(["here"], bound_to="q"))
+    assert b"here" in content
+    forged = base64.urlsafe_b64encode(content.replace(b"here", b"gone")).decode()
     with pytest.raises(ValidationError, match="belongs to another query"):
         decode_cursor(forged, bound_to="q")
 
@@ -113,6 +115,7 @@ class Source:
     ("limit", "cursor", "items", "next_cursor", "sizes"),
     [
         (None, None, range(10), None, [1000, 1000, 1000]),
+        (1, None, range(1), "1", [1]),
         (3, None, range(3), "3", [3]),
         (6, None, range(6), "6", [6, 2]),
         (10, None, range(10), None, [10, 6, 2]),
@@ -129,9 +132,61 @@ def test_as_many_pages_are_read_as_the_limit_takes(
     assert [size for size, _ in source.asked] == sizes
 
 
+async def walked(source: Source, limit: int | None, cursor: str | None, *, step: int = 3, take: int = 100) -> list[int]:
+    found: list[int] = []
+    async with aclosing(walk(source.fetch, limit, cursor, step=step)) as items:
+        async for item in items:
+            found.append(item)
+            if len(found) == take:
+                break
+    return found
+
+
+@pytest.mark.parametrize(
+    ("limit", "cursor", "items", "sizes"),
+    [
+        (None, None, range(10), [3, 3, 3, 3]),
+        (1, None, range(1), [1]),
+        (3, None, range(3), [3]),
+        (5, None, range(5), [3, 2]),
+        (10, None, range(10), [3, 3, 3, 1]),
+        (50, None, range(10), [3, 3, 3, 3]),
+        (4, "8", range(8, 10), [3]),
+    ],
+)
+def test_items_are_walked_page_by_page_up_to_the_limit(
+    limit: int | None, cursor: str | None, items: range, sizes: list[int]
+) -> None:
+    source = Source()
+    assert run_now(walked(source, limit, cursor)) == list(items)
+    assert [size for size, _ in source.asked] == sizes
+
+
+def test_a_walk_goes_on_after_a_page_that_is_shorter_than_asked_for() -> None:
+    source = Source()
+    assert run_now(walked(source, 5, None, step=6)) == [0, 1, 2, 3, 4]
+    assert source.asked == [(5, None), (1, "4")]
+
+
+def test_a_page_is_fetched_when_its_first_item_is_asked_for() -> None:
+    source = Source()
+    assert run_now(walked(source, None, None, take=3)) == [0, 1, 2]
+    assert source.asked == [(3, None)]
+    assert run_now(walked(source, None, None, take=4)) == [0, 1, 2, 3]
+    assert source.asked == [(3, None), (3, None), (3, "3")]
+
+
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "3"])
 def test_a_limit_that_asks_for_nothing_is_refused_before_anything_is_read(limit: Any) -> None:
     source = Source()
     with pytest.raises(ValidationError, match="limit must be a whole number from 1 up, or None"):
         run_now(collect(source.fetch, limit, None))
+    assert source.asked == []
+
+
+@pytest.mark.parametrize("cursor", [5, b"c", ("c",)])
+def test_what_is_no_text_is_no_cursor(cursor: Any) -> None:
+    source = Source()
+    with pytest.raises(ValidationError, match="the cursor must be a page's next_cursor, or None"):
+        run_now(collect(source.fetch, None, cursor))
     assert source.asked == []

@@ -63,7 +63,12 @@ def test_stopping_a_thread_waits_for_the_job_under_way() -> None:
     periodic = Periodic(SOON)
     periodic.start_thread(job)
     assert begun.wait(10)
-    stopper = threading.Thread(target=lambda: (periodic.stop_thread(), steps.append("stopped")))
+
+    def stop() -> None:
+        periodic.stop_thread()
+        steps.append("stopped")
+
+    stopper = threading.Thread(target=stop)
     stopper.start()
     stopper.join(0.05)
     assert stopper.is_alive()

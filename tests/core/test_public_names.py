@@ -98,7 +98,7 @@ def test_star_import_gives_the_public_names(run_python: RunPython) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'session_continuity' has no attribute 'Sesion'"):
-        session_continuity.Sesion  # type: ignore[attr-defined]  # noqa: B018
+        session_continuity.Sesion  # noqa: B018
 
 
 def test_dir_offers_the_public_names_before_they_are_imported(run_python: RunPython) -> None:

@@ -31,28 +31,30 @@ def estimate_tokens(text: str) -> int:
 
 def count_message(content: Content, metadata: MessageMetadata, *, counter: TokenCounter, image_token_cost: int) -> int:
     """The tokens of one message. Raises ValidationError when the counter answers no count."""
-    if isinstance(content, str):
-        total = counter(content)
-    else:
-        total = sum(_block_tokens(block, counter, image_token_cost) for block in content)
-    total += sum(counter(text) for text in _tool_texts(metadata, with_results=not content))
-    if not isinstance(total, int) or total < 0:
-        raise ValidationError(f"the token counter must return a whole number from 0 up, not {type(total).__name__}")
+    total = 0
+    for text in _texts(content, metadata):
+        count = image_token_cost if text is None else counter(text)
+        if not isinstance(count, int) or count < 0:
+            raise ValidationError("the token counter must return a whole number from 0 up")
+        total += count
     return total
 
 
-def _block_tokens(block: dict[str, Any], counter: TokenCounter, image_token_cost: int) -> int:
-    if block["type"] == "text":
-        return counter(block["text"])
-    return image_token_cost if block["type"] == "image_url" else counter(_as_text(block))
-
-
-def _tool_texts(metadata: MessageMetadata, *, with_results: bool) -> Iterator[str]:
+def _texts(content: Content, metadata: MessageMetadata) -> Iterator[str | None]:
+    """The texts that count; None for an image."""
+    for block in [content] if isinstance(content, str) else content:
+        yield block if isinstance(block, str) else _block_text(block)
     for call in metadata.tool_calls:
         yield call.name
         yield _as_text(call.arguments)
-    for result in metadata.tool_results if with_results else ():
+    for result in metadata.tool_results if not content else ():
         yield _as_text(result.result)
+
+
+def _block_text(block: dict[str, Any]) -> str | None:
+    if block["type"] == "text":
+        return str(block["text"])
+    return None if block["type"] == "image_url" else _as_text(block)
 
 
 def _as_text(value: Any) -> str:

@@ -183,6 +183,7 @@ class Face:
         self._url = url
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._closers: list[Callable[[], None]] = []
+        self._storage: Storage
 
     def store(self, url: str | None = None, *, clock: Callable[[], datetime] | None = None) -> Watched:
         """A fresh store, or another adapter on the one that `url` names."""
@@ -202,7 +203,20 @@ class Face:
         storage = Storage.through_portal(store) if self.name == "portal" else Storage(store)
         manager = SessionManager(storage, **options)
         self._closers += [storage.close, manager.close]
+        self._storage = storage
         return manager
+
+    def background_work(self) -> int:
+        """How many tasks or threads run beside the calls to the last manager."""
+
+        async def other_tasks() -> int:
+            return len(asyncio.all_tasks()) - 1
+
+        if self.is_async:
+            return self._runner.run(other_tasks())
+        if self.name == "portal":
+            return self._storage.run(other_tasks())
+        return len([thread for thread in threading.enumerate() if thread.name == "session-continuity-cleanup"])
 
     def open(self, url: str | None = None, **options: Any) -> SessionManager:
         """A manager opened by a URL; the test closes it."""

@@ -47,6 +47,7 @@ __all__ = [
 MAX_ID_BYTES = 256
 MAX_JSON_DEPTH = 100
 MAX_JSON_INTEGER_BITS = 10_000  # Python's JSON parsers stop a little above
+MAX_MESSAGE_TOKENS = 2**31  # of one message, so that no total comes near the next limit
 MAX_COUNT = 2**53  # every store and every JSON reader holds such a number exactly
 HANDOFFS_KEPT = 20
 
@@ -332,7 +333,7 @@ class NewMessage(Model):
     role: Role
     content: Content
     metadata: MessageMetadata = Field(default_factory=MessageMetadata)
-    token_count: int | None = Field(le=MAX_COUNT, default=None, ge=0)
+    token_count: int | None = Field(le=MAX_MESSAGE_TOKENS, default=None, ge=0)
     id: Id | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,7 +15,9 @@ from session_continuity import (
     Mode,
     Patch,
     SessionContinuityError,
+    SessionFilter,
     SessionManager,
+    ThrottledError,
     UnavailableError,
     utc_now,
 )
@@ -258,4 +261,30 @@ def test_a_replica_refuses_writes_and_says_where_to_go(make_server: MakeServer) 
     health = bench(bench.store.health())
     assert health.status == "degraded"
     assert "primary" in str(health.remedy)
+    bench.close()
+
+
+def test_more_threads_than_connections_wait_for_one(server: Server, namespace: str) -> None:
+    bench = Bench(f"{server.url}?namespace={namespace}&max_connections=2", "blocking")
+    bench.create("s", user_id="ada")
+
+    def work(number: int) -> None:
+        bench.append(str(number))
+        assert [each.id for each in bench(bench.store.list_sessions(SessionFilter(user_id="ada"), limit=9))] == ["s"]
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(60)))
+    assert sorted(map(int, bench.contents())) == list(range(60))
+    bench.close()
+
+
+def test_waiting_for_a_connection_ends_in_a_typed_error(server: Server, namespace: str) -> None:
+    bench = Bench(f"{server.url}?namespace={namespace}&max_connections=1&timeout=0.2", "blocking")
+    bench.create()
+    pool = bench.store._wire._opened().connection_pool
+    taken = pool.get_connection()
+    with pytest.raises(ThrottledError, match="max_connections"):
+        bench.append("one")
+    pool.release(taken)
+    bench.append("two")
     bench.close()

@@ -37,8 +37,9 @@ class RedisPlugin:
         from session_continuity_redis.adapter import RedisStorage
         from session_continuity_redis.wire import Wire, opener
 
+        clustered = isinstance(options, ClusterOptions)
         return RedisStorage(
-            Wire(opener(self.scheme, options, mode), mode, clustered=isinstance(options, ClusterOptions)),
+            Wire(opener(self.scheme, options, mode), mode, clustered=clustered, patience=options.timeout),
             namespace=options.namespace,
             prefix=options.prefix,
             grace=options.grace,

@@ -126,7 +126,7 @@ class RedisStorage(StorageAdapter):
     async def append_messages(
         self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
     ) -> Appended:
-        if len({message.id for message in messages}) < len(messages):
+        if len(messages) > 1 and len({message.id for message in messages}) < len(messages):
             raise ValidationError("two messages of this turn have the same id")
         return await self._do("append_messages", self._append, session_id, tuple(messages), chosen_ids)
 
@@ -241,29 +241,28 @@ class RedisStorage(StorageAdapter):
     async def _append(self, session_id: str, turn: tuple[Message, ...], chosen_ids: Collection[str]) -> Appended:
         tokens = sum(message.token_count or 0 for message in turn)
         while True:
-            arguments: list[Argument] = [
-                format_timestamp(turn[0].created_at),
-                format_timestamp(turn[-1].created_at),
-                tokens,
-            ]
+            times = f"{codec.packed(turn[0].created_at)} {codec.packed(turn[-1].created_at)}"
+            arguments: list[Argument] = [f"{self._now()} {times} {tokens}"]
             for message in turn:
-                arguments += (ROLE_CODES[message.role], message.id, self._checked(codec.body_of(message)))
-            code, facts = await self._existing(scripts.APPEND, session_id, *arguments)
+                arguments += (f"{ROLE_CODES[message.role]}{message.id}", self._checked(codec.body_of(message)))
+            code, facts = await self._run(scripts.APPEND, session_id, *arguments)
             if code != Answer.BEHIND:
                 break
-            last = datetime.fromisoformat(codec.text(facts[0]))
-            turn = move_to(max(last, self.clock()), turn, chosen_ids=chosen_ids)
+            turn = move_to(max(codec.unpacked(facts[0]), self.clock()), turn, chosen_ids=chosen_ids)
+        if code == Answer.MISSING:
+            raise SessionNotFoundError(session_id)
         if code == Answer.CLOSED:
             raise SessionClosedError(session_id, STATUSES[int(facts[0]) - 1])
         if code == Answer.FULL:
             raise TokenBudgetExceededError(session_id, requested=tokens, limit=facts[0], used=facts[1])
-        repeated = code == Answer.STORED and _is_repeated(facts[3], turn)
+        count, total, expires, *stored = facts
+        repeated = code == Answer.STORED and _is_repeated(stored[0], turn)
         return Appended(
-            messages=tuple(map(codec.message_from, facts[3])) if repeated else turn,
+            messages=tuple(map(codec.message_from, stored[0])) if repeated else turn,
             repeated=repeated,
-            message_count=facts[0],
-            token_count=facts[1],
-            expires_at=None if facts[2] is None else codec.moment(facts[2]),
+            message_count=int(count),
+            token_count=int(total),
+            expires_at=codec.moment(int(expires)) if expires else None,
         )
 
     async def _body(self, session_id: str, message_id: str) -> str | None:
@@ -324,8 +323,11 @@ class RedisStorage(StorageAdapter):
         return expired, listed[-1] if len(listed) == limit else None
 
     async def _run(self, script: Script, session_id: str, *arguments: Argument) -> tuple[int, list[Any]]:
-        """What a script on a session answers: the code, and what belongs to it."""
-        code, *facts = await self._wire.run(Call(script, [self._keys.session(session_id)], arguments))
+        """What a script on a session answers: the code, and what belongs to it. A text is the quick form of success."""
+        answer = await self._wire.run(Call(script, [self._keys.session(session_id)], arguments))
+        if isinstance(answer, str | bytes):
+            return Answer.OK, codec.text(answer).split(" ")
+        code, *facts = answer
         return code, facts
 
     async def _existing(self, script: Script, session_id: str, *arguments: Argument) -> tuple[int, list[Any]]:

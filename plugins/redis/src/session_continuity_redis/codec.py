@@ -29,6 +29,21 @@ def moment(milliseconds: int) -> datetime:
     return EPOCH + milliseconds * MILLISECOND
 
 
+def packed(moment: datetime) -> int:
+    """The moment as the scripts compare it: a number in the same order, made of the calendar's own."""
+    days = (moment.year * 13 + moment.month) * 32 + moment.day
+    return (((days * 24 + moment.hour) * 60 + moment.minute) * 60 + moment.second) * 1000 + moment.microsecond // 1000
+
+
+def unpacked(number: int) -> datetime:
+    parts: list[int] = []
+    for size in (1000, 60, 60, 24, 32, 13):
+        number, part = divmod(number, size)
+        parts.append(part)
+    ms, second, minute, hour, day, month = parts
+    return datetime(number, month, day, hour, minute, second, ms * 1000, UTC)
+
+
 def not_before(moment: datetime) -> str:
     """The first whole millisecond that is not earlier."""
     return format_timestamp((moment + MILLISECOND - timedelta(microseconds=1)).astimezone(UTC))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import quote
 from zlib import crc32
 
@@ -19,27 +18,23 @@ def escaped(text: str) -> str:
     return quote(text, safe="")
 
 
-@dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one namespace. `parts` is how many keys its index has."""
 
-    prefix: str
-    namespace: str
-    parts: int
+    def __init__(self, prefix: str, namespace: str, parts: int) -> None:
+        self._session = f"{prefix}:s:{{{escaped(namespace)}:"
+        self._parts = [f"{prefix}:i:{{{escaped(namespace)}:{number}}}" for number in range(parts)]
 
     def session(self, session_id: str) -> str:
-        return f"{self.prefix}:s:{{{escaped(self.namespace)}:{escaped(session_id)}}}"
+        return f"{self._session}{escaped(session_id)}}}"
 
     def index_of(self, session_id: str) -> str:
         """The part of the index that holds this session."""
-        return self._part(crc32(session_id.encode()) % self.parts)
+        return self._parts[crc32(session_id.encode()) % len(self._parts)]
 
     def index(self) -> list[str]:
         """Every part of the index."""
-        return [self._part(number) for number in range(self.parts)]
-
-    def _part(self, number: int) -> str:
-        return f"{self.prefix}:i:{{{escaped(self.namespace)}:{number}}}"
+        return self._parts
 
 
 def entry_of(session: Session) -> str:

@@ -3,10 +3,11 @@ cluster. And how these clients are opened."""
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 import redis.asyncio
@@ -17,9 +18,9 @@ import redis.cluster
 import redis.retry
 import redis.sentinel
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import MaxConnectionsError, NoScriptError, ResponseError
 
-from session_continuity import Mode
+from session_continuity import Mode, sleeper
 from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
 from session_continuity_redis.scripts import Script
 
@@ -27,11 +28,12 @@ Argument = str | int | bytes
 Client = Any
 """One of redis-py's clients; their sync and asyncio faces have no common type."""
 
+PATIENCE = 5.0
+
 _BACKOFF = {"base": 0.02, "cap": 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One script on keys of one slot."""
 
     script: Script
@@ -45,8 +47,7 @@ class Call:
         return ("EVAL", self.script.source, len(self.keys), *self.keys, *self.arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One plain command on one key, which is its first argument."""
 
     name: str
@@ -59,16 +60,24 @@ class Command:
 
 class Wire:
     """`open` gives the clients, at the first use: the one that serves, then those that only have to be closed with it.
-    In blocking mode nothing suspends."""
+    Who finds all connections in use waits for one, up to `patience` seconds. In blocking mode nothing suspends."""
 
     def __init__(
-        self, open: Callable[[], Sequence[Client]], mode: Mode, *, clustered: bool, owned: bool = True
+        self,
+        open: Callable[[], Sequence[Client]],
+        mode: Mode,
+        *,
+        clustered: bool,
+        owned: bool = True,
+        patience: float = PATIENCE,
     ) -> None:
         self.mode: Mode = mode
         self.clustered = clustered
         self._open = open
         self._owned = owned
         self._wait = _awaited if mode == "async" else _as_is
+        self._sleep = sleeper(mode)
+        self._patience = patience
         self._client: Client | None = None
         self._clients: Sequence[Client] = ()
         self._lock = threading.Lock()
@@ -76,10 +85,14 @@ class Wire:
     async def run(self, call: Call) -> Any:
         """One script, one round trip; one more when the server has forgotten the script."""
         client = self._client or self._opened()
-        try:
-            return await self._wait(client.execute_command(*call.by_digest()))
-        except NoScriptError:
-            return await self._wait(client.execute_command(*call.by_source()))
+        deadline: float | None = None
+        while True:
+            try:
+                return await self._wait(client.execute_command(*call.by_digest()))
+            except NoScriptError:
+                return await self._wait(client.execute_command(*call.by_source()))
+            except MaxConnectionsError as full:
+                deadline = await self._queue(deadline, full)
 
     async def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """Several scripts in one round trip; raises the first error."""
@@ -129,13 +142,28 @@ class Wire:
         client = self._client or self._opened()
         if self.clustered and self.mode == "async":
             await client.initialize()
-        pipeline = client.pipeline() if self.clustered else client.pipeline(transaction=False)
-        for key, words in requests:
-            # without its node, the cluster's pipeline asks the server for the keys of every script
-            options = {"target_nodes": [client.get_node_from_key(key)]} if self.clustered else {}
-            pipeline.execute_command(*words, **options)
-        answers: list[Any] = await self._wait(pipeline.execute(raise_on_error=False))
-        return answers
+        deadline: float | None = None
+        while True:
+            pipeline = client.pipeline() if self.clustered else client.pipeline(transaction=False)
+            for key, words in requests:
+                # without its node, the cluster's pipeline asks the server for the keys of every script
+                options = {"target_nodes": [client.get_node_from_key(key)]} if self.clustered else {}
+                pipeline.execute_command(*words, **options)
+            try:
+                answers: list[Any] = await self._wait(pipeline.execute(raise_on_error=False))
+            except MaxConnectionsError as full:
+                deadline = await self._queue(deadline, full)
+            else:
+                return answers
+
+    async def _queue(self, deadline: float | None, full: MaxConnectionsError) -> float:
+        """Wait a little for a connection, until the deadline that the first wait sets; redis-py's pools that wait cost
+        more on every call."""
+        now = time.monotonic()
+        if deadline is not None and now > deadline:
+            raise full
+        await self._sleep(random.uniform(0.001, 0.01))
+        return deadline or now + self._patience
 
     def _opened(self) -> Client:
         with self._lock:
@@ -178,8 +206,7 @@ def _single(options: RedisOptions, mode: Mode, *, tls: bool) -> Client:
     else:
         stated |= {"host": options.host, "port": options.port}
         stated |= {"connection_class": kinds.SSLConnection, **_tls(options)} if tls else {}
-    pool = module.BlockingConnectionPool(max_connections=options.max_connections, timeout=options.timeout, **stated)
-    return module.Redis.from_pool(pool)
+    return module.Redis.from_pool(module.ConnectionPool(max_connections=options.max_connections, **stated))
 
 
 def _cluster(options: ClusterOptions, mode: Mode) -> Client:

@@ -21,7 +21,9 @@ _HEADS = (keys.META, keys.ACTIVITY, keys.EXPIRY)
 
 
 async def delete(store: Store, session_id: str, expired_before: datetime | None) -> bool:
+    tries = store.wire.tries("delete_session")
     while True:
+        next(tries)
         meta, activity = await store.heads(session_id, consistent=True)
         if meta is None and activity is None:
             await _sweep(store, session_id, spared=())

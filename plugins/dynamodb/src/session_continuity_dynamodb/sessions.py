@@ -28,7 +28,9 @@ _GATE_FIELDS = frozenset({"status", "expires_at", "token_budget"})
 
 
 async def create(store: Store, session: Session) -> Session:
+    tries = store.wire.tries("create_session")
     while True:
+        next(tries)
         try:
             await store.wire.transact(_creation(store, session), new_write_id())
         except CancelledTransactionError:
@@ -73,17 +75,26 @@ async def update(store: Store, session_id: str, patch: Patch, expected: int | No
     cleared = {name: fields[name].get_default(call_default_factory=True) for name in patch.clear}
     changed = {**cleared, **patch.set}
     if _GATE_FIELDS.isdisjoint(changed):
-        return await _update_meta(store, session_id, changed, expected)
-    return await _update_gate(store, session_id, patch, changed, expected)
+        updated = await _update_unread(store, session_id, changed, expected)
+        if updated is not None:
+            return updated
+    return await _update_read(store, session_id, patch, changed, expected)
 
 
-async def _update_meta(store: Store, session_id: str, changed: Mapping[str, Any], expected: int | None) -> Session:
+async def _update_unread(
+    store: Store, session_id: str, changed: Mapping[str, Any], expected: int | None
+) -> Session | None:
+    """The change in one write of META. None where META does not allow that without being read, because another
+    writer left its expiry as text."""
     write_id = new_write_id()
     expression = Expression()
     for attribute, value in codec.session_changes(store.keys, None, changed).items():
         expression.put(attribute, value)
     expression.set("wid", text(write_id))
-    condition = f"{_live(store, expression)} AND {_version_step(expression, expected, write_id)}"
+    condition = (
+        f"{_is_there(expression)} AND {store.not_expired(expression)}"
+        f" AND {_version_step(expression, expected, write_id)}"
+    )
     try:
         answer = await store.wire.request(
             "UpdateItem",
@@ -100,14 +111,23 @@ async def _update_meta(store: Store, session_id: str, changed: Mapping[str, Any]
         found = failed.item or await store.wire.get(store.meta_key(session_id), consistent=True)
         if found is None or not store.is_live(found, None):
             raise SessionNotFoundError(session_id) from None
+        if "S" in found.get("expiresAt", {}):
+            return None
         if codec.string(found, "wid") != write_id:
             raise await _conflict(store, found, expected) from None
         return await _after(store, found)
     return await _after(store, answer["Attributes"])
 
 
-def _live(store: Store, expression: Expression) -> str:
-    return f"{expression.exists('id')} AND {expression.absent(codec.DELETING)} AND {store.not_expired(expression)}"
+def _is_there(expression: Expression) -> str:
+    return f"{expression.exists('id')} AND {expression.absent(codec.DELETING)}"
+
+
+def _unchanged(expression: Expression, meta: Item) -> str:
+    """The condition that META is as it was read, in what decides whether the session is there."""
+    return " AND ".join(
+        [_is_there(expression), *(expression.same(name, meta.get(name)) for name in ("version", "expiresAt"))]
+    )
 
 
 def _version_step(expression: Expression, expected: int | None, write_id: str) -> str:
@@ -130,10 +150,12 @@ async def _conflict(store: Store, meta: Item, expected: int | None) -> Concurren
     return ConcurrencyError(current.id, expected=expected, actual=current.version, current=current)
 
 
-async def _update_gate(
+async def _update_read(
     store: Store, session_id: str, patch: Patch, changed: Mapping[str, Any], expected: int | None
 ) -> Session:
+    tries = store.wire.tries("update_session")
     while True:
+        next(tries)
         meta, activity = await store.heads(session_id, consistent=True)
         if meta is None or not store.is_live(meta, activity):
             raise SessionNotFoundError(session_id)
@@ -161,7 +183,7 @@ def _meta_change(
         expression.put(attribute, value)
     expression.set("version", number(after.version))
     expression.set("wid", text(write_id))
-    condition = f"{_live(store, expression)} AND {expression.same('version', meta.get('version'))}"
+    condition = _unchanged(expression, meta)
     if not adopted:
         condition += f" AND {expression.absent('adopted')}"
     return _update_action(store.meta_key(after.id), expression, condition)
@@ -205,7 +227,9 @@ def _marker_change(store: Store, before: Session, after: Session) -> list[Action
 
 async def adopt(store: Store, session_id: str) -> None:
     """Give a session of another writer its activity item. Raises SessionNotFoundError where there is no session."""
+    tries = store.wire.tries("adopt")
     while True:
+        next(tries)
         meta, activity = await store.heads(session_id, consistent=True)
         if meta is None or not store.is_live(meta, activity):
             raise SessionNotFoundError(session_id)
@@ -214,7 +238,7 @@ async def adopt(store: Store, session_id: str) -> None:
         counted = await _counted(store, meta)
         marked = Expression()
         marked.set("adopted", flag())
-        condition = f"{_live(store, marked)} AND {marked.same('version', meta.get('version'))}"
+        condition = _unchanged(marked, meta)
         fresh = Expression()
         item = counted.item(store.keys, session_id)
         actions: list[Action] = [

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from session_continuity import SessionNotFoundError, format_timestamp
+from session_continuity import SessionNotFoundError
 from session_continuity_dynamodb import codec, keys
 from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.config import DynamoDBOptions
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.keys import Keys
-from session_continuity_dynamodb.values import Item, text
+from session_continuity_dynamodb.values import Item
 from session_continuity_dynamodb.wire import Wire
 
 _ROWS_KNOWN = 1024
@@ -119,9 +119,6 @@ class Store:
         return not Activity.of(gate).is_gone(self.now())
 
     def not_expired(self, expression: Expression) -> str:
-        """The condition that an item's expiry, in either of its forms, is later than now."""
-        now = self.now()
-        return (
-            f"({expression.absent('expiresAt')} OR {expression.compare('expiresAt', '>', codec.seconds(now))}"
-            f" OR {expression.compare('expiresAt', '>', text(format_timestamp(now)))})"
-        )
+        """The condition that an item's expiry, as a number, is later than now."""
+        later = expression.compare("expiresAt", ">", codec.seconds(self.now()))
+        return f"({expression.absent('expiresAt')} OR {later})"

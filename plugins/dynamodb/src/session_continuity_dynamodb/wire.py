@@ -183,6 +183,19 @@ class Wire:
             return [await call() for call in calls]
         return await (_gather_tasks(calls) if self.mode == "async" else _gather_threads(calls))
 
+    def tries(self, operation: str) -> Iterator[None]:
+        """What a write that others keep getting in front of takes one of before each try. Raises ThrottledError when
+        its time is over."""
+        end = time.monotonic() + max(self._deadline, 1.0)
+        while time.monotonic() < end:
+            yield
+        raise ThrottledError(
+            "other writes to the same session kept getting in first",
+            backend=BACKEND,
+            operation=operation,
+            table=self.table,
+        )
+
     def _pauses(self) -> Iterator[float]:
         end = time.monotonic() + self._deadline
         bound = _FIRST_PAUSE

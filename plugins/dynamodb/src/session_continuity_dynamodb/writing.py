@@ -40,7 +40,9 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
     chosen = frozenset(chosen_ids)
     repeats = any(store.known.row(session_id, message.id) for message in messages)
     turn = in_order(messages, keys.NO_MESSAGE if repeats else store.known.last_place(session_id), chosen)
+    tries = store.wire.tries("append_messages")
     while True:
+        next(tries)
         items = [
             message_item(store.keys, message, own_id=message.id in chosen, compression=store.options.compression)
             for message in turn
@@ -143,7 +145,8 @@ async def _stored(
 ) -> tuple[Message, ...] | None:
     """The turn as it was stored before, when this append is being repeated."""
     taken = [reason for place, reason in enumerate(cancelled.reasons) if place != pointers and reason.failed]
-    if not taken and not pointers:
+    # A transaction tells of each message whether it is there; one write after the other ends at the gate.
+    if not taken and not pointers and store.wire.atomic:
         return None
     wanted = sent if pointers else turn
     rows = await locate(store, session_id, [message.id for message in wanted])
@@ -182,7 +185,9 @@ async def _last_place(store: Store, session_id: str, gate: Item | None, turn: Se
 
 async def update(store: Store, session_id: str, message_id: str, patch: Patch) -> Message:
     row = store.known.row(session_id, message_id)
+    tries = store.wire.tries("update_message")
     while True:
+        next(tries)
         if row is None:
             [row] = await locate(store, session_id, [message_id])
         if row is None:
@@ -275,7 +280,9 @@ async def delete(store: Store, session_id: str, message_id: str) -> bool:
 
 async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
     """Remove these rows in one transaction, as many of them as still exist, and return how many that were."""
+    tries = store.wire.tries("delete_message")
     while rows:
+        next(tries)
         messages = [message_of(row, session_id) for row in rows]
         write_id = new_write_id()
         pointers = [row for row in rows if "ownId" in row]

@@ -1,0 +1,309 @@
+"""What each operation costs: requests counted, capacity units summed as the engine states them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from session_continuity import MessageQuery, Patch, Session, SessionFilter, SessionMetadata, TokenBudget, run_now
+from session_continuity_dynamodb import DynamoDBStorage
+from session_continuity_dynamodb.bodies import message_item
+from session_continuity_dynamodb.keys import Keys
+
+from .bench import Bench
+from .conftest import TABLE
+from .engines import Engine
+from .meter import Request
+
+LONG = 10_000
+
+
+def apis(requests: list[Request]) -> list[str]:
+    return [request.api for request in requests]
+
+
+def units(requests: list[Request]) -> float:
+    return sum(request.units for request in requests)
+
+
+@pytest.fixture(scope="module")
+def long_bench(judge: Engine) -> Iterator[Bench]:
+    held = Bench(judge, "blocking", TABLE)
+    yield held
+    held.close()
+
+
+@pytest.fixture(scope="module")
+def long_store(long_bench: Bench) -> DynamoDBStorage:
+    return long_bench.open(consistent_read=False)
+
+
+@pytest.fixture(scope="module")
+def long(long_bench: Bench, long_store: DynamoDBStorage) -> Session:
+    """A conversation of 10,000 messages of about 0.5 KB, its rows written straight into the table."""
+    session = long_bench.create(long_store, user_id="u")
+    keys = Keys(long_bench.namespace)
+    rows = [
+        message_item(keys, long_bench.message(session, f"{n} " + "x" * 250), own_id=False, compression=None)
+        for n in range(LONG)
+    ]
+    long_bench.write_rows(rows)
+    long_bench.raw(
+        "update_item",
+        Key={"PK": rows[0]["PK"], "SK": {"S": "MSG$ACTIVITY"}},
+        UpdateExpression="SET lastKey = :last, messageCount = :count",
+        ExpressionAttributeValues={":last": {"S": rows[-1]["SK"]["S"][4:]}, ":count": {"N": str(LONG)}},
+    )
+    return session
+
+
+def test_create_is_one_request(bench: Bench) -> None:
+    store = bench.open()
+    with bench.meter.counting() as made:
+        bench.create(store, user_id="u", active_agent_id="a", expires_at=bench.clock() + timedelta(hours=1))
+    assert apis(made) == ["TransactWriteItems"]
+
+
+def test_get_is_one_request_of_one_eventual_unit(bench: Bench) -> None:
+    store = bench.open(consistent_read=False)
+    session = bench.create(store, user_id="u")
+    with bench.meter.counting() as made:
+        bench.run(store.get_session(session.id))
+    assert (apis(made), units(made)) == (["BatchGetItem"], 1.0)
+
+
+def test_append_is_one_request_of_four_units(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store, token_budget=TokenBudget(max_tokens=100, overflow_strategy="error"))
+    with bench.meter.counting() as made:
+        bench.append(store, session)
+    assert apis(made) == ["TransactWriteItems"]
+    assert bench.transaction_units(made[0]) == 4
+
+
+def test_append_does_not_pay_for_a_large_session(quick: Bench) -> None:
+    store = quick.open()
+    heavy = SessionMetadata(custom={"notes": "x" * 8000})
+    session = quick.create(store, user_id="u", active_agent_id="a", metadata=heavy)
+    with quick.meter.counting() as made:
+        quick.append(store, session)
+    touched = {
+        params["Key"]["SK"]["S"] for action in made[0].params["TransactItems"] if (params := action.get("Update"))
+    }
+    assert touched == {"MSG$ACTIVITY"}
+    assert quick.transaction_units(made[0]) == 4
+
+
+def test_append_with_a_chosen_id_is_one_request(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    message = bench.message(session, id="mine")
+    with bench.meter.counting() as made:
+        bench.run(store.append_messages(session.id, [message], chosen_ids={"mine"}))
+    assert apis(made) == ["TransactWriteItems"]
+    assert bench.transaction_units(made[0]) == 6
+
+
+def test_turn_is_one_request_of_two_units_a_message(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    turn = [bench.message(session) for _ in range(9)]
+    with bench.meter.counting() as made:
+        bench.run(store.append_messages(session.id, turn))
+    assert apis(made) == ["TransactWriteItems"]
+    assert bench.transaction_units(made[0]) == 2 * (1 + 9)
+
+
+def test_serial_append_is_two_requests_of_two_units(bench: Bench) -> None:
+    store = bench.open(append="serial")
+    session = bench.create(store)
+    with bench.meter.counting() as made:
+        bench.append(store, session)
+    assert (apis(made), units(made)) == (["UpdateItem", "PutItem"], 2)
+
+
+def test_appends_of_a_writer_whose_clock_is_behind_stay_one_request(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    bench.append(store, session)
+    late = [bench.message(session, created_at=bench.clock() - timedelta(seconds=2)) for _ in range(3)]
+    with bench.meter.counting() as made:
+        for message in late:
+            bench.run(store.append_messages(session.id, [message]))
+    assert len(made) == 3
+
+
+def test_last_20_of_10000_is_one_request_of_three_units(
+    long_bench: Bench, long_store: DynamoDBStorage, long: Session
+) -> None:
+    with long_bench.meter.counting() as made:
+        page = run_now(long_store.get_messages(long.id, MessageQuery(order="desc", limit=20)))
+    assert len(page) == 20
+    assert page[0].content == f"{LONG - 1} " + "x" * 250
+    assert apis(made) == ["Query"]
+    assert units(made) <= 3
+
+
+def test_first_20_of_10000_is_one_request_of_three_units(
+    long_bench: Bench, long_store: DynamoDBStorage, long: Session
+) -> None:
+    with long_bench.meter.counting() as made:
+        page = run_now(long_store.get_messages(long.id, MessageQuery(limit=20)))
+    assert [message.content.split()[0] for message in page] == [str(n) for n in range(20)]  # type: ignore[union-attr]
+    assert apis(made) == ["Query"]
+    assert units(made) <= 3
+
+
+def test_1000_messages_cost_what_a_bare_query_costs(
+    long_bench: Bench, long_store: DynamoDBStorage, long: Session
+) -> None:
+    with long_bench.meter.counting() as made:
+        page = run_now(long_store.get_messages(long.id, MessageQuery(order="desc", limit=1000)))
+    bare = long_bench.raw(
+        "query",
+        KeyConditionExpression="PK = :p AND begins_with(SK, :m)",
+        ExpressionAttributeValues={":p": {"S": f"{long_bench.prefix}SESSION#{long.id}"}, ":m": {"S": "MSG#"}},
+        ScanIndexForward=False,
+        Limit=1000,
+        ReturnConsumedCapacity="TOTAL",
+    )
+    assert len(page) == 1000
+    assert len(made) == 1
+    assert units(made) <= 1.01 * bare["ConsumedCapacity"]["CapacityUnits"]
+
+
+def test_append_to_10000_messages_is_one_request_of_four_units(
+    long_bench: Bench, long_store: DynamoDBStorage, long: Session
+) -> None:
+    with long_bench.meter.counting() as made:
+        long_bench.append(long_store, long)
+    assert apis(made) == ["TransactWriteItems"]
+    assert long_bench.transaction_units(made[0]) == 4
+
+
+def test_message_by_id_is_one_request_among_10000(
+    long_bench: Bench, long_store: DynamoDBStorage, long: Session
+) -> None:
+    [wanted] = run_now(long_store.get_messages(long.id, MessageQuery(limit=1)))
+    cold = long_bench.open(consistent_read=False)
+    with long_bench.meter.counting() as made:
+        assert run_now(cold.get_message(long.id, wanted.id)) == wanted
+    assert (apis(made), units(made)) == (["BatchGetItem"], 1.0)
+
+
+def test_edit_among_10000_is_one_request_after_a_read_and_two_without(
+    long_bench: Bench, long_store: DynamoDBStorage, long: Session
+) -> None:
+    [wanted] = run_now(long_store.get_messages(long.id, MessageQuery(limit=1)))
+    patch = Patch({"content": "short", "token_count": 1})
+    with long_bench.meter.counting() as warm:
+        run_now(long_store.update_message(long.id, wanted.id, patch))
+    other = long_bench.open()
+    with long_bench.meter.counting() as cold:
+        run_now(other.update_message(long.id, wanted.id, patch))
+    assert apis(warm) == ["TransactWriteItems"]
+    assert long_bench.transaction_units(warm[0]) == 4
+    assert apis(cold) == ["BatchGetItem", "TransactWriteItems"]
+
+
+def test_deleting_one_among_10000_is_one_request_after_a_read_and_two_without(
+    long_bench: Bench, long_store: DynamoDBStorage, long: Session
+) -> None:
+    first, second = run_now(long_store.get_messages(long.id, MessageQuery(limit=2)))
+    with long_bench.meter.counting() as warm:
+        assert run_now(long_store.delete_message(long.id, first.id))
+    other = long_bench.open()
+    with long_bench.meter.counting() as cold:
+        assert run_now(other.delete_message(long.id, second.id))
+    assert apis(warm) == ["TransactWriteItems"]
+    assert apis(cold) == ["BatchGetItem", "TransactWriteItems"]
+
+
+def test_edit_of_a_chosen_id_is_one_request_after_the_append(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    bench.run(store.append_messages(session.id, [bench.message(session, id="mine")], chosen_ids={"mine"}))
+    with bench.meter.counting() as made:
+        bench.run(store.update_message(session.id, "mine", Patch({"content": "other"})))
+    assert apis(made) == ["TransactWriteItems"]
+
+
+def test_message_by_chosen_id_is_two_requests(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    bench.run(store.append_messages(session.id, [bench.message(session, id="mine")], chosen_ids={"mine"}))
+    cold = bench.open()
+    with bench.meter.counting() as made:
+        assert bench.run(cold.get_message(session.id, "mine"))
+    assert apis(made) == ["BatchGetItem", "BatchGetItem"]
+
+
+def test_system_messages_are_read_by_id_in_one_request(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    bench.append(store, session, role="system")
+    bench.append(store, session, 5)
+    [wanted] = bench.run(store.get_session(session.id)).system_message_ids  # type: ignore[union-attr]
+    other = bench.open()
+    with bench.meter.counting() as made:
+        page = bench.run(other.get_messages(session.id, MessageQuery(ids=frozenset({wanted}))))
+    assert [message.role for message in page] == ["system"]
+    assert apis(made) == ["BatchGetItem"]
+
+
+def test_update_is_one_write_and_one_small_read(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store, metadata=SessionMetadata(custom={"notes": "x" * 8000}))
+    with bench.meter.counting() as made:
+        bench.run(store.update_session(session.id, Patch({"user_id": "u"}), expected_version=1))
+    assert apis(made) == ["UpdateItem", "GetItem"]
+    assert made[1].units == 1.0
+
+
+def test_update_of_what_appends_check_is_one_read_and_one_transaction(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    with bench.meter.counting() as made:
+        bench.run(store.update_session(session.id, Patch({"status": "paused"})))
+    assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
+
+
+@pytest.mark.parametrize(("listing", "requests"), [("index", 1), ("exact", 2)])
+def test_listing_100_sessions_of_a_user(quick: Bench, listing: str, requests: int) -> None:
+    store = quick.open(listing=listing)
+    for number in range(100):
+        quick.create(store, user_id="u", metadata=SessionMetadata(title=str(number)))
+        quick.clock.forward(seconds=1)
+    with quick.meter.counting() as made:
+        page = run_now(store.list_sessions(SessionFilter(user_id="u"), limit=100))
+    assert [session.metadata.title for session in page] == [str(number) for number in reversed(range(100))]
+    assert page.next_cursor is None
+    assert len(made) == requests
+
+
+def test_delete_is_pages_and_batches_of_25(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    for _ in range(12):
+        run_now(store.append_messages(session.id, [quick.message(session) for _ in range(9)]))
+    with quick.meter.counting() as made:
+        assert run_now(store.delete_session(session.id))
+    batches = [request for request in made if request.api == "BatchWriteItem"]
+    assert sorted(len(request.params["RequestItems"][TABLE]) for request in batches) == [8, 25, 25, 25, 25]
+    assert sorted(apis(made)) == sorted(
+        ["BatchGetItem", "TransactWriteItems", "Query", *["BatchWriteItem"] * 5, "TransactWriteItems"]
+    )
+
+
+def test_expired_sessions_are_found_through_the_index(bench: Bench) -> None:
+    store = bench.open()
+    for _ in range(5):
+        bench.create(store, expires_at=bench.clock() + timedelta(hours=1))
+    bench.clock.forward(hours=3)
+    with bench.meter.counting() as made:
+        page = bench.run(store.get_expired_sessions(bench.clock(), limit=10))
+    assert len(page) == 5
+    assert set(apis(made)) == {"Query", "BatchGetItem"}
+    assert len(made) == 5

@@ -1,0 +1,289 @@
+"""Replies that are lost after the engine applied the request, throttling, conflicts, and engines that do not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from session_continuity import (
+    MessageQuery,
+    Patch,
+    Session,
+    SessionFilter,
+    SessionNotFoundError,
+    StorageError,
+    ThrottledError,
+    UnavailableError,
+)
+from session_continuity_dynamodb import DynamoDBStorage
+
+from .bench import Bench
+from .proxy import Call, Proxy, between, hold_back, leave_unread, lose, refuse
+
+
+@pytest.fixture
+def proxy(bench: Bench) -> Iterator[Proxy]:
+    with between(bench.engine.url) as held:
+        yield held
+
+
+@pytest.fixture
+def task_proxy(tasks: Bench) -> Iterator[Proxy]:
+    with between(tasks.engine.url) as held:
+        yield held
+
+
+@pytest.fixture
+def faulty(bench: Bench, proxy: Proxy) -> DynamoDBStorage:
+    """A store behind the proxy."""
+    return bench.open(endpoint_url=proxy.url, read_timeout=2, retry_deadline=2)
+
+
+def test_lost_reply_of_a_create_is_no_error(bench: Bench, proxy: Proxy, faulty: DynamoDBStorage) -> None:
+    proxy.rules["TransactWriteItems"] = [lose]
+    session = bench.session(user_id="u", expires_at=bench.clock() + timedelta(hours=1))
+    assert bench.run(faulty.create_session(session)) == session
+    assert bench.run(bench.open().get_session(session.id)) == session
+
+
+def test_lost_reply_of_an_update_counts_one_version(bench: Bench, proxy: Proxy, faulty: DynamoDBStorage) -> None:
+    session = bench.create(faulty)
+    for expected in (1, None):
+        proxy.rules["UpdateItem"] = [lose]
+        before = bench.run(faulty.get_session(session.id))
+        after = bench.run(faulty.update_session(session.id, Patch({"user_id": "u"}), expected_version=expected))
+        assert before is not None
+        assert (after.version, after.user_id) == (before.version + 1, "u")
+        assert bench.run(faulty.get_session(session.id)) == after
+    assert proxy.seen.count("UpdateItem") == 4
+
+
+def test_lost_reply_of_a_change_of_status_counts_one_version(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage
+) -> None:
+    session = bench.create(faulty)
+    proxy.rules["TransactWriteItems"] = [lose]
+    after = bench.run(faulty.update_session(session.id, Patch({"status": "paused"}), expected_version=1))
+    assert (after.version, after.status) == (2, "paused")
+    assert bench.run(faulty.get_session(session.id)) == after
+
+
+def test_lost_reply_of_an_append_stores_it_once(bench: Bench, proxy: Proxy, faulty: DynamoDBStorage) -> None:
+    session = bench.create(faulty)
+    turn = [bench.message(session, text, tokens=7) for text in ("question", "answer")]
+    proxy.rules["TransactWriteItems"] = [lose]
+    assert bench.run(faulty.append_messages(session.id, turn)).messages == tuple(turn)
+    assert bench.run(faulty.get_messages(session.id, MessageQuery())).items == tuple(turn)
+    held = bench.run(faulty.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (2, 14)
+
+
+def test_lost_reply_of_an_edit_and_a_removal_counts_once(bench: Bench, proxy: Proxy, faulty: DynamoDBStorage) -> None:
+    session = bench.create(faulty)
+    first, second = bench.append(faulty, session, 2, tokens=10)
+    proxy.rules["TransactWriteItems"] = [lose]
+    bench.run(faulty.update_message(session.id, first.id, Patch({"token_count": 4})))
+    proxy.rules["TransactWriteItems"] = [lose]
+    assert bench.run(faulty.delete_message(session.id, second.id))
+    held = bench.run(faulty.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (1, 4)
+
+
+@pytest.mark.parametrize("losses", [1, 4])
+def test_append_that_is_repeated_by_its_caller_is_stored_once(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage, losses: int
+) -> None:
+    session = bench.create(faulty)
+    turn = [bench.message(session, "question", id="mine")]
+    proxy.rules["TransactWriteItems"] = [lose] * losses
+    try:
+        bench.run(faulty.append_messages(session.id, turn, chosen_ids={"mine"}))
+    except UnavailableError:
+        assert losses == 4
+    bench.append(bench.open(), session, 1)
+    again = [turn[0].model_copy(update={"created_at": bench.clock() + timedelta(seconds=5)})]
+    assert bench.run(faulty.append_messages(session.id, again, chosen_ids={"mine"})).repeated
+    found = bench.run(faulty.get_messages(session.id, MessageQuery()))
+    assert [message.content for message in found] == ["question", "message 0"]
+
+
+def test_serial_create_and_update_survive_a_lost_reply(bench: Bench, proxy: Proxy) -> None:
+    store = bench.open(endpoint_url=proxy.url, append="serial")
+    proxy.rules["PutItem"] = [lose, lose]
+    session = bench.create(store)
+    proxy.rules["UpdateItem"] = [lose]
+    bench.run(store.update_session(session.id, Patch({"user_id": "u"}), expected_version=1))
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.version, held.user_id) == (2, "u")
+
+
+def test_batch_that_is_left_unprocessed_is_sent_again(bench: Bench, proxy: Proxy, faulty: DynamoDBStorage) -> None:
+    session = bench.create(faulty)
+    for _ in range(4):
+        bench.run(faulty.append_messages(session.id, [bench.message(session) for _ in range(9)]))
+    proxy.rules["BatchWriteItem"] = [hold_back(25), hold_back(5)]
+    assert bench.run(faulty.delete_session(session.id))
+    assert bench.rows(session.id) == []
+
+
+def test_batch_that_stays_unprocessed_raises(bench: Bench, proxy: Proxy) -> None:
+    store = bench.open(endpoint_url=proxy.url, retry_deadline=0.2)
+    session = bench.create(store)
+    bench.append(store, session, 2)
+    proxy.rules["BatchWriteItem"] = [hold_back(1)] * 50
+    with pytest.raises(ThrottledError, match="unprocessed"):
+        bench.run(store.delete_session(session.id))
+    proxy.rules.clear()
+    with pytest.raises(SessionNotFoundError):
+        bench.run(store.append_messages(session.id, [bench.message(session)]))
+    assert bench.run(store.delete_session(session.id))
+    assert bench.rows(session.id) == []
+
+
+@pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError"])
+def test_transaction_that_conflicts_is_tried_again(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage, code: str
+) -> None:
+    session = bench.create(faulty)
+    reasons = [{"Code": code, "Message": "busy"}, {"Code": "None"}]
+    busy = refuse("TransactionCanceledException", CancellationReasons=reasons)
+    proxy.rules["TransactWriteItems"] = [busy] * 3
+    assert len(bench.append(faulty, session)) == 1
+    held = bench.run(faulty.get_session(session.id))
+    assert held is not None
+    assert held.message_count == 1
+
+
+def test_throttling_is_waited_out_and_ends_at_the_deadline(bench: Bench, proxy: Proxy) -> None:
+    store = bench.open(endpoint_url=proxy.url, max_attempts=1, retry_deadline=1)
+    session = bench.create(store)
+    slow = refuse("ProvisionedThroughputExceededException")
+    proxy.rules["TransactWriteItems"] = [slow] * 3
+    bench.append(store, session)
+    proxy.rules["TransactWriteItems"] = [slow] * 1000
+    started = time.monotonic()
+    with pytest.raises(ThrottledError) as raised:
+        bench.append(store, session)
+    assert time.monotonic() - started < 10
+    assert raised.value.retryable
+    assert raised.value.__cause__ is not None
+
+
+def test_engine_that_does_not_answer_is_unavailable_in_time(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        store = DynamoDBStorage(
+            table=bench.table, endpoint_url=url, region="us-east-1", mode=bench.mode, read_timeout=0.2, max_attempts=2
+        )
+        started = time.monotonic()
+        with pytest.raises(UnavailableError) as raised:
+            bench.run(store.get_session("any"))
+        assert time.monotonic() - started < 10
+        assert raised.value.operation == "get_session"
+        health = bench.run(store.health())
+        assert health.status == "unhealthy"
+        assert health.remedy
+        bench.run(store.close())
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("AccessDeniedException", "template --format iam"),
+        ("UnrecognizedClientException", "credentials"),
+        ("ResourceNotFoundException", "create-table"),
+        ("ValidationException", "ValidationException"),
+    ],
+)
+def test_service_error_says_what_to_do(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage, code: str, words: str
+) -> None:
+    proxy.rules["BatchGetItem"] = [refuse(code)]
+    with pytest.raises(StorageError, match=words) as raised:
+        bench.run(faulty.get_session("any"))
+    assert not raised.value.retryable
+    assert raised.value.details["aws_code"] == code
+    assert raised.value.__cause__ is not None
+
+
+def test_read_goes_on_after_keys_that_were_left_unprocessed(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage
+) -> None:
+    session = bench.create(faulty)
+    proxy.rules["BatchGetItem"] = [leave_unread, leave_unread]
+    assert bench.run(faulty.get_session(session.id)) == session
+
+
+def test_cancelled_append_is_whole_or_absent(tasks: Bench, task_proxy: Proxy) -> None:
+    store = tasks.open(endpoint_url=task_proxy.url)
+    session = tasks.create(store)
+    arrived = asyncio.Event()
+
+    async def cancel_one_on_its_way() -> None:
+        loop = asyncio.get_running_loop()
+
+        def seen(call: Call) -> tuple[int, dict[str, str], bytes]:
+            answer = call.forward()
+            loop.call_soon_threadsafe(arrived.set)
+            return answer
+
+        task_proxy.rules["TransactWriteItems"] = [seen]
+        turn = [tasks.message(session) for _ in range(3)]
+        task = asyncio.create_task(store.append_messages(session.id, turn))
+        await arrived.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    tasks.run(cancel_one_on_its_way())
+    assert len(tasks.append(store, session)) == 1
+    held = tasks.run(store.get_session(session.id))
+    found = tasks.run(store.get_messages(session.id, MessageQuery()))
+    assert held is not None
+    assert held.message_count == len(found) in (1, 4)
+
+
+def test_cancelled_delete_is_finished_by_repeating_it(tasks: Bench, task_proxy: Proxy) -> None:
+    store = tasks.open(endpoint_url=task_proxy.url)
+    session = tasks.create(store, user_id="u")
+    for _ in range(6):
+        tasks.run(store.append_messages(session.id, [tasks.message(session) for _ in range(9)]))
+
+    async def cancel_in_the_middle() -> None:
+        task = asyncio.create_task(store.delete_session(session.id))
+
+        def stop(call: Call) -> tuple[int, dict[str, str], bytes]:
+            loop.call_soon_threadsafe(task.cancel)
+            return call.forward()
+
+        loop = asyncio.get_running_loop()
+        task_proxy.rules["BatchWriteItem"] = [stop]
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    tasks.run(cancel_in_the_middle())
+    assert tasks.run(store.get_session(session.id)) is None
+    assert len(tasks.run(store.list_sessions(SessionFilter(user_id="u"), limit=10))) == 0
+    assert tasks.rows(session.id) != []
+    assert tasks.run(store.delete_session(session.id))
+    assert tasks.rows(session.id) == []
+
+
+def test_session_is_created_anew_over_a_delete_that_was_interrupted(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage
+) -> None:
+    session = bench.create(faulty)
+    bench.append(faulty, session, 3)
+    proxy.rules["BatchWriteItem"] = [refuse("ValidationException")]
+    with pytest.raises(StorageError):
+        bench.run(faulty.delete_session(session.id))
+    anew: Session = session.model_copy(update={"user_id": "other"})
+    assert bench.run(faulty.create_session(anew)) == anew
+    assert len(bench.run(faulty.get_messages(session.id, MessageQuery()))) == 0

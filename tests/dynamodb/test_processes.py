@@ -1,0 +1,143 @@
+"""Several processes on one table: writers at once, writers whose clocks disagree, a process that is killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from session_continuity import MessageQuery, Session, SessionNotFoundError, run_now, utc_now
+from session_continuity_dynamodb.bodies import message_item
+from session_continuity_dynamodb.keys import Keys
+
+from .bench import Bench
+from .proxy import Call, between
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+Starts = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def starts() -> Iterator[Starts]:
+    """Starts one of the programs beside the tests."""
+    with ExitStack() as stack:
+
+        def start(program: str, told: dict[str, Any]) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, PROGRAMS / program, json.dumps(told)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return stack.enter_context(process)
+
+        yield start
+
+
+def told(bench: Bench, session: Session, **more: Any) -> dict[str, Any]:
+    options = {name: value for name, value in bench.engine.options.items() if name != "create_table"}
+    store = {"table": bench.table, "namespace": bench.namespace, **options}
+    return {"store": store, "session": session.id, **more}
+
+
+def say(process: subprocess.Popen[str], line: str = "go") -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_16_writers_in_4_processes_lose_and_repeat_nothing(quick: Bench, starts: Starts) -> None:
+    store = quick.open()
+    quick.clock.now = utc_now()
+    session = quick.create(store)
+    writers = [
+        starts("writer.py", told(quick, session, name=f"w{n}", skew=0, threads=4, count=40, in_turns=False))
+        for n in range(4)
+    ]
+    assert [hear(writer) for writer in writers] == ["ready"] * 4
+    for writer in writers:
+        say(writer)
+    acknowledged = [[hear(writer) for _ in range(40)] for writer in writers]
+    assert [writer.wait() for writer in writers] == [0] * 4
+
+    page = run_now(store.get_messages(session.id, MessageQuery(limit=1000)))
+    assert sorted(str(message.content) for message in page) == sorted(
+        content for each in acknowledged for content in each
+    )
+    assert len(page) == 160
+    held = run_now(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (160, 160)
+    assert held.last_activity_at == page[-1].created_at
+
+
+def test_order_is_acknowledgement_order_whatever_the_clocks(quick: Bench, starts: Starts) -> None:
+    store = quick.open()
+    quick.clock.now = utc_now()
+    session = quick.create(store)
+    behind, ahead = (
+        starts("writer.py", told(quick, session, name=name, skew=skew, threads=1, count=10, in_turns=True))
+        for name, skew in (("behind", -2), ("ahead", 2))
+    )
+    assert (hear(behind), hear(ahead)) == ("ready", "ready")
+    expected: list[str] = []
+    for _ in range(10):
+        for writer in (ahead, behind):
+            say(writer)
+            expected.append(hear(writer))
+    page = run_now(store.get_messages(session.id, MessageQuery()))
+    assert [message.content for message in page] == expected
+    times = [message.created_at for message in page]
+    assert times == sorted(times)
+
+
+def test_delete_that_was_killed_half_way_is_finished_by_the_next(quick: Bench, starts: Starts) -> None:
+    store = quick.open()
+    session = quick.create(store, user_id="u")
+    keys = Keys(quick.namespace)
+    rows = [message_item(keys, quick.message(session, "x" * 200), own_id=False, compression=None) for _ in range(2000)]
+    quick.write_rows(rows)
+    half_way = threading.Event()
+    with between(quick.engine.url) as proxy:
+
+        def stall(_: Call) -> tuple[int, dict[str, str], bytes]:
+            half_way.set()
+            gone.wait()
+            return 500, {}, b""
+
+        gone = threading.Event()
+        proxy.rules["BatchWriteItem"] = [Call.forward] * 20 + [stall] * 80
+        task = told(quick, session)
+        task["store"] |= {"endpoint_url": proxy.url, "read_timeout": 60}
+        process = starts("deleter.py", task)
+        assert half_way.wait(60)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        gone.set()
+
+    left = quick.rows(session.id)
+    assert 0 < len(left) < 2000
+    with pytest.raises(SessionNotFoundError):
+        run_now(store.append_messages(session.id, [quick.message(session)]))
+    with pytest.raises(SessionNotFoundError):
+        run_now(store.get_messages(session.id, MessageQuery()))
+    assert run_now(store.get_session(session.id)) is None
+    assert run_now(store.delete_session(session.id))
+    assert quick.rows(session.id) == []
+    assert not run_now(store.delete_session(session.id))

@@ -1,0 +1,317 @@
+"""One table with the TypeScript kit: what it wrote is read, listed, edited and deleted here, and the other way round.
+
+The rows below have the names and formats that the kit was seen to write.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from session_continuity import (
+    CompressionConfig,
+    MessageMetadata,
+    MessageQuery,
+    Participant,
+    Patch,
+    SessionClosedError,
+    SessionFilter,
+    SessionMetadata,
+    SessionNotFoundError,
+    TokenBudget,
+    TokenBudgetExceededError,
+    ToolCall,
+    ToolResult,
+)
+from session_continuity_dynamodb import DynamoDBStorage
+from session_continuity_dynamodb.values import decode
+
+from .bench import Bench
+
+SESSION = "4f6d0f0e-9d6b-4a55-9a1e-5a3f2f1f0c11"
+CREATED = "2026-03-01T11:00:00.000Z"
+EXPIRES = datetime(2026, 3, 1, 18, 0, 0, tzinfo=UTC)
+
+Row = dict[str, Any]
+
+_numbers = itertools.count()
+
+
+def meta(session: str = SESSION, **changes: Any) -> Row:
+    row: Row = {
+        "PK": {"S": f"SESSION#{session}"},
+        "SK": {"S": "META"},
+        "GSI1PK": {"S": "USER#u-ts"},
+        "GSI1SK": {"S": f"CREATED_AT#{CREATED}"},
+        "GSI2PK": {"S": "AGENT#a-ts"},
+        "GSI2SK": {"S": "STATUS#active"},
+        "id": {"S": session},
+        "userId": {"S": "u-ts"},
+        "activeAgentId": {"S": "a-ts"},
+        "status": {"S": "active"},
+        "metadata": {"S": json.dumps({"title": "From there", "tags": ["vip"], "custom": {"plan": "pro"}})},
+        "participants": {"S": json.dumps([{"id": "p1", "role": "user", "joinedAt": CREATED, "unknown": 1}])},
+        "tokenBudget": {
+            "M": {
+                "maxTokens": {"N": "100"},
+                "reserveTokens": {"N": "0"},
+                "overflowStrategy": {"S": "error"},
+            }
+        },
+        "compression": {"M": {"strategy": {"S": "sliding_window"}, "targetTokens": {"N": "50"}}},
+        "schemaVersion": {"N": "1"},
+        "version": {"N": "3"},
+        "tokenCount": {"N": "30"},
+        "messageCount": {"N": "3"},
+        "createdAt": {"S": CREATED},
+        "lastActivityAt": {"S": "2026-03-01T11:00:03.000Z"},
+        "expiresAt": {"N": str(int(EXPIRES.timestamp()))},
+        "ttl": {"N": str(int(EXPIRES.timestamp()))},
+    }
+    return {name: value for name, value in {**row, **changes}.items() if value is not None}
+
+
+def message_id(second: int) -> str:
+    moment = datetime.fromisoformat(CREATED) + timedelta(seconds=second)
+    return f"{int(moment.timestamp() * 1000):015d}-000000-0b0e7c2a-5d0f-4e53-8a5e-1f3c5a7b9d0{second}"
+
+
+def message(second: int, session: str = SESSION, **changes: Any) -> Row:
+    created = f"2026-03-01T11:00:0{second}.000Z"
+    held = changes.pop("as_id", message_id(second))
+    row: Row = {
+        "PK": {"S": f"SESSION#{session}"},
+        "SK": {"S": f"MSG#{created}#{held}"},
+        "id": {"S": held},
+        "sessionId": {"S": session},
+        "role": {"S": "user"},
+        "content": {"S": f"text {second}"},
+        "tokenCount": {"N": "10"},
+        "createdAt": {"S": created},
+    }
+    return {name: value for name, value in {**row, **changes}.items() if value is not None}
+
+
+CALLS = {
+    "toolCalls": [{"id": "c1", "name": "find", "arguments": '{"q":1}'}],
+    "toolResults": [{"toolCallId": "c0", "result": "none", "isError": True}],
+    "annotations": {"k": ["v", 1.5]},
+}
+PLAIN_ID = "2b1f6e4e-7c55-4f0d-9a69-5b8f7f1c2d3e"
+
+ROWS = [
+    meta(),
+    message(1, role={"S": "system"}),
+    message(2, content={"L": [{"M": {"type": {"S": "text"}, "text": {"S": "hi"}}}]}, metadata={"S": json.dumps(CALLS)}),
+    message(3, as_id=PLAIN_ID, sequence={"N": "3"}, updatedAt={"S": CREATED}),
+    {"PK": {"S": f"SESSION#{SESSION}"}, "SK": {"S": "MSG#2026-03-01T11:00:02.500Z#ghost"}, "content": {"S": "edit"}},
+]
+
+
+@pytest.fixture
+def shared(bench: Bench) -> Iterator[Bench]:
+    """A bench without a namespace, whose formats are the kit's, on a table of its own."""
+    bench.namespace = ""
+    bench.table = f"shared-{next(_numbers)}"
+    yield bench
+    bench.raw("delete_table")
+
+
+@pytest.fixture
+def store(shared: Bench) -> DynamoDBStorage:
+    opened = shared.open()
+    shared.write_rows(ROWS)
+    return opened
+
+
+def test_session_of_the_kit_reads_right(shared: Bench, store: DynamoDBStorage) -> None:
+    held = shared.run(store.get_session(SESSION))
+    assert held is not None
+    assert (held.user_id, held.active_agent_id, held.status, held.version) == ("u-ts", "a-ts", "active", 3)
+    assert held.metadata == SessionMetadata(title="From there", tags=["vip"], custom={"plan": "pro"})
+    assert held.participants == [Participant(id="p1", role="user", joined_at=datetime.fromisoformat(CREATED))]
+    assert held.token_budget == TokenBudget(max_tokens=100, overflow_strategy="error")
+    assert held.compression == CompressionConfig(strategy="sliding_window", target_tokens=50)
+    assert held.expires_at == EXPIRES
+    assert (held.message_count, held.token_count, held.system_message_ids) == (3, 30, [message_id(1)])
+    assert held.last_activity_at == datetime.fromisoformat("2026-03-01T11:00:03Z")
+
+
+def test_messages_of_the_kit_read_right_without_ghosts(shared: Bench, store: DynamoDBStorage) -> None:
+    for order in ("asc", "desc"):
+        page = shared.run(store.get_messages(SESSION, MessageQuery(order=order)))
+        found = list(page) if order == "asc" else list(reversed(page))
+        assert [message.id for message in found] == [message_id(1), message_id(2), PLAIN_ID]
+    assert found[1].content == [{"type": "text", "text": "hi"}]
+    assert found[1].metadata == MessageMetadata(
+        tool_calls=[ToolCall(id="c1", name="find", arguments='{"q":1}')],
+        tool_results=[ToolResult(tool_call_id="c0", result="none", is_error=True)],
+        annotations={"k": ["v", 1.5]},
+    )
+    assert found[2].updated_at == datetime.fromisoformat(CREATED)
+
+
+@pytest.mark.parametrize("wanted", [message_id(2), PLAIN_ID])
+def test_message_of_the_kit_is_found_by_id(shared: Bench, store: DynamoDBStorage, wanted: str) -> None:
+    found = shared.run(store.get_message(SESSION, wanted))
+    assert found is not None
+    assert found.id == wanted
+
+
+def test_expiry_as_text_is_understood(shared: Bench, store: DynamoDBStorage) -> None:
+    soon = {"S": "2026-03-01T13:00:00.000Z"}
+    shared.write_rows([meta("text-expiry", expiresAt=soon)])
+    held = shared.run(store.get_session("text-expiry"))
+    assert held is not None
+    assert held.expires_at == datetime(2026, 3, 1, 13, tzinfo=UTC)
+    changed = shared.run(store.update_session("text-expiry", Patch({"user_id": "other"}), expected_version=3))
+    assert (changed.user_id, changed.version) == ("other", 4)
+    shared.clock.forward(hours=2)
+    assert shared.run(store.get_session("text-expiry")) is None
+    with pytest.raises(SessionNotFoundError):
+        shared.run(store.update_session("text-expiry", Patch({"user_id": "again"})))
+    with pytest.raises(SessionNotFoundError):
+        shared.run(store.append_messages("text-expiry", [shared.message("text-expiry")]))
+
+
+def test_missing_counts_and_version_are_understood(shared: Bench, store: DynamoDBStorage) -> None:
+    shared.write_rows(
+        [
+            meta("bare", tokenCount=None, messageCount=None, version=None, tokenBudget=None, expiresAt=None, ttl=None),
+            message(1, "bare", tokenCount=None),
+            message(2, "bare"),
+        ]
+    )
+    held = shared.run(store.get_session("bare"))
+    assert held is not None
+    assert (held.message_count, held.token_count, held.version) == (2, 10, 1)
+    assert shared.run(store.update_session("bare", Patch({"user_id": "u2"}), expected_version=1)).version == 2
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        SessionFilter(user_id="u-ts"),
+        SessionFilter(active_agent_id="a-ts"),
+        SessionFilter(active_agent_id="a-ts", status="active"),
+        SessionFilter(active_agent_id="a-ts", tags=frozenset({"vip", "x"})),
+        SessionFilter(),
+    ],
+)
+def test_sessions_of_the_kit_are_listed(shared: Bench, store: DynamoDBStorage, wanted: SessionFilter) -> None:
+    shared.write_rows([{"PK": {"S": "SESSION#ghost"}, "SK": {"S": "META"}, "status": {"S": "active"}}])
+    [listed] = shared.run(store.list_sessions(wanted, limit=10))
+    assert (listed.id, listed.message_count, listed.token_count) == (SESSION, 3, 30)
+
+
+def test_sessions_of_the_kit_are_listed_among_ours(shared: Bench, store: DynamoDBStorage) -> None:
+    newer = shared.create(store, user_id="u-ts")
+    shared.clock.forward(hours=-3)
+    older = shared.create(store, user_id="u-ts")
+    shared.clock.forward(hours=3)
+    page = shared.run(store.list_sessions(SessionFilter(user_id="u-ts"), limit=10))
+    assert [session.id for session in page] == [newer.id, SESSION, older.id]
+
+
+def test_append_gives_a_session_of_the_kit_its_totals(shared: Bench, store: DynamoDBStorage) -> None:
+    [appended] = shared.append(store, shared.session(id=SESSION), tokens=5)
+    held = shared.run(store.get_session(SESSION))
+    assert held is not None
+    assert (held.message_count, held.token_count, held.system_message_ids) == (4, 35, [message_id(1)])
+    assert held.last_activity_at == appended.created_at
+    with pytest.raises(TokenBudgetExceededError):
+        shared.append(store, held, tokens=66)
+    with shared.meter.counting() as made:
+        shared.append(store, held, tokens=65)
+    assert [request.api for request in made] == ["TransactWriteItems"]
+    shared.clock.now = EXPIRES + timedelta(hours=1)
+    assert shared.run(store.get_expired_sessions(shared.clock(), limit=10)).items == (SESSION,)
+
+
+def test_messages_of_the_kit_are_edited_and_deleted_by_id(shared: Bench, store: DynamoDBStorage) -> None:
+    changed = shared.run(store.update_message(SESSION, message_id(1), Patch({"role": "user", "token_count": 4})))
+    assert (changed.role, changed.token_count, changed.content) == ("user", 4, "text 1")
+    assert shared.run(store.delete_message(SESSION, PLAIN_ID))
+    held = shared.run(store.get_session(SESSION))
+    assert held is not None
+    assert (held.message_count, held.token_count, held.system_message_ids) == (2, 14, [])
+    row = next(row for row in shared.rows(SESSION) if row.get("id", {}).get("S") == message_id(1))
+    assert row["SK"] == {"S": f"MSG#{row['createdAt']['S']}#{message_id(1)}"}
+    assert shared.run(store.delete_all_messages(SESSION)) == 2
+    held = shared.run(store.get_session(SESSION))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (0, 0)
+
+
+def test_closed_session_of_the_kit_takes_no_messages(shared: Bench, store: DynamoDBStorage) -> None:
+    shared.run(store.update_session(SESSION, Patch({"status": "completed"}), expected_version=3))
+    with pytest.raises(SessionClosedError):
+        shared.append(store, shared.session(id=SESSION))
+
+
+def test_delete_leaves_nothing_of_a_session_of_the_kit(shared: Bench, store: DynamoDBStorage) -> None:
+    shared.write_rows([{"PK": {"S": f"SESSION#{SESSION}"}, "SK": {"S": "NOTE#of somebody"}}])
+    assert shared.run(store.delete_session(SESSION))
+    assert shared.rows(SESSION) == []
+
+
+def test_delete_removes_a_ghost_and_what_lies_under_it(shared: Bench, store: DynamoDBStorage) -> None:
+    ghost = {"PK": {"S": "SESSION#ghost"}, "SK": {"S": "META"}, "status": {"S": "active"}}
+    shared.write_rows([ghost, message(1, "ghost")])
+    assert shared.run(store.get_session("ghost")) is None
+    with pytest.raises(SessionNotFoundError):
+        shared.run(store.update_session("ghost", Patch({"user_id": "u"})))
+    assert not shared.run(store.delete_session("ghost"))
+    assert shared.rows("ghost") == []
+
+
+def test_what_we_write_has_the_names_and_formats_of_the_kit(shared: Bench, store: DynamoDBStorage) -> None:
+    session = shared.create(
+        store,
+        user_id="u",
+        active_agent_id="a",
+        metadata=SessionMetadata(title="t", tags=["x"]),
+        participants=[Participant(id="p", joined_at=shared.clock())],
+        token_budget=TokenBudget(max_tokens=10),
+        expires_at=shared.clock() + timedelta(seconds=1.25),
+    )
+    sent = shared.message(session, "hi", metadata=MessageMetadata(tool_calls=[ToolCall(id="c", name="n")]))
+    shared.run(store.append_messages(session.id, [sent]))
+    rows = {row["SK"]["S"]: row for row in shared.rows(session.id)}
+    held = rows["META"]
+    assert held["metadata"] == {"S": '{"title":"t","tags":["x"]}'}
+    assert json.loads(held["participants"]["S"]) == [
+        {"id": "p", "role": "user", "joinedAt": "2026-03-01T12:00:00.000Z"}
+    ]
+    assert decode(held["tokenBudget"])["maxTokens"] == 10
+    assert held["createdAt"] == held["lastActivityAt"] == {"S": "2026-03-01T12:00:00.000Z"}
+    assert held["expiresAt"] == {"N": str(shared.clock().timestamp() + 1.25)}
+    assert held["ttl"] == {"N": str(int(shared.clock().timestamp()) + 2)}
+    assert held["GSI1PK"] == {"S": "USER#u"}
+    assert held["GSI2PK"] == {"S": "AGENT#a"}
+    assert held["GSI1SK"]["S"].startswith("CREATED_AT#2026-03-01T12:00:00.000Z")
+    assert held["GSI2SK"]["S"].startswith("STATUS#active")
+    row = rows[f"MSG#2026-03-01T12:00:00.000Z#{sent.id}"]
+    assert (row["content"], row["tokenCount"], row["sessionId"]) == ({"S": "hi"}, {"N": "3"}, {"S": session.id})
+    assert json.loads(row["metadata"]["S"]) == {"toolCalls": [{"id": "c", "name": "n", "arguments": ""}]}
+
+
+def test_counts_that_the_kit_adds_to_our_session_are_added(shared: Bench, store: DynamoDBStorage) -> None:
+    session = shared.create(store)
+    shared.append(store, session, 2)
+    shared.write_rows([message(5, session.id)])
+    shared.raw(
+        "update_item",
+        Key={"PK": {"S": f"SESSION#{session.id}"}, "SK": {"S": "META"}},
+        UpdateExpression="SET messageCount = :one, tokenCount = :ten",
+        ExpressionAttributeValues={":one": {"N": "1"}, ":ten": {"N": "10"}},
+    )
+    held = shared.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (3, 16)
+    assert len(shared.run(store.get_messages(session.id, MessageQuery()))) == 3

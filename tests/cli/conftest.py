@@ -23,6 +23,7 @@ from hypothesis import settings
 settings.register_profile("cli", deadline=None)
 settings.load_profile("cli")
 
+UNWANTED = {"FORCE_COLOR", "NO_COLOR", "PYTHONPATH", "PYTHONUNBUFFERED"}
 SCRIPT = Path(sys.executable).with_name("session-continuity")
 STORE = "sqlite:///chat.db"
 
@@ -56,7 +57,7 @@ class CommandLine:
         self.environ = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("SESSION_CONTINUITY") and name not in {"FORCE_COLOR", "NO_COLOR", "PYTHONPATH"}
+            if not name.startswith("SESSION_CONTINUITY") and name not in UNWANTED
         }
         self.environ |= {"PYTHONPATH": os.fspath(self.plugins), "PYTHONWARNINGS": "error", "TERM": "xterm-256color"}
 

@@ -15,7 +15,7 @@ MALFORMED: dict[str, tuple[str | bytes, str]] = {
     "array without a comma": (f"[{ONE},\n {ONE}\n {ONE}]", "line 3 column 2: not JSON: Expecting ',' delimiter"),
     "array cut off": (f'[{ONE},\n {{"role": "us', "line 2 column 11: not JSON: Unterminated string starting at"),
     "line cut off": (f'{ONE}\n{{"role": "us\n{ONE}', "line 2 column 10: not JSON: Unterminated string starting at"),
-    "first line cut off": (f'{{"role":}}\n{ONE}', "line 1 column 9: not JSON: Expecting value"),
+    "first line cut off": (f'{{"role": "user", "content":\n{ONE}', "line 1 column 28: not JSON: Expecting value"),
     "line that is no JSON": (f"{ONE}\n\noops\n", "line 3 column 1: not JSON: Expecting value"),
     "line that is no message": (f"{ONE}\n[]", "line 2: a message is a JSON object, not a list"),
     "several conversations": ('{"messages": []}\n{"messages": []}', "several conversations in one file"),

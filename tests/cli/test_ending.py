@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from . import extensions
 from .conftest import STORE, CommandLine
 
 EVERY_COMMAND = [
@@ -101,6 +102,12 @@ def test_ctrl_c_ends_quietly(command: CommandLine) -> None:
     assert (running.returncode, out, err) == (130, b"", b"")
 
 
+def test_ctrl_c_ends_quietly_before_the_first_command(command: CommandLine) -> None:
+    command.install("slow", "import signal; signal.raise_signal(signal.SIGINT)")
+    done = command("plugins")
+    assert (done.code, done.out, done.err) == (130, "", "")
+
+
 def wait_until_reading(pid: int) -> None:
     """Until the process sleeps in a read of its standard input, as Linux says."""
     while True:
@@ -110,9 +117,9 @@ def wait_until_reading(pid: int) -> None:
         os.sched_yield()
 
 
-@pytest.mark.parametrize("arguments", [["plugins"], ["demo"], ["demo", "--json"], ["--help"], ["sessions", "list"]])
+@pytest.mark.parametrize("arguments", [["plugins"], ["demo"], ["demo", "--json"], ["--help"], ["shout", "x"]])
 def test_a_reader_that_went_away_is_no_reason_for_words(command: CommandLine, arguments: list[str]) -> None:
-    command.environ["SESSION_CONTINUITY_URL"] = STORE
+    command.install("good", extensions.GOOD)
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as gone:

@@ -320,15 +320,20 @@ class Periodic:
         self._thread.start()
 
     async def stop_task(self) -> None:
-        """Cancel a job under way and wait until it has ended; called by the job itself, let it end."""
+        """Cancel a job under way and wait until it has ended; called by the job itself, let it end. From another loop
+        than the task's, cancel without waiting."""
         import asyncio
 
         self._stopped.set()
-        if self._task is not None and self._task is not asyncio.current_task():
-            if not self._task.done():  # to cancel a task that has failed would silence its error
-                self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        task = self._task
+        if task is None or task is asyncio.current_task():
+            return
+        if task.get_loop() is not asyncio.get_running_loop() and not task.done():
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        elif not task.done():  # to cancel a task that has failed would silence its error
+            task.cancel()
+            await asyncio.wait([task])
+        self._task = None
 
     def stop_thread(self) -> None:
         """Wait until a job under way has ended; called by the job itself, let it end."""

@@ -129,9 +129,11 @@ def test_a_reader_that_went_away_is_no_reason_for_words(command: CommandLine, ar
     assert running.returncode in (0, 1)
 
 
-def test_a_full_disk_is_told(command: CommandLine) -> None:
+@pytest.mark.parametrize("arguments", [["plugins"], ["shout", "x"]])
+def test_a_full_disk_is_told(command: CommandLine, arguments: list[str]) -> None:
+    command.install("good", extensions.GOOD)
     with open("/dev/full", "wb") as full:
-        running = command.start("plugins", stdout=full, stderr=subprocess.PIPE)
+        running = command.start(*arguments, stdout=full, stderr=subprocess.PIPE)
         _, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (1, b"error: No space left on device\n")
 

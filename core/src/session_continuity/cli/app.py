@@ -61,6 +61,18 @@ class _Settings:
 
 def run(arguments: Sequence[str], program: str) -> int:
     """Run one command and return the exit code. Errors are told on standard error, without a traceback."""
+    code = _run(arguments, program)
+    try:
+        typer.echo(nl=False)
+    except OSError as error:  # the answer did not leave this process; nor shall Python try again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not code and not isinstance(error, BrokenPipeError):
+            complain("error", str(error.strerror))
+        return code or _FAILED
+    return code
+
+
+def _run(arguments: Sequence[str], program: str) -> int:
     settings = _Settings()
     app = _app(settings)
     problems = add_commands(app)
@@ -69,7 +81,7 @@ def run(arguments: Sequence[str], program: str) -> int:
     try:
         typer.main.get_command(app)(args=list(arguments), prog_name=program)
     except SystemExit as end:
-        return _flushed(end.code if isinstance(end.code, int) else 0)
+        return end.code if isinstance(end.code, int) else 0
     except SessionContinuityError as error:
         _tell(error, error.message, settings, problems)
         return _USAGE if isinstance(error, _USAGE_ERRORS) else _FAILED
@@ -87,16 +99,6 @@ def _tell(error: Exception, message: str, settings: _Settings, told: Sequence[st
     if message in told:
         message = "no store is opened while an extension is broken that may be meant to guard it"
     complain("error", message)
-
-
-def _flushed(code: int) -> int:
-    """The exit code, once the answer has left this process; a reader that went away is no reason for a traceback."""
-    try:
-        typer.echo(nl=False)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
-    return code
 
 
 def _app(settings: _Settings) -> typer.Typer:

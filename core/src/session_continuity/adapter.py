@@ -80,7 +80,7 @@ MESSAGE_FIELDS = frozenset(["role", "content", "metadata", "token_count", "updat
 class Patch:
     """A partial change: fields to set, with values of the model's own types, and fields to return to their default."""
 
-    set: Mapping[str, Any] = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict[str, Any])
     clear: frozenset[str] = frozenset()
 
     def apply(self, model: M) -> M:
@@ -200,7 +200,7 @@ class HealthStatus:
     """
 
     status: Literal["healthy", "degraded", "unhealthy"]
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     remedy: str | None = None
     latency_ms: float | None = None
 

@@ -66,7 +66,7 @@ class InThreads(StorageAdapter):
         return await self._wire.call(lambda: run_now(method(*args, **kwargs)))
 
     @property
-    def clock(self) -> Clock:
+    def clock(self) -> Clock:  # pyright: ignore[reportIncompatibleMethodOverride]  # the inner store's own
         return self._adapter.clock
 
     @clock.setter

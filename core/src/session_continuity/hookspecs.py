@@ -1,5 +1,5 @@
 """The hooks that an extension may implement. Extensions are pluggy plugins found through the entry-point group
-`session_continuity.extensions`; a backend's adapter may implement hooks too. All names start with `sc_`.
+`session_continuity.extensions`; the plugin object of a backend may implement hooks too. All names start with `sc_`.
 
 An implementation may take fewer arguments than its specification. Later versions only add arguments and hooks.
 """

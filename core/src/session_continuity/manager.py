@@ -3,7 +3,7 @@ elsewhere, every write one call of the storage contract."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
@@ -124,7 +124,7 @@ class AsyncSessionManager(Workings):
         storage = await self._ready()
         now = storage.clock()
         seconds = validation.seconds(ttl, "ttl") or self._ttl
-        fields = {
+        fields: dict[str, Any] = {
             "id": new_session_id(now) if id is None else id,
             "user_id": user_id,
             "active_agent_id": active_agent_id,
@@ -253,7 +253,7 @@ class AsyncSessionManager(Workings):
         Repeating the call with the same `id` stores it once. Raises SessionClosedError, TokenBudgetExceededError and
         MessageTooLargeError; then nothing was stored.
         """
-        fields = {
+        fields: dict[str, Any] = {
             "role": role,
             "content": content,
             "metadata": {} if metadata is None else metadata,
@@ -403,9 +403,9 @@ class AsyncSessionManager(Workings):
         Somebody who is there already, or has left, gets the new entry in place of the old one.
         """
         storage = await self._ready(session_id=session_id)
-        given = participant
+        given: Participant | Mapping[str, Any] | str = participant
         if isinstance(participant, str):
-            given = {"id": participant, "role": role, "metadata": {} if metadata is None else metadata}
+            given = {"id": participant, "role": role, "metadata": dict[str, Any]() if metadata is None else metadata}
         elif role != "user" or metadata is not None:
             raise ValidationError("role and metadata go with an id; a participant has its own")
         joining = new_participant(given, storage.clock())
@@ -479,7 +479,7 @@ class AsyncSessionManager(Workings):
 @asynccontextmanager
 async def open_async_storage(
     url: str | None = None, *, registry: Registry | None = None
-) -> AsyncIterator[StorageAdapter]:
+) -> AsyncGenerator[StorageAdapter, None]:
     """The bare store that `url`, or SESSION_CONTINUITY_URL, names, set up, for those who want the contract without a
     manager; closed at the end of the `async with`. Raises ConfigError and PluginError."""
     adapter = for_async((registry or default_registry()).create(url, "async"))

@@ -90,7 +90,7 @@ def check_id(value: str) -> str:
     return value
 
 
-def check_json(value: Any, depth: int = 0) -> Any:
+def check_json(value: JsonValue, depth: int = 0) -> JsonValue:
     """Walk a JSON tree for what cannot be read back: text that cannot be encoded, nesting and numbers that
     parsers refuse."""
     if depth > MAX_JSON_DEPTH:
@@ -100,13 +100,11 @@ def check_json(value: Any, depth: int = 0) -> Any:
     elif isinstance(value, int) and value.bit_length() > MAX_JSON_INTEGER_BITS:
         raise ValueError("a whole number in JSON has at most 3,000 digits; write a longer one as text")
     elif isinstance(value, dict):
-        members: dict[str, Any] = value
-        for key, item in members.items():
+        for key, item in value.items():
             check_text(key)
             check_json(item, depth + 1)
     elif isinstance(value, list):
-        items: list[Any] = value
-        for item in items:
+        for item in value:
             check_json(item, depth + 1)
     return value
 
@@ -179,7 +177,7 @@ class OpenModel(Model):
 
     model_config = ConfigDict(extra="allow")
     if TYPE_CHECKING:
-        __pydantic_extra__: dict[Text, Json] = Field(init=False)
+        __pydantic_extra__: dict[Text, Json] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
     else:  # a class attribute would hide pydantic's own slot of this name
         __pydantic_extra__: dict[Text, Json]
 
@@ -209,8 +207,8 @@ class ToolResult(Model):
 class MessageMetadata(OpenModel):
     """Tool calls and results, typed; `annotations` and further keys are the caller's own JSON."""
 
-    tool_calls: list[ToolCall] = Field(default_factory=list)
-    tool_results: list[ToolResult] = Field(default_factory=list)
+    tool_calls: list[ToolCall] = Field(default_factory=list[ToolCall])
+    tool_results: list[ToolResult] = Field(default_factory=list[ToolResult])
     annotations: JsonObject = Field(default_factory=dict)
 
 
@@ -312,8 +310,8 @@ class Session(Model):
     active_agent_id: Id | None = None
     status: SessionStatus = "active"
     metadata: SessionMetadata = Field(default_factory=SessionMetadata)
-    participants: list[Participant] = Field(default_factory=list)
-    handoffs: list[Handoff] = Field(default_factory=list, max_length=HANDOFFS_KEPT)
+    participants: list[Participant] = Field(default_factory=list[Participant])
+    handoffs: list[Handoff] = Field(default_factory=list[Handoff], max_length=HANDOFFS_KEPT)
     token_budget: TokenBudget | None = None
     compression: CompressionConfig | None = None
     compression_state: CompressionState | None = None

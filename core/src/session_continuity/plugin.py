@@ -21,21 +21,27 @@ class BackendPlugin(Protocol):
     @property
     def scheme(self) -> str:
         """The URL scheme, lower case."""
+        ...
 
     @property
     def api_version(self) -> tuple[int, int]:
         """The contract version that the plugin was written for."""
+        ...
 
     @property
     def modes(self) -> frozenset[Mode]:
         """The modes that `create` serves. A plugin with one mode only is bridged by core."""
+        ...
 
     @property
     def options(self) -> type[BackendOptions]:
         """The model that validates a URL's options."""
+        ...
 
     def capabilities(self, options: Any) -> Capabilities:
         """What a store opened with these options can do; no I/O."""
+        ...
 
     def create(self, options: Any, mode: Mode) -> StorageAdapter:
         """The adapter, not yet set up; imports the driver, does no I/O."""
+        ...

@@ -108,7 +108,8 @@ def several(values: Iterable[Any], name: str) -> list[Any]:
     """The values of a list, or of anything like one. Raises ValidationError for a single text or mapping, which
     Python would take apart."""
     if not isinstance(values, Iterable) or isinstance(values, (str, bytes, Mapping)):
-        raise ValidationError(f"{name} must be a list, not {type(values).__name__}")
+        kind = type(cast("object", values)).__name__
+        raise ValidationError(f"{name} must be a list, not {kind}")
     return list(values)
 
 

@@ -34,8 +34,6 @@ from session_continuity.window import safe_cut
 from .faces import START, Clock, Face, Watched
 from .talks import answered, asked, conversations, has_only_whole_pairs, said, system, with_ids_used_once
 
-STORES = ("memory", "sqlite")
-
 
 class Scribe:
     """A summarizer that writes down what it was given; its summary says which messages it stands for."""

@@ -19,10 +19,10 @@ STORES = ("memory", "sqlite")
 
 @pytest.fixture
 def long(manager: SessionManager, clock: Clock) -> tuple[SessionManager, str]:
-    """250 messages in one session, 120 sessions of one user."""
+    """250 messages in one session, 60 sessions of one user."""
     session = manager.create_session()
     manager.add_messages(session.id, [said(str(number)) for number in range(250)])
-    for number in range(120):
+    for number in range(60):
         clock.advance(seconds=1)
         manager.create_session(id=f"s{number:03}", user_id="u", metadata={"tags": ["odd" if number % 2 else "even"]})
     return manager, session.id
@@ -52,8 +52,8 @@ def test_sessions_are_read_in_the_same_way(long: tuple[SessionManager, str], sto
     manager, _ = long
     start = len(store.calls)
     found = [session.id for session in manager.iter_sessions(user_id="u")]
-    assert found == [f"s{number:03}" for number in range(119, -1, -1)]
-    assert store.calls[start:] == ["list_sessions"] * 3
+    assert found == [f"s{number:03}" for number in range(59, -1, -1)]
+    assert store.calls[start:] == ["list_sessions"] * 2
 
 
 def test_conditions_limits_and_cursors_are_those_of_the_pages(long: tuple[SessionManager, str], store: Watched) -> None:
@@ -65,11 +65,11 @@ def test_conditions_limits_and_cursors_are_those_of_the_pages(long: tuple[Sessio
     assert numbers(manager.iter_messages(session_id, roles=iter(["user"]), after=ids["99"])) == list(range(100, 250))  # type: ignore[arg-type]
     page = manager.get_messages(session_id, limit=7)
     assert numbers(manager.iter_messages(session_id, cursor=page.next_cursor)) == list(range(7, 250))
-    assert [s.id for s in manager.iter_sessions(tags=iter(["odd"]), limit=55)] == [
-        f"s{number:03}" for number in range(119, 9, -2)
+    assert [s.id for s in manager.iter_sessions(tags=iter(["odd"]), limit=28)] == [
+        f"s{number:03}" for number in range(59, 3, -2)
     ]
-    listed = manager.list_sessions(user_id="u", limit=100)
-    assert len(list(manager.iter_sessions(user_id="u", cursor=listed.next_cursor))) == 20
+    listed = manager.list_sessions(user_id="u", limit=45)
+    assert len(list(manager.iter_sessions(user_id="u", cursor=listed.next_cursor))) == 15
     start = len(store.calls)
     assert numbers(manager.iter_messages(session_id, limit=100)) == list(range(100))
     assert store.calls[start:] == ["get_messages"]

@@ -49,7 +49,7 @@ BAD_MESSAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "not a number": ("metadata.x", {"metadata": {"x": float("nan")}}),
     "infinity in annotations": ("metadata.annotations", {"metadata": {"annotations": {"x": float("inf")}}}),
     "surrogate in metadata": ("metadata.x", {"metadata": {"x": {"y": [CANARY + "\ud800"]}}}),
-    "nested too deeply": ("metadata.x", {"metadata": {"x": nested(5000)}}),
+    "nested too deeply": ("metadata.x", {"metadata": {"x": nested(300)}}),
     "tool call without name": ("metadata.tool_calls.0.name", {"metadata": {"tool_calls": [{"id": CANARY}]}}),
     "tool result without id": ("tool_call_id", {"metadata": {"tool_results": [{"result": CANARY}]}}),
     "negative count": ("token_count", {"token_count": -1}),

@@ -66,11 +66,11 @@ class InThreads(StorageAdapter):
         return await self._wire.call(lambda: run_now(method(*args, **kwargs)))
 
     @property
-    def clock(self) -> Clock:  # pyright: ignore[reportIncompatibleMethodOverride]  # the inner store's own
+    def clock(self) -> Clock:
         return self._adapter.clock
 
     @clock.setter
-    def clock(self, clock: Clock) -> None:
+    def clock(self, clock: Clock) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # the inner one's
         self._adapter.clock = clock
 
     async def setup(self) -> None:

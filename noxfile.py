@@ -1,6 +1,6 @@
 """Every check of the project, each in an environment of its own making: `nox` runs them all.
 
-`nox -s conformance -- URL [URL…]` proves any store.
+`nox -s conformance -- URL [URL…]` proves any store; `nox -s tests -- tests/core -k config` runs a part of the tests.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "tests", "conformance"]
 
 ROOT = Path(__file__).parent
-PACKAGES = ["core", "plugins/memory", "plugins/sqlite", "conformance"]
+PACKAGES = ["core", "plugins/memory", "plugins/sqlite", "plugins/redis", "plugins/dynamodb", "conformance"]
+EXTRAS = {"core": "[cli]", "plugins/dynamodb": "[async,zstd]"}
 SOURCES = [f"{package}/src" for package in PACKAGES]
 CODE = [*SOURCES, "tests", "benchmarks", "examples", "noxfile.py"]
+CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs"]
+TESTERS = ["pytest", "pytest-timeout", "hypothesis", "coverage[toml]", "moto[server]", "cfn-lint", "python-hcl2"]
 
 
 def install(session: nox.Session, *tools: str) -> None:
     """The workspace, editable, and the tools named, at the versions that constraints.txt states."""
-    editable = [argument for package in PACKAGES for argument in ("-e", package)]
-    editable[1] = "core[cli]"
+    editable = [part for package in PACKAGES for part in ("-e", package + EXTRAS.get(package, ""))]
     session.install("-c", "constraints.txt", *editable, *tools)
 
 
@@ -39,7 +41,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Both type checkers, strict."""
-    install(session, "mypy", "pyright[nodejs]", "nox", "pytest", "hypothesis")
+    install(session, *CHECKERS)
     session.run("mypy", *SOURCES)
     session.run("pyright", *SOURCES)
 
@@ -47,16 +49,17 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The repository's tests, with the branch coverage of core."""
-    install(session, "pytest", "pytest-timeout", "hypothesis", "coverage[toml]", "mypy", "pyright[nodejs]")
+    install(session, *CHECKERS, *TESTERS)
+    session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
     if not session.posargs:
-        session.run("coverage", "combine", success_codes=[0, 1])
         session.run("coverage", "report", "--fail-under=95")
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """The conformance suite on the stores of the workspace, or on those whose URLs follow `--`."""
+    """The conformance suite on the stores that need no server, or on those whose URLs follow `--`."""
     install(session)
     database = Path(session.create_tmp()) / "conformance.db"
     urls = session.posargs or ["memory://conformance", f"sqlite:///{database}"]

@@ -27,7 +27,8 @@ class Clock:
     """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+        # Ahead of the true time: an engine with expiry must not meet a session whose `ttl` has passed.
+        self.now = datetime(2036, 3, 1, 12, 0, 0, tzinfo=UTC)
 
     def __call__(self) -> datetime:
         return self.now

@@ -34,8 +34,8 @@ from session_continuity_dynamodb.values import decode
 from .bench import Bench
 
 SESSION = "4f6d0f0e-9d6b-4a55-9a1e-5a3f2f1f0c11"
-CREATED = "2026-03-01T11:00:00.000Z"
-EXPIRES = datetime(2026, 3, 1, 18, 0, 0, tzinfo=UTC)
+CREATED = "2036-03-01T11:00:00.000Z"
+EXPIRES = datetime(2036, 3, 1, 18, 0, 0, tzinfo=UTC)
 
 Row = dict[str, Any]
 
@@ -69,7 +69,7 @@ def meta(session: str = SESSION, **changes: Any) -> Row:
         "tokenCount": {"N": "30"},
         "messageCount": {"N": "3"},
         "createdAt": {"S": CREATED},
-        "lastActivityAt": {"S": "2026-03-01T11:00:03.000Z"},
+        "lastActivityAt": {"S": "2036-03-01T11:00:03.000Z"},
         "expiresAt": {"N": str(int(EXPIRES.timestamp()))},
         "ttl": {"N": str(int(EXPIRES.timestamp()))},
     }
@@ -82,7 +82,7 @@ def message_id(second: int) -> str:
 
 
 def message(second: int, session: str = SESSION, **changes: Any) -> Row:
-    created = f"2026-03-01T11:00:0{second}.000Z"
+    created = f"2036-03-01T11:00:0{second}.000Z"
     held = changes.pop("as_id", message_id(second))
     row: Row = {
         "PK": {"S": f"SESSION#{session}"},
@@ -109,7 +109,7 @@ ROWS = [
     message(1, role={"S": "system"}),
     message(2, content={"L": [{"M": {"type": {"S": "text"}, "text": {"S": "hi"}}}]}, metadata={"S": json.dumps(CALLS)}),
     message(3, as_id=PLAIN_ID, sequence={"N": "3"}, updatedAt={"S": CREATED}),
-    {"PK": {"S": f"SESSION#{SESSION}"}, "SK": {"S": "MSG#2026-03-01T11:00:02.500Z#ghost"}, "content": {"S": "edit"}},
+    {"PK": {"S": f"SESSION#{SESSION}"}, "SK": {"S": "MSG#2036-03-01T11:00:02.500Z#ghost"}, "content": {"S": "edit"}},
 ]
 
 
@@ -139,7 +139,7 @@ def test_session_of_the_kit_reads_right(shared: Bench, store: DynamoDBStorage) -
     assert held.compression == CompressionConfig(strategy="sliding_window", target_tokens=50)
     assert held.expires_at == EXPIRES
     assert (held.message_count, held.token_count, held.system_message_ids) == (3, 30, [message_id(1)])
-    assert held.last_activity_at == datetime.fromisoformat("2026-03-01T11:00:03Z")
+    assert held.last_activity_at == datetime.fromisoformat("2036-03-01T11:00:03Z")
 
 
 def test_messages_of_the_kit_read_right_without_ghosts(shared: Bench, store: DynamoDBStorage) -> None:
@@ -164,11 +164,11 @@ def test_message_of_the_kit_is_found_by_id(shared: Bench, store: DynamoDBStorage
 
 
 def test_expiry_as_text_is_understood(shared: Bench, store: DynamoDBStorage) -> None:
-    soon = {"S": "2026-03-01T13:00:00.000Z"}
+    soon = {"S": "2036-03-01T13:00:00.000Z"}
     shared.write_rows([meta("text-expiry", expiresAt=soon)])
     held = shared.run(store.get_session("text-expiry"))
     assert held is not None
-    assert held.expires_at == datetime(2026, 3, 1, 13, tzinfo=UTC)
+    assert held.expires_at == datetime(2036, 3, 1, 13, tzinfo=UTC)
     changed = shared.run(store.update_session("text-expiry", Patch({"user_id": "other"}), expected_version=3))
     assert (changed.user_id, changed.version) == ("other", 4)
     shared.clock.forward(hours=2)
@@ -286,17 +286,17 @@ def test_what_we_write_has_the_names_and_formats_of_the_kit(shared: Bench, store
     held = rows["META"]
     assert held["metadata"] == {"S": '{"title":"t","tags":["x"]}'}
     assert json.loads(held["participants"]["S"]) == [
-        {"id": "p", "role": "user", "joinedAt": "2026-03-01T12:00:00.000Z"}
+        {"id": "p", "role": "user", "joinedAt": "2036-03-01T12:00:00.000Z"}
     ]
     assert decode(held["tokenBudget"])["maxTokens"] == 10
-    assert held["createdAt"] == held["lastActivityAt"] == {"S": "2026-03-01T12:00:00.000Z"}
+    assert held["createdAt"] == held["lastActivityAt"] == {"S": "2036-03-01T12:00:00.000Z"}
     assert held["expiresAt"] == {"N": str(shared.clock().timestamp() + 1.25)}
     assert held["ttl"] == {"N": str(int(shared.clock().timestamp()) + 2)}
     assert held["GSI1PK"] == {"S": "USER#u"}
     assert held["GSI2PK"] == {"S": "AGENT#a"}
-    assert held["GSI1SK"]["S"].startswith("CREATED_AT#2026-03-01T12:00:00.000Z")
+    assert held["GSI1SK"]["S"].startswith("CREATED_AT#2036-03-01T12:00:00.000Z")
     assert held["GSI2SK"]["S"].startswith("STATUS#active")
-    row = rows[f"MSG#2026-03-01T12:00:00.000Z#{sent.id}"]
+    row = rows[f"MSG#2036-03-01T12:00:00.000Z#{sent.id}"]
     assert (row["content"], row["tokenCount"], row["sessionId"]) == ({"S": "hi"}, {"N": "3"}, {"S": session.id})
     assert json.loads(row["metadata"]["S"]) == {"toolCalls": [{"id": "c", "name": "n", "arguments": ""}]}
 

@@ -25,7 +25,7 @@ from session_continuity.config import parse_options
 from session_continuity_dynamodb import listing as listings, lookup, reading, removal, sessions, table, writing
 from session_continuity_dynamodb._plugin import capabilities
 from session_continuity_dynamodb.bodies import Compression
-from session_continuity_dynamodb.clients import client_for
+from session_continuity_dynamodb.clients import Client, client_for
 from session_continuity_dynamodb.config import DynamoDBOptions
 from session_continuity_dynamodb.errors import BACKEND, translate
 from session_continuity_dynamodb.keys import Keys
@@ -34,6 +34,18 @@ from session_continuity_dynamodb.wire import Wire
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def wire_of(client: Client, options: DynamoDBOptions, mode: Mode) -> Wire:
+    """The wire that these options ask for."""
+    return Wire(
+        client,
+        options.table,
+        mode=mode,
+        deadline=options.retry_deadline,
+        atomic=options.append == "atomic",
+        consistent=options.consistent_read,
+    )
 
 
 class DynamoDBStorage(StorageAdapter):
@@ -90,14 +102,7 @@ class DynamoDBStorage(StorageAdapter):
         self.table = options.table
         self._closed = False
         self._client = client_for(options, mode, client)
-        wire = Wire(
-            self._client,
-            options.table,
-            mode=mode,
-            deadline=options.retry_deadline,
-            atomic=options.append == "atomic",
-            consistent=options.consistent_read,
-        )
+        wire = wire_of(self._client, options, mode)
         self._store = Store(wire, Keys(options.namespace), options, lambda: self.clock())
 
     @property

@@ -142,15 +142,35 @@ class Finding:
     remedy: str
 
 
-async def inspect(wire: Wire) -> list[Finding]:
-    """What is wrong with the table; nothing when it fits."""
+async def examine(wire: Wire) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """The table as the service describes it, and what is wrong with it; nothing when it fits."""
     description = await describe_table(wire)
     if description is None:
-        return [Finding(f"there is no table {wire.table!r}", _CREATE)]
+        return None, [Finding(f"there is no table {wire.table!r}", _CREATE)]
+    return description, shape_findings(description) + await _expiry_findings(wire)
+
+
+def summary(description: dict[str, Any] | None) -> list[str]:
+    """A description in lines for people."""
+    if description is None:
+        return []
+    billing = description.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
+    lines = [
+        f"table {description['TableName']}: {description['TableStatus']}, {billing}, "
+        f"about {description.get('ItemCount', 0)} items, {description.get('TableSizeBytes', 0)} bytes"
+    ]
+    for index in description.get("GlobalSecondaryIndexes", []):
+        projection = index.get("Projection", {}).get("ProjectionType", "unknown")
+        lines.append(f"index {index['IndexName']}: {index.get('IndexStatus', 'ACTIVE')}, projection {projection}")
+    return lines
+
+
+def shape_findings(description: dict[str, Any]) -> list[Finding]:
+    """What keeps the table from serving whole: keys, indexes, or that it is not ready."""
     findings = _key_findings(description)
     if not _serves(description):
         findings.append(Finding("the table or one of its indexes is not active yet", "wait, and look again"))
-    return findings + await _expiry_findings(wire)
+    return findings
 
 
 def _key_findings(description: dict[str, Any]) -> list[Finding]:
@@ -200,10 +220,11 @@ async def health(wire: Wire, absent: Item) -> HealthStatus:
     latency = (time.monotonic() - started) * 1000
     details: dict[str, Any] = {"table": wire.table, "append": "atomic" if wire.atomic else "serial"}
     try:
-        findings = await inspect(wire)
+        description = await describe_table(wire)
     except (ClientError, BotoCoreError, OSError) as error:
         details["inspected"] = code_of(error) or type(error).__name__
-        findings = []
+        description = None
+    findings = [] if description is None else shape_findings(description)
     if findings:
         details["problems"] = [finding.problem for finding in findings]
         remedy = "; ".join(dict.fromkeys(finding.remedy for finding in findings))

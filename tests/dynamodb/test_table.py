@@ -1,0 +1,150 @@
+"""The table: making it, checking it, its health, its templates, and the commands about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cfnlint
+import hcl2
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from session_continuity import ConfigError
+from session_continuity_dynamodb import DynamoDBStorage, table, templates
+from session_continuity_dynamodb.cli import add_commands
+
+from .bench import Bench
+
+
+@pytest.fixture
+def empty(anywhere: Bench) -> Iterator[Bench]:
+    """A bench whose table does not exist yet."""
+    anywhere.table = f"table-{anywhere.mode}"
+    yield anywhere
+    anywhere.raw("delete_table")
+
+
+def url(bench: Bench) -> str:
+    return f"dynamodb://{bench.table}?region=us-east-1&endpoint_url={bench.engine.url.replace('/', '%2F')}"
+
+
+def command(*arguments: str) -> Any:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    add_commands(app)
+    return CliRunner().invoke(app, ["dynamodb", *arguments], catch_exceptions=False)
+
+
+def test_setup_makes_a_table_that_is_healthy_and_repeats(empty: Bench) -> None:
+    store = empty.open()
+    empty.run(store.setup())
+    health = empty.run(store.health())
+    assert (health.status, health.remedy) == ("healthy", None)
+    assert health.latency_ms is not None
+    assert all(isinstance(outcome, type(None)) for outcome in empty.together(*[store.setup] * 4))
+
+
+def test_setup_leaves_a_missing_table_to_its_owner(quick: Bench) -> None:
+    store = DynamoDBStorage(table="missing", endpoint_url=quick.engine.url, region="us-east-1")
+    quick.run(store.setup())
+    health = quick.run(store.health())
+    assert health.status == "degraded"
+    assert health.remedy is not None
+    assert "create-table" in health.remedy
+    quick.run(store.close())
+
+
+def test_health_names_what_a_table_lacks(quick: Bench) -> None:
+    bare = {
+        **table.definition("bare"),
+        "GlobalSecondaryIndexes": table.definition("bare")["GlobalSecondaryIndexes"][:1],
+    }
+    bare["AttributeDefinitions"] = bare["AttributeDefinitions"][:4]
+    bare.pop("TableName")
+    quick.table = "bare"
+    quick.raw("create_table", **bare)
+    store = DynamoDBStorage(table="bare", endpoint_url=quick.engine.url, region="us-east-1")
+    health = quick.run(store.health())
+    assert health.status == "degraded"
+    assert health.details["problems"] == ["index GSI2 is missing"]
+    described = command("describe", url(quick))
+    assert described.exit_code == 1
+    assert "GSI2PK (hash)" in described.output
+    assert "its expiry (TTL) is off" in described.output
+    quick.run(store.close())
+    quick.raw("delete_table")
+
+
+def test_commands_make_and_describe_a_table(quick: Bench) -> None:
+    quick.table = "commanded"
+    assert "there is no table" in command("describe", url(quick)).output
+    assert "is made" in command("create-table", url(quick), "--projection", "KEYS_ONLY").output
+    assert "was there already" in command("create-table", url(quick)).output
+    described = command("describe", url(quick))
+    assert described.exit_code == 0
+    assert "index GSI1: ACTIVE, projection KEYS_ONLY" in described.output
+    quick.raw("delete_table")
+
+
+def test_commands_refuse_another_scheme() -> None:
+    with pytest.raises(ConfigError, match="dynamodb://"):
+        command("describe", "memory://")
+
+
+def test_listing_reads_what_a_narrow_index_leaves_out(quick: Bench) -> None:
+    from session_continuity import SessionFilter, SessionMetadata
+
+    quick.table = "narrow"
+    command("create-table", url(quick), "--projection", "KEYS_ONLY")
+    for listing in ("exact", "index"):
+        store = quick.open(listing=listing)
+        session = quick.create(store, user_id=listing, metadata=SessionMetadata(title="whole", tags=["x"]))
+        [found] = quick.run(store.list_sessions(SessionFilter(user_id=listing, tags=frozenset({"x"})), limit=5))
+        assert found == session
+    quick.raw("delete_table")
+
+
+def test_cloudformation_template_passes_its_linter(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    file.write_text(command("template", "dynamodb://sessions").output)
+    found = cfnlint.lint_file(file)
+    assert [str(match) for match in found] == []
+
+
+def test_terraform_template_states_the_table() -> None:
+    [resource] = hcl2.loads(command("template", "dynamodb://sessions", "--format", "terraform").output)["resource"]
+    [[kind, named]] = resource.items()
+    [[name, held]] = named.items()
+    assert (kind.strip('"'), name.strip('"')) == ("aws_dynamodb_table", "sessions")
+    keys = {index["hash_key"].strip('"') for index in held["global_secondary_index"]}
+    assert keys == {"GSI1PK", "GSI2PK"}
+    assert {each["name"].strip('"') for each in held["attribute"]} == {
+        name for names in table.KEYS.values() for name in names
+    }
+    assert held["ttl"][0]["attribute_name"].strip('"') == "ttl"
+
+
+def test_policy_grants_what_the_store_calls_and_nothing_on_other_tables() -> None:
+    policy = json.loads(command("template", "dynamodb://sessions", "--format", "iam").output)
+    granted = {action for statement in policy["Statement"] for action in statement["Action"]}
+    # A transaction needs the permissions of its single actions.
+    assert granted == {*templates.READ_AND_WRITE, *templates.LOOK}
+    assert not any("*" in action for action in granted)
+    for statement in policy["Statement"]:
+        assert all(resource.split("table/")[1].split("/")[0] == "sessions" for resource in statement["Resource"])
+
+
+def test_templates_and_created_table_are_the_same(quick: Bench) -> None:
+    quick.table = "same"
+    quick.open()
+    made = quick.raw("describe_table")["Table"]
+    stated = json.loads(templates.template("cloudformation", "same"))["Resources"]["Sessions"]["Properties"]
+    assert made["KeySchema"] == stated["KeySchema"]
+    for index in made["GlobalSecondaryIndexes"]:
+        [same] = [each for each in stated["GlobalSecondaryIndexes"] if each["IndexName"] == index["IndexName"]]
+        assert (index["KeySchema"], index["Projection"]) == (same["KeySchema"], same["Projection"])
+    quick.raw("delete_table")

@@ -21,6 +21,10 @@ def sc_cli_commands(app):
     def pong():
         raise ValueError("hush: secret-canary")
 
+    @group.command()
+    def chair():
+        import no_such_module
+
     app.add_typer(group, name="table")
 """
 

@@ -69,6 +69,12 @@ def test_an_error_of_an_extension_is_told_without_its_words(command: CommandLine
     assert "secret-canary" in shown.err
 
 
+def test_a_library_that_an_extension_lacks_is_named(command: CommandLine) -> None:
+    command.install("good", extensions.GOOD)
+    done = command("table", "chair")
+    assert (done.code, done.err) == (2, "error: this needs the module no_such_module, which is not installed\n")
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

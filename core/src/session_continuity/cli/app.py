@@ -85,6 +85,9 @@ def _run(arguments: Sequence[str], program: str) -> int:
     except SessionContinuityError as error:
         _tell(error, error.message, settings, problems)
         return _USAGE if isinstance(error, _USAGE_ERRORS) else _FAILED
+    except ModuleNotFoundError as error:
+        _tell(error, f"this needs the module {error.name}, which is not installed", settings, problems)
+        return _USAGE
     except OSError as error:
         _tell(error, error.strerror or type(error).__name__, settings, problems)
     except Exception as error:

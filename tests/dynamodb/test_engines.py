@@ -1,0 +1,246 @@
+"""The same life of sessions on every engine, in both modes: what the engines do differently must not show."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from session_continuity import (
+    ConcurrencyError,
+    MessageNotFoundError,
+    MessageQuery,
+    MessageTooLargeError,
+    Patch,
+    SessionClosedError,
+    SessionExistsError,
+    SessionFilter,
+    SessionMetadata,
+    SessionNotFoundError,
+    TokenBudget,
+    TokenBudgetExceededError,
+    ValidationError,
+)
+
+from .bench import Bench
+
+
+def test_conversation_lives_through_every_operation(anywhere: Bench) -> None:
+    store = anywhere.open()
+    session = anywhere.create(store, user_id="u", active_agent_id="a", metadata=SessionMetadata(tags=["t"]))
+    first = anywhere.message(session, "", "system", id="mine")
+    assert anywhere.run(store.append_messages(session.id, [first], chosen_ids={"mine"})).messages == (first,)
+    assert anywhere.run(store.append_messages(session.id, [first], chosen_ids={"mine"})).repeated
+    rest = anywhere.append(store, session, 4, role="assistant")
+    everything = [first, *rest]
+    for order, expected in (("asc", everything), ("desc", everything[::-1])):
+        query = MessageQuery(order=order, limit=2)
+        found, cursor = [], None
+        while True:
+            page = anywhere.run(store.get_messages(session.id, query, cursor=cursor))
+            found += page
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert found == expected
+    assert anywhere.run(store.get_messages(session.id, MessageQuery(roles=frozenset({"system"})))).items == (first,)
+    later = anywhere.run(store.get_messages(session.id, MessageQuery(after_id="mine", before_id=rest[-1].id)))
+    assert list(later) == rest[:-1]
+    with pytest.raises(MessageNotFoundError):
+        anywhere.run(store.get_messages(session.id, MessageQuery(after_id="nothing")))
+    edited = anywhere.run(store.update_message(session.id, "mine", Patch({"content": "be kind", "token_count": 5})))
+    assert anywhere.run(store.get_message(session.id, "mine")) == edited
+    assert anywhere.run(store.delete_message(session.id, rest[0].id))
+    assert not anywhere.run(store.delete_message(session.id, rest[0].id))
+    held = anywhere.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count, held.system_message_ids) == (4, 5 + 9, ["mine"])
+    assert anywhere.run(store.list_sessions(SessionFilter(user_id="u", tags=frozenset({"t"})), limit=5)).items == (
+        held,
+    )
+    assert anywhere.run(store.list_sessions(SessionFilter(active_agent_id="a"), limit=5)).items == (held,)
+    assert anywhere.run(store.delete_all_messages(session.id)) == 4
+    assert anywhere.run(store.delete_session(session.id))
+    assert anywhere.rows(session.id) == []
+
+
+def test_updates_of_one_version_exclude_each_other(anywhere: Bench) -> None:
+    store = anywhere.open()
+    session = anywhere.create(store, user_id="u")
+    changed = anywhere.run(store.update_session(session.id, Patch({"active_agent_id": "a"}), expected_version=1))
+    with pytest.raises(ConcurrencyError) as raised:
+        anywhere.run(store.update_session(session.id, Patch({"active_agent_id": "b"}), expected_version=1))
+    assert (raised.value.actual, raised.value.current) == (2, changed)
+    cleared = anywhere.run(store.update_session(session.id, Patch(clear=frozenset({"user_id", "active_agent_id"}))))
+    assert (cleared.version, cleared.user_id, cleared.active_agent_id) == (3, None, None)
+    assert not anywhere.run(store.list_sessions(SessionFilter(user_id="u"), limit=5))
+
+
+def test_gate_shuts_and_opens(anywhere: Bench) -> None:
+    store = anywhere.open()
+    budget = TokenBudget(max_tokens=10, overflow_strategy="error")
+    session = anywhere.create(store, token_budget=budget)
+    anywhere.append(store, session, tokens=8)
+    with pytest.raises(TokenBudgetExceededError) as raised:
+        anywhere.append(store, session, tokens=3)
+    assert (raised.value.limit, raised.value.used, raised.value.requested) == (10, 8, 3)
+    wider = TokenBudget(max_tokens=11, overflow_strategy="error")
+    anywhere.run(store.update_session(session.id, Patch({"token_budget": wider})))
+    anywhere.append(store, session, tokens=3)
+    anywhere.run(store.update_session(session.id, Patch({"status": "completed"}, frozenset({"token_budget"}))))
+    with pytest.raises(SessionClosedError):
+        anywhere.append(store, session, tokens=100)
+    anywhere.run(store.update_session(session.id, Patch({"status": "active"})))
+    anywhere.append(store, session, tokens=100)
+
+
+def test_expired_session_is_gone_until_it_is_cleaned_up(anywhere: Bench) -> None:
+    store = anywhere.open()
+    session = anywhere.create(store, user_id="u", expires_at=anywhere.clock() + timedelta(minutes=90))
+    anywhere.append(store, session, 2)
+    anywhere.clock.forward(minutes=60)
+    assert anywhere.run(store.get_expired_sessions(anywhere.clock(), limit=5)).items == ()
+    moved = Patch({"expires_at": anywhere.clock() + timedelta(hours=5)})
+    anywhere.run(store.update_session(session.id, moved))
+    anywhere.clock.forward(hours=5)
+    calls: list[Any] = [
+        lambda: store.append_messages(session.id, [anywhere.message(session)]),
+        lambda: store.get_messages(session.id, MessageQuery()),
+        lambda: store.get_message(session.id, "any"),
+        lambda: store.update_session(session.id, Patch({"user_id": "x"})),
+        lambda: store.delete_all_messages(session.id),
+    ]
+    for call in calls:
+        with pytest.raises(SessionNotFoundError):
+            anywhere.run(call())
+    assert anywhere.run(store.get_session(session.id)) is None
+    assert not anywhere.run(store.list_sessions(SessionFilter(user_id="u"), limit=5))
+    assert not anywhere.run(store.delete_session(session.id, expired_before=anywhere.clock() - timedelta(seconds=1)))
+    assert anywhere.run(store.get_expired_sessions(anywhere.clock(), limit=5)).items == (session.id,)
+    assert anywhere.run(store.delete_session(session.id, expired_before=anywhere.clock()))
+    assert anywhere.rows(session.id) == []
+    assert anywhere.run(store.get_expired_sessions(anywhere.clock(), limit=5)).items == ()
+
+
+def test_session_is_made_anew_over_an_expired_one(anywhere: Bench) -> None:
+    store = anywhere.open()
+    session = anywhere.create(store, expires_at=anywhere.clock() + timedelta(hours=1))
+    anywhere.append(store, session, 2)
+    with pytest.raises(SessionExistsError):
+        anywhere.run(store.create_session(anywhere.session(id=session.id, user_id="other")))
+    anywhere.clock.forward(hours=1)
+    anew = anywhere.create(store, id=session.id)
+    assert anywhere.run(store.get_session(session.id)) == anew
+    assert not anywhere.run(store.get_messages(session.id, MessageQuery()))
+
+
+def test_message_over_the_limit_is_refused_before_it_is_sent(anywhere: Bench) -> None:
+    store = anywhere.open()
+    session = anywhere.create(store)
+    with anywhere.meter.counting() as made, pytest.raises(MessageTooLargeError) as raised:
+        anywhere.run(store.append_messages(session.id, [anywhere.message(session, "é" * 205_000)]))
+    assert raised.value.size > raised.value.limit == 400 * 1024
+    assert made == []
+
+
+def test_message_with_a_compressed_body_is_read_by_a_store_without_the_option(anywhere: Bench) -> None:
+    packing = anywhere.open(compression="zlib")
+    session = anywhere.create(packing)
+    sent = anywhere.message(session, "word " * 100_000)
+    anywhere.run(packing.append_messages(session.id, [sent]))
+    assert anywhere.run(anywhere.open().get_message(session.id, sent.id)) == sent
+
+
+def test_cursor_of_another_query_is_refused(anywhere: Bench) -> None:
+    store = anywhere.open()
+    session = anywhere.create(store, user_id="u")
+    anywhere.append(store, session, 3)
+    cursor = anywhere.run(store.get_messages(session.id, MessageQuery(limit=1))).next_cursor
+    with pytest.raises(ValidationError):
+        anywhere.run(store.get_messages(session.id, MessageQuery(order="desc", limit=1), cursor=cursor))
+    with pytest.raises(ValidationError):
+        anywhere.run(store.list_sessions(SessionFilter(user_id="u"), limit=1, cursor=cursor))
+
+
+def test_300_fat_sessions_are_listed_page_by_page(quick: Bench) -> None:
+    store = quick.open()
+    fat = SessionMetadata(custom={"notes": "x" * 5000})
+    wanted: list[str] = []
+    for number in range(300):
+        status = ("active", "paused", "completed")[number % 3]
+        wanted.append(quick.create(store, user_id="fat", active_agent_id="fat", status=status, metadata=fat).id)
+        quick.clock.forward(milliseconds=1)
+    for filter in (SessionFilter(user_id="fat"), SessionFilter(active_agent_id="fat")):
+        found: list[str] = []
+        cursor = None
+        while True:
+            page = quick.run(store.list_sessions(filter, limit=70, cursor=cursor))
+            found += [session.id for session in page]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert found == wanted[::-1]
+    everybody = quick.run(store.list_sessions(SessionFilter(), limit=1000))
+    assert [session.id for session in everybody] == wanted[::-1]
+
+
+def test_session_that_changes_its_status_between_pages_is_met_once(quick: Bench) -> None:
+    store = quick.open()
+    sessions = []
+    for _ in range(8):
+        sessions.append(quick.create(store, active_agent_id="moving"))
+        quick.clock.forward(seconds=1)
+    page = quick.run(store.list_sessions(SessionFilter(active_agent_id="moving"), limit=4))
+    for session in (sessions[1], sessions[6]):
+        quick.run(store.update_session(session.id, Patch({"status": "paused"})))
+    rest = quick.run(store.list_sessions(SessionFilter(active_agent_id="moving"), limit=10, cursor=page.next_cursor))
+    assert [session.id for session in (*page, *rest)] == [session.id for session in reversed(sessions)]
+
+
+def test_expired_sessions_are_removed_page_by_page_without_a_scan(quick: Bench) -> None:
+    store = quick.open()
+    made = [
+        quick.create(store, expires_at=quick.clock() + timedelta(minutes=10 * number)).id for number in range(1, 31)
+    ]
+    quick.clock.forward(minutes=250)
+    removed: list[str] = []
+    with quick.meter.counting() as requests:
+        while page := quick.run(store.get_expired_sessions(quick.clock(), limit=7)):
+            for session_id in page:
+                assert quick.run(store.delete_session(session_id, expired_before=quick.clock()))
+                removed.append(session_id)
+    assert sorted(removed) == sorted(made[:25])
+    assert "Scan" not in {request.api for request in requests}
+
+
+def test_parallel_appends_of_one_store_lose_nothing(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    turns = [[bench.message(session, str(number))] for number in range(25)]
+    outcomes = bench.together(*[lambda turn=turn: store.append_messages(session.id, turn) for turn in turns])
+    assert [outcome for outcome in outcomes if isinstance(outcome, BaseException)] == []
+    found = bench.run(store.get_messages(session.id, MessageQuery()))
+    assert sorted(int(str(message.content)) for message in found) == list(range(25))
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (25, 75)
+
+
+def test_messages_appended_while_all_are_deleted_stay(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    bench.append(store, session, 30)
+    late = [bench.message(session, f"late {number}") for number in range(5)]
+    outcomes = bench.together(
+        lambda: store.delete_all_messages(session.id),
+        *[lambda message=message: store.append_messages(session.id, [message]) for message in late],
+    )
+    assert [outcome for outcome in outcomes if isinstance(outcome, BaseException)] == []
+    found = bench.run(store.get_messages(session.id, MessageQuery()))
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    assert isinstance(outcomes[0], int)
+    assert outcomes[0] + len(found) == 35
+    assert (held.message_count, held.token_count) == (len(found), 3 * len(found))
+    assert {message.content for message in found} <= {message.content for message in late}

@@ -26,6 +26,7 @@ from session_continuity import (
     run_now,
 )
 from session_continuity_sqlite import SqliteStorage
+from session_continuity_sqlite.wire import LONGEST_SLEEP
 
 from .making import Speaker, a_session, contents, messages, talk
 
@@ -205,6 +206,16 @@ def test_a_short_lock_is_waited_for(opens: Opens, database: Path) -> None:
         assert contents(store) == []
     writer.join(30)
     assert contents(store) == ["patient"]
+
+
+def test_setup_waits_while_another_process_makes_the_file(opens: Opens, database: Path) -> None:
+    with locked(database, "EXCLUSIVE"):
+        setup = threading.Thread(target=opens, kwargs={"busy_timeout": 30})
+        setup.start()
+        setup.join(10 * LONGEST_SLEEP)  # longer than SQLite waits by itself
+        assert setup.is_alive()
+    setup.join(30)
+    assert run_now(opens(set_up=False).health()).status == "healthy"
 
 
 def test_a_new_file_that_another_locks_is_unavailable(opens: Opens, database: Path) -> None:

@@ -112,13 +112,46 @@ def test_pages_of_every_size_hold_the_same_messages_in_the_same_order(
         assert contents(store, query=query) == (expected if order == "asc" else expected[::-1])
 
 
-def test_a_deleted_last_message_leaves_its_place_empty_for_ever(store: SqliteStorage) -> None:
-    said = talk(store, 3)
-    page = run_now(store.get_messages("s", MessageQuery(limit=2)))
-    run_now(store.delete_message("s", said[2].id))
+def test_places_of_deleted_messages_are_not_used_again(store: SqliteStorage) -> None:
+    said = talk(store, 4)
+    page = run_now(store.get_messages("s", MessageQuery(limit=3)))
+    for message in said[2:]:
+        run_now(store.delete_message("s", message.id))
     run_now(store.append_messages("s", [Speaker(start=START + timedelta(hours=1)).says("new")]))
-    following = run_now(store.get_messages("s", MessageQuery(limit=2), cursor=page.next_cursor))
+    following = run_now(store.get_messages("s", MessageQuery(limit=3), cursor=page.next_cursor))
     assert [message.content for message in following] == ["new"]
+
+
+def test_an_old_first_message_does_not_take_the_last_activity_back(store: SqliteStorage) -> None:
+    run_now(store.create_session(a_session()))
+    early = Speaker(start=START - timedelta(hours=1)).says("early")
+    assert run_now(store.append_messages("s", [early])).messages == (early,)
+    assert get(store).last_activity_at == START
+
+
+def test_expired_sessions_come_longest_expired_first_page_by_page(store: SqliteStorage) -> None:
+    store.clock = lambda: START
+    for name, seconds in (("b", 1), ("a", 2), ("c", 1), ("d", 3), ("late", 9)):
+        run_now(store.create_session(a_session(name, expires_at=START + timedelta(seconds=seconds))))
+    run_now(store.create_session(a_session("never")))
+    before, cursor, pages = START + timedelta(seconds=3), None, list[list[str]]()
+    while not pages or cursor is not None:
+        page = run_now(store.get_expired_sessions(before, limit=2, cursor=cursor))
+        pages.append(list(page))
+        cursor = page.next_cursor
+    assert pages == [["b", "c"], ["a", "d"]]
+
+
+def test_a_conditional_delete_spares_a_session_that_was_extended(store: SqliteStorage) -> None:
+    store.clock = lambda: START
+    run_now(store.create_session(a_session("s", expires_at=START + timedelta(seconds=1))))
+    run_now(store.create_session(a_session("never")))
+    now = START + timedelta(seconds=2)
+    run_now(store.update_session("s", Patch(set={"expires_at": START + timedelta(seconds=3)})))
+    assert [run_now(store.delete_session(name, expired_before=now)) for name in ("s", "never", "none")] == [False] * 3
+    assert run_now(store.delete_session("s", expired_before=START + timedelta(seconds=3))) is True
+    assert run_now(store.get_session("s")) is None
+    assert run_now(store.get_session("never")) is not None
 
 
 def test_an_older_turn_moves_up_to_the_last_message_that_is_left(store: SqliteStorage) -> None:

@@ -95,7 +95,7 @@ QUERIES = {
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
 @pytest.mark.parametrize("further", [False, True], ids=["first page", "further page"])
-def test_a_page_of_messages_reads_no_table_whole_and_sorts_ids_only(
+def test_a_page_of_messages_follows_its_index_and_sorts_ids_only(
     store: SqliteStorage, query: MessageQuery, further: bool
 ) -> None:
     run_now(store.create_session(a_session()))
@@ -105,6 +105,9 @@ def test_a_page_of_messages_reads_no_table_whole_and_sorts_ids_only(
     with traced(store) as statements:
         run_now(store.get_messages("s", query, cursor=cursor))
     steps = plan(store, statements[:1])
+    by = "INDEX messages_by_id" if query.ids else "INDEX messages_by_role" if query.roles else "INTEGER PRIMARY KEY"
+    first = next(step for step in steps if "messages" in step)
+    assert first.startswith(f"SEARCH messages USING {by} (")
     assert not [step for step in steps if step.startswith("SCAN")]
     sorts = [step for step in steps if "TEMP B-TREE" in step]
     assert bool(sorts) == (query.ids is not None)

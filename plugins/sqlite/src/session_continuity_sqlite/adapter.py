@@ -66,7 +66,7 @@ class SqliteStorage(StorageAdapter):
         self.capabilities = CAPABILITIES
         self.clock = utc_now
         self._namespace = options.namespace
-        self._wire = wire_for(mode)
+        self._reads, self._writes = wire_for(mode), wire_for(mode)  # apart, so that no read waits behind a locked write
         self._connections = Connections(
             os.path.abspath(options.path), busy_timeout=options.busy_timeout, synchronous=options.synchronous
         )
@@ -74,16 +74,17 @@ class SqliteStorage(StorageAdapter):
 
     async def setup(self) -> None:
         self._check_open("setup")
-        await self._wire.call(self._connections.setup)
+        await self._writes.call(self._connections.setup)
 
     async def close(self) -> None:
         self._closed = True
-        await self._wire.call(self._connections.close)
-        self._wire.close()
+        await self._writes.call(self._connections.close)
+        self._writes.close()
+        self._reads.close()
 
     async def health(self) -> HealthStatus:
         self._check_open("health")
-        return await self._wire.call(health.examine, self._connections)
+        return await self._writes.call(health.examine, self._connections)
 
     async def create_session(self, session: Session) -> Session:
         return await self._write("create_session", session_rows.create, session)
@@ -135,7 +136,7 @@ class SqliteStorage(StorageAdapter):
         **kwargs: P.kwargs,
     ) -> R:
         scope = self._scope(operation)
-        return await self._wire.call(
+        return await self._reads.call(
             self._connections.read, operation, lambda connection: query(connection, scope, *args, **kwargs)
         )
 
@@ -147,7 +148,7 @@ class SqliteStorage(StorageAdapter):
         **kwargs: P.kwargs,
     ) -> R:
         scope = self._scope(operation)
-        return await self._wire.call(
+        return await self._writes.call(
             self._connections.write, operation, lambda connection: change(connection, scope, *args, **kwargs)
         )
 

@@ -1,8 +1,8 @@
 """Models to the text and columns that rows hold, and back. Pure; the only place that knows the bodies' form.
 
-A body is the model's JSON without the fields at their default and, for a session, without what has columns of its
-own because it changes more often. Bodies become models by pydantic's JSON parser, a page at a time, which costs
-little more than reading the JSON.
+A body is the model's JSON without most nulls and, for a session, without what has columns of its own because it
+changes more often. Bodies become models by pydantic's JSON parser, a page at a time, which costs little more than
+reading the JSON; empty lists and objects are written out, because they are faster to read than to default.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ SessionRow = tuple[str, int, int, int, str, str | None]
 _messages = TypeAdapter(list[Message])
 _sessions = TypeAdapter(list[Session])
 _IN_COLUMNS = {"version", "message_count", "token_count", "last_activity_at", "system_message_ids"}
+_NULLABLE = [name for name, field in Session.model_fields.items() if field.default is None]
+_NEVER_EDITED = {"updated_at"}
 
 
 def time_text(moment: datetime | None) -> str | None:
@@ -44,7 +46,8 @@ def detached(model: D, **totals: Any) -> D:
 
 
 def session_body(session: Session) -> str:
-    return session.model_dump_json(exclude=_IN_COLUMNS, exclude_defaults=True)
+    absent = {name for name in _NULLABLE if getattr(session, name) is None}
+    return session.model_dump_json(exclude=_IN_COLUMNS | absent)
 
 
 def session_columns(session: Session) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def _whole(body: str, version: int, messages: int, tokens: int, active_at: str, 
 
 
 def message_body(message: Message) -> str:
-    return message.model_dump_json(exclude_defaults=True)
+    return message.model_dump_json(exclude=None if message.updated_at else _NEVER_EDITED)
 
 
 def messages(bodies: Iterable[str]) -> list[Message]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -134,15 +135,16 @@ def page(
     connection: sqlite3.Connection, scope: Scope, session_id: str, query: MessageQuery, cursor: str | None
 ) -> Page[Message]:
     """One statement; only an answer of nothing takes more, to tell why."""
-    bound_to = query.key(session_id)
     names = scope.names(session_id, limit=query.limit + 1)
-    statement = _page_statement(query, None if cursor is None else decode_cursor(cursor, bound_to=bound_to), names)
-    rows = connection.execute(statement, names).fetchall()
+    if cursor is not None:
+        names["position"] = decode_cursor(cursor, bound_to=query.key(session_id))
+    rows = connection.execute(_page_statement(query, names), names).fetchall()
     if not rows:
         _check_bounds(connection, scope, session_id, query)
-    found = codec.messages(body for _, body in rows[: query.limit])
-    more = encode_cursor(rows[query.limit - 1][0], bound_to=bound_to) if len(rows) > query.limit else None
-    return Page(tuple(found), more)
+    found = tuple(codec.messages([body for _, body in rows[: query.limit]]))
+    if len(rows) <= query.limit:
+        return Page(found)
+    return Page(found, encode_cursor(rows[query.limit - 1][0], bound_to=query.key(session_id)))
 
 
 def update(connection: sqlite3.Connection, scope: Scope, session_id: str, message_id: str, patch: Patch) -> Message:
@@ -258,47 +260,49 @@ def _moved(messages: Sequence[Message], last_message_at: str | None, chosen_ids:
     return move_to(latest if last is None else max(latest, last), messages, chosen_ids=chosen_ids)
 
 
-def _page_statement(query: MessageQuery, position: int | None, names: dict[str, Any]) -> str:
-    """The statement for one page, from `position` on; adds the parameters it needs."""
-    low, high = [f"({_KEY} << {SEQUENCE_BITS})"], [f"(({_KEY} + 1) << {SEQUENCE_BITS})"]
-    if position is not None:
-        names["position"] = position
-        (low if query.order == "asc" else high).append(":position")
-    for bounds, conditions in ((low, _AFTER), (high, _BEFORE)):
-        for field, bound in conditions.items():
-            value = getattr(query, field)
-            if value is not None:
-                bounds.append(bound)
-                names[field] = value if isinstance(value, str) else format_timestamp(value)
+def _page_statement(query: MessageQuery, names: dict[str, Any]) -> str:
+    """The statement for one page; adds the query's values to its parameters."""
+    bounds = [field for field in (*_AFTER, *_BEFORE) if getattr(query, field) is not None]
+    for field in bounds:
+        value = getattr(query, field)
+        names[field] = value if isinstance(value, str) else format_timestamp(value)
+    if query.ids is not None and len(query.ids) > _MOST_IDS:
+        raise ValidationError(f"ask for at most {_MOST_IDS} ids at once, not {len(query.ids)}")
+    for kind, values in (("role", query.roles), ("id", query.ids)):
+        names.update((f"{kind}{number}", value) for number, value in enumerate(values or ()))
+    roles, ids = (None if values is None else len(values) for values in (query.roles, query.ids))
+    return _page_text(query.order, (*bounds, *(["position"] if "position" in names else [])), roles, ids)
+
+
+@lru_cache
+def _page_text(order: str, bounds: tuple[str, ...], roles: int | None, ids: int | None) -> str:
+    """The same text for the same shape of a query, so that SQLite parses it once.
+
+    Rows come by the index that finds no others: places alone, ids, or each role by itself, merged by place.
+    """
+    position = {"position": ":position"}
+    after, before = (_AFTER | position, _BEFORE) if order == "asc" else (_AFTER, _BEFORE | position)
+    low = [f"({_KEY} << {SEQUENCE_BITS})", *(after[bound] for bound in bounds if bound in after)]
+    high = [f"(({_KEY} + 1) << {SEQUENCE_BITS})", *(before[bound] for bound in bounds if bound in before)]
     between = f"place > {_only_or('max', low)} AND place < {_only_or('min', high)}"
-    return f"{_selection(query, between, names)} ORDER BY place {query.order} LIMIT :limit"
+    return f"{_selection(between, roles, ids)} ORDER BY place {order} LIMIT :limit"
 
 
 def _only_or(function: str, bounds: Sequence[str]) -> str:
     return bounds[0] if len(bounds) == 1 else f"{function}({', '.join(bounds)})"
 
 
-def _selection(query: MessageQuery, between: str, names: dict[str, Any]) -> str:
-    """Which rows, by the index that finds no others: places alone, ids, or each role by itself, merged by place."""
+def _selection(between: str, roles: int | None, ids: int | None) -> str:
     select = "SELECT place, body FROM messages"
-    roles = _listed("role", query.roles, names)
-    if query.ids is not None:
-        if len(query.ids) > _MOST_IDS:
-            raise ValidationError(f"ask for at most {_MOST_IDS} ids at once, not {len(query.ids)}")
-        ids = ", ".join(_listed("id", query.ids, names))
-        having = "" if query.roles is None else f" AND role IN ({', '.join(roles)})"
-        return f"{select} INDEXED BY messages_by_id WHERE session = {_KEY} AND id IN ({ids}){having} AND {between}"
-    if query.roles is None:
+    places = [f":role{number}" for number in range(roles or 0)] or ["NULL"]
+    if ids is not None:
+        listed = ", ".join(f":id{number}" for number in range(ids))
+        having = "" if roles is None else f" AND role IN ({', '.join(places)})"
+        return f"{select} INDEXED BY messages_by_id WHERE session = {_KEY} AND id IN ({listed}){having} AND {between}"
+    if roles is None:
         return f"{select} WHERE {between}"
     by_role = f"{select} INDEXED BY messages_by_role WHERE session = {_KEY} AND {between} AND role = "
-    return " UNION ALL ".join(by_role + role for role in roles or ["NULL"])
-
-
-def _listed(kind: str, values: Collection[str] | None, names: dict[str, Any]) -> list[str]:
-    """Parameters for the values, in a fixed order."""
-    places = [f"{kind}{number}" for number, _ in enumerate(values or ())]
-    names.update(zip(places, sorted(values or ()), strict=True))
-    return [f":{place}" for place in places]
+    return " UNION ALL ".join(by_role + place for place in places)
 
 
 def _check_bounds(connection: sqlite3.Connection, scope: Scope, session_id: str, query: MessageQuery) -> None:

@@ -19,12 +19,12 @@ from session_continuity import (
     SessionExistsError,
     SessionFilter,
     SessionNotFoundError,
+    check_limit,
     decode_cursor,
     encode_cursor,
     format_timestamp,
     is_repeated_create,
 )
-from session_continuity.adapter import check_limit
 from session_continuity_sqlite import codec
 
 LIVE = "(sessions.expires_at IS NULL OR sessions.expires_at > :now)"

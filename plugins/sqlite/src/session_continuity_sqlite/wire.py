@@ -198,10 +198,14 @@ class Connections:
             check_same_thread=False,
             factory=Connection,
         )
-        try:
+
+        def begin() -> None:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-            self._patiently(lambda: made_ready(connection))
+            made_ready(connection)
+
+        try:
+            self._patiently(begin)
             connection.file = _identity(self.place.path)
         except BaseException:
             connection.close()

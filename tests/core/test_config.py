@@ -288,6 +288,7 @@ class CheckedOptions(BackendOptions):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
+        ("level=mid", "s: option level: Value error, choose low or high"),
         ("level=middle", "s: option level: Value error, choose low or high"),
         ("level=Middle-High", "s: option level: Value error, *** is no level"),
         ("level=high", "s: option combination: Value error, level=*** needs the option other"),

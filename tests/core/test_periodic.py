@@ -78,14 +78,16 @@ def test_stopping_a_thread_waits_for_the_job_under_way() -> None:
 
 
 def test_a_job_may_stop_its_own_thread() -> None:
-    periodic, runs = Periodic(SOON), list[int]()
+    periodic, runs, may_stop = Periodic(SOON), list[int](), threading.Event()
 
     def job() -> None:
+        assert may_stop.wait(10)
         runs.append(1)
         periodic.stop_thread()
 
     periodic.start_thread(job)
     (thread,) = cleanup_threads()
+    may_stop.set()
     thread.join(10)
     assert (thread.is_alive(), runs) == (False, [1])
 
@@ -94,14 +96,16 @@ def test_a_job_may_stop_its_own_thread() -> None:
 def test_an_error_that_escapes_a_job_in_a_thread_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[object] = []
     monkeypatch.setattr(threading, "excepthook", lambda arguments: reported.append(arguments.exc_value))
-    error = KeyError("a fault of the job")
+    error, may_fail = KeyError("a fault of the job"), threading.Event()
 
     def job() -> None:
+        assert may_fail.wait(10)
         raise error
 
     periodic = Periodic(SOON)
     periodic.start_thread(job)
     (thread,) = cleanup_threads()
+    may_fail.set()
     thread.join(10)
     periodic.stop_thread()
     assert reported == [error]
@@ -226,6 +230,29 @@ def test_one_who_stops_a_task_may_be_cancelled_while_waiting() -> None:
         await periodic.stop_task()
 
     asyncio.run(main())
+
+
+def test_a_task_may_be_stopped_from_another_loop() -> None:
+    periodic, cancelled = Periodic(NEVER), threading.Event()
+    started, may_end = threading.Event(), threading.Event()
+
+    async def job() -> None: ...
+
+    async def main() -> None:
+        periodic.start_task(job)
+        (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+        task.add_done_callback(lambda done: cancelled.set() if done.cancelled() else None)
+        await asyncio.sleep(0)  # the task waits for its first run
+        started.set()
+        await asyncio.to_thread(may_end.wait, 10)
+
+    other = threading.Thread(target=lambda: asyncio.run(main()))
+    other.start()
+    assert started.wait(10)
+    asyncio.run(periodic.stop_task())
+    assert cancelled.wait(10)
+    may_end.set()
+    other.join(10)
 
 
 def test_stopping_what_never_started_does_nothing() -> None:

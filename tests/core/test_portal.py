@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -245,6 +246,35 @@ def test_a_forgotten_portal_ends_its_thread() -> None:
     assert portal_threads() == []
 
 
+def test_a_portal_that_its_own_thread_forgets_last_ends_as_well() -> None:
+    held, may_forget = [Portal()], threading.Event()
+
+    async def forgets() -> None:
+        await asyncio.to_thread(may_forget.wait, 10)
+        held.clear()
+
+    async def starts() -> asyncio.Task[None]:
+        return asyncio.create_task(forgets())
+
+    task = held[0].run(starts())
+    (thread,) = portal_threads()
+    may_forget.set()
+    thread.join(10)
+    assert (thread.is_alive(), task.done()) == (False, True)
+
+
+def test_portals_leave_no_file_open() -> None:
+    def opened() -> int:
+        return len(os.listdir("/dev/fd"))
+
+    before = opened()
+    for _ in range(20):
+        portal = Portal()
+        portal.run(doubled(1))
+        portal.close()
+    assert opened() == before
+
+
 def test_a_refused_coroutine_is_closed_without_a_warning(portal: Portal) -> None:
     portal.close()
     refused = doubled(1)
@@ -289,12 +319,13 @@ def test_a_second_ctrl_c_does_not_wait_for_the_coroutine(run_python: RunPython) 
         runtime._PATIENCE = 0.1
 
         async def stubborn():
-            os.kill(os.getpid(), signal.SIGINT)
-            while True:
+            for interrupts in range(1000):
+                if interrupts < 2:
+                    os.kill(os.getpid(), signal.SIGINT)
                 try:
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
-                    os.kill(os.getpid(), signal.SIGINT)
+                    continue
 
         Portal().run(stubborn())
     """)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
-from pydantic import SecretStr, field_validator
+from pydantic import SecretStr, field_validator, model_validator
 
 from session_continuity import (
     CONTRACT,
@@ -196,6 +196,18 @@ def test_errors_quote_not_even_a_plain_value_from_a_variable(place: str, secret:
 def test_a_secret_of_a_constructor_is_never_echoed() -> None:
     with pytest.raises(SessionContinuityError) as caught:
         parse_options(TalkativeOptions, {"size": CORE, "quoting": CORE, "tokens": CORE}, scheme="talk")
+    assert all(CORE not in said.lower() for said in said_of(caught.value))
+
+
+@pytest.mark.parametrize("secret", [CORE, SecretStr(CORE)])
+def test_a_secret_in_a_list_is_not_quoted_by_the_check_of_the_whole(secret: str | SecretStr) -> None:
+    class Quoting(TalkativeOptions):
+        @model_validator(mode="after")
+        def _whole(self) -> Quoting:
+            raise ValueError(f"no to {[token.get_secret_value() for token in self.tokens or ()]}")
+
+    with pytest.raises(SessionContinuityError, match=r"option combination: Value error, no to \['\*\*\*'\]") as caught:
+        parse_options(Quoting, {"tokens": [secret]}, scheme="talk")
     assert all(CORE not in said.lower() for said in said_of(caught.value))
 
 

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar
 
@@ -47,6 +47,7 @@ R = TypeVar("R")
 Mode = Literal["async", "blocking"]
 Clock = Callable[[], datetime]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PATIENCE = 5.0  # seconds that the end of a program waits for what a portal still runs
 
 
@@ -58,7 +59,7 @@ class Runner(Protocol):
 
 def utc_now() -> datetime:
     """Now, aware, in UTC, cut to milliseconds."""
-    return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=time.time_ns() // 1_000_000)
 
 
 def run_now(coroutine: Coroutine[Any, Any, R]) -> R:

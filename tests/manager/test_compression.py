@@ -337,6 +337,17 @@ def test_nothing_to_fold_leaves_the_session_alone(face: Face, store: Watched, sc
     assert scribe.given == []
 
 
+def test_without_a_budget_only_the_strategys_own_numbers_make_it_fold(manager: SessionManager) -> None:
+    session = manager.create_session()
+    manager.add_messages(session.id, [system("s", tokens=50), said("a", tokens=10), said("b", tokens=10)])
+    assert manager.compress_context(session.id, "sliding_window").folded_messages == 0
+    manager.update_session(session.id, compression={"strategy": "sliding_window", "target_tokens": 10})
+    assert manager.compress_context(session.id).folded_messages == 1
+    manager.update_session(session.id, compression={"strategy": "sliding_window", "max_messages": 1})
+    manager.add_message(session.id, **said("c", tokens=10))
+    assert manager.compress_context(session.id).folded_messages == 1
+
+
 def test_a_state_is_plain_data_that_another_process_can_use(face: Face, store: Watched, scribe: Scribe) -> None:
     manager = face.manager(store, summarizer=scribe)
     session = manager.create_session(token_budget=compressing(40), compression={"strategy": "summarization"})

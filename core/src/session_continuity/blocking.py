@@ -14,7 +14,7 @@ from session_continuity.adapter import HealthStatus, StorageAdapter
 from session_continuity.compression import CompressionResult, Summarizer
 from session_continuity.context import ConversationContext
 from session_continuity.errors import StorageClosedError
-from session_continuity.events import Event, Handler
+from session_continuity.events import E, Handler
 from session_continuity.manager import AsyncSessionManager, OneOrMany
 from session_continuity.models import (
     CompressionConfig,
@@ -410,12 +410,12 @@ class SessionManager:
             )
         )
 
-    def on(self, event_type: str | type[Event], handler: Handler) -> None:
+    def on(self, event_type: str | type[E], handler: Handler[E]) -> None:
         """Call `handler`, a function or a coroutine function, after every such event, given by its name or class;
         `Event` means all. Its errors never reach the caller; they become `error` events."""
         self._core.on(event_type, handler)
 
-    def off(self, event_type: str | type[Event], handler: Handler) -> None:
+    def off(self, event_type: str | type[E], handler: Handler[E]) -> None:
         """Stop calling `handler` for this event."""
         self._core.off(event_type, handler)
 

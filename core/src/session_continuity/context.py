@@ -119,8 +119,9 @@ class ContextReader:
         tokens = [self._count(message) for message in tail]
         summary_tokens = previous.summary_token_count if previous else 0
         before = sum(tokens) + summary_tokens
-        room = (config.target_tokens or before) if budget is None else budget.available
-        room -= sum(map(self._count, await self._system_messages(session)))
+        room = before
+        if budget is not None:
+            room = budget.available - sum(map(self._count, await self._system_messages(session)))
         plan = planned(self._strategy(config), tail, tokens, max(room - summary_tokens, 0), config)
         unchanged = CompressionResult(
             strategy=config.strategy, folded_messages=0, tokens_before=before, tokens_after=before, state=previous

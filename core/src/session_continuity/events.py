@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import JsonValue
 
@@ -171,7 +171,9 @@ class ErrorOccurred(Event):
 EVENT_TYPES: dict[str, type[Event]] = {event.type: event for event in Event.__subclasses__()}
 """Every event class by its name."""
 
-Handler = Callable[[Any], Awaitable[None] | None]
+E = TypeVar("E", bound=Event)
+Handler = Callable[[E], Awaitable[None] | None]
+"""Gets an event; a function or a coroutine function."""
 
 Listener = Callable[[Any], object]
 Wait = Callable[[Awaitable[object]], Awaitable[object]]
@@ -186,10 +188,10 @@ class Events:
     def __init__(self, observers: Callable[[], Iterable[tuple[str, Listener]]], wait: Wait) -> None:
         self._observers = observers
         self._wait = wait
-        self._handlers: dict[type[Event], tuple[Handler, ...]] = {}
+        self._handlers: dict[type[Event], tuple[Handler[Any], ...]] = {}
         self._lock = threading.Lock()
 
-    def on(self, event_type: str | type[Event], handler: Handler) -> None:
+    def on(self, event_type: str | type[E], handler: Handler[E]) -> None:
         """Add a handler; the same one counts once. Raises ValidationError for an unknown event."""
         kind = _event_class(event_type)
         if not callable(handler):
@@ -199,7 +201,7 @@ class Events:
             if handler not in held:
                 self._handlers[kind] = (*held, handler)
 
-    def off(self, event_type: str | type[Event], handler: Handler) -> None:
+    def off(self, event_type: str | type[E], handler: Handler[E]) -> None:
         """Remove a handler; one that is not there is no error."""
         kind = _event_class(event_type)
         with self._lock:
@@ -231,7 +233,7 @@ class Events:
             await self.emit(ErrorOccurred(session_id=event.session_id, at=event.at, source=source, error=error))
 
 
-def _name(handler: Handler) -> str:
+def _name(handler: Handler[Any]) -> str:
     return getattr(handler, "__qualname__", type(handler).__qualname__)
 
 

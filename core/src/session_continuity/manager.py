@@ -23,7 +23,7 @@ from session_continuity.errors import (
     TokenBudgetExceededError,
     ValidationError,
 )
-from session_continuity.events import Event, Handler
+from session_continuity.events import E, Handler
 from session_continuity.ids import minted_at, new_session_id
 from session_continuity.models import (
     CompressionConfig,
@@ -466,12 +466,12 @@ class AsyncSessionManager(Workings):
 
     # Events
 
-    def on(self, event_type: str | type[Event], handler: Handler) -> None:
+    def on(self, event_type: str | type[E], handler: Handler[E]) -> None:
         """Call `handler`, a function or a coroutine function, after every such event, given by its name or class;
         `Event` means all. Its errors never reach the caller; they become `error` events."""
         self._events.on(event_type, handler)
 
-    def off(self, event_type: str | type[Event], handler: Handler) -> None:
+    def off(self, event_type: str | type[E], handler: Handler[E]) -> None:
         """Stop calling `handler` for this event."""
         self._events.off(event_type, handler)
 

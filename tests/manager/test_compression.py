@@ -545,6 +545,33 @@ def test_a_session_deleted_while_summarizing_is_said_to_be_gone(face: Face, stor
         manager.compress_context(session_id)
 
 
+def test_a_session_that_is_gone_after_a_conflict_is_said_to_be_gone(face: Face, store: Watched) -> None:
+    manager, session_id, _ = while_summarizing(face, store, edited)
+
+    async def conflict(*_: Any, **__: Any) -> None:
+        await store.inner.delete_session(session_id)
+        raise ConcurrencyError(session_id, expected=1, actual=None)
+
+    store.before["update_session"] = conflict
+    with pytest.raises(SessionNotFoundError):
+        manager.compress_context(session_id)
+
+
+def test_a_second_fold_whose_start_vanishes_meanwhile_is_not_kept(face: Face, store: Watched) -> None:
+    async def start_deleted(store: Watched, session_id: str) -> None:
+        state = (await store.inner.get_session(session_id)).compression_state  # type: ignore[union-attr]
+        await store.inner.delete_message(session_id, state.covered_until)  # type: ignore[union-attr]
+
+    manager, session_id, scribe = while_summarizing(face, store, start_deleted)
+    hook = store.before.pop("update_session")
+    manager.compress_context(session_id)
+    write(manager, session_id, "abcdefgh", tokens=6)
+    store.before["update_session"] = hook
+    assert manager.compress_context(session_id).state is None
+    assert manager.get_session(session_id).compression_state is None
+    assert len(scribe.given) == 2
+
+
 def test_a_conflict_that_hides_the_session_makes_the_fold_read_it(face: Face, store: Watched) -> None:
     manager, session_id, _ = while_summarizing(face, store, edited)
 

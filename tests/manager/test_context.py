@@ -12,6 +12,7 @@ from session_continuity import (
     BudgetReport,
     ConversationContext,
     Message,
+    Patch,
     SessionManager,
     TokenBudget,
     TokenBudgetExceededError,
@@ -235,6 +236,23 @@ def test_a_session_read_before_an_append_still_gives_a_whole_context(face: Face,
     context = manager.get_conversation_context_with_stats(session.id)
     assert [message.content for message in context.messages] == ["3", "4", "5", "late"]
     assert context.budget.used == 5
+
+
+def test_an_old_message_made_a_system_message_meanwhile_is_kept_and_paid_for(face: Face, store: Watched) -> None:
+    manager = face.manager(store, token_budget=budget(20))
+    session = manager.create_session()
+    manager.add_messages(session.id, [said("large", tokens=400)] * 10)
+    ids = [message.id for message in manager.add_messages(session.id, [said(str(n)) for n in range(30)])]
+
+    async def edited_meanwhile(session_id: str) -> None:
+        del store.after["get_session"]
+        await store.inner.update_message(session_id, ids[20], Patch(set={"role": "system"}))
+
+    store.after["get_session"] = edited_meanwhile
+    context = manager.get_conversation_context_with_stats(session.id)
+    assert [message.content for message in context.messages] == [str(n) for n in range(10, 30)]
+    assert context.messages[10].role == "system"
+    assert (context.budget.used, store.calls.count("get_messages") > 2) == (20, True)
 
 
 # Properties

@@ -386,6 +386,14 @@ def test_the_background_cleanup_starts_once_however_many_call_first(face: Face, 
     assert face.background_work() == 0
 
 
+def test_a_manager_that_is_entered_again_cleans_up_again(face: Face, store: Watched) -> None:
+    manager = face.manager(store, cleanup_interval=3600)
+    for _ in range(2):
+        with manager:
+            assert face.background_work() == 1
+        assert face.background_work() == 0
+
+
 def test_a_manager_that_was_closed_starts_no_cleanup(face: Face, store: Watched) -> None:
     manager = face.manager(store, cleanup_interval=3600)
     manager.close()

@@ -57,8 +57,8 @@ class AsyncSessionManager(Workings):
     bytes by default. `token_budget` and `compression` are the defaults of sessions created here. `summarizer`: a
     function, or a name that an extension knows. `ttl`: how long a session lives, in seconds or as timedelta; with
     `expiry="sliding"`, from its last message on. `image_token_cost`: tokens of one image block. `cleanup_interval`:
-    seconds between removals of expired sessions in the background; none by default. `registry`: where extensions
-    come from.
+    seconds between removals of expired sessions in the background, in the loop of the first call; none by default.
+    `registry`: where extensions come from.
 
     Every method raises SessionNotFoundError where the session it names does not exist, ValidationError for arguments
     that are not what it takes, and StorageError where the store fails. A storage that was handed in is not closed.

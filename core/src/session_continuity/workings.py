@@ -103,15 +103,18 @@ class Workings:
 
     async def start(self) -> None:
         """Set the store up and start the background cleanup, as `async with` does; otherwise the first call does."""
+        self._is_closed = False
         await self._ready()
+        self._start_cleanup()
 
     async def close(self) -> None:
         """Stop the background cleanup, and close the store if this manager opened it. May be called again."""
         with self._lock:
             self._is_closed = True
+            periodic, self._periodic = self._periodic, None
         try:
-            if self._periodic is not None:
-                await self._stop(self._periodic)
+            if periodic is not None:
+                await self._stop(periodic)
         finally:
             if self._owns_storage:
                 await self._adapter.close()

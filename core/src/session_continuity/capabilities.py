@@ -21,8 +21,7 @@ class Capabilities:
     """An unscoped listing reads an index, not the whole store."""
 
     strong_listing: bool = False
-    """A listing shows every write acknowledged before it; otherwise it may lag, though it never shows a session
-    that is gone."""
+    """A listing shows every write acknowledged before it; otherwise it may lag behind by moments."""
 
     listing_totals: bool = False
     """The sessions of a listing carry their totals as `get_session` gives them."""

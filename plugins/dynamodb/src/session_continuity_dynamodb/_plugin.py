@@ -28,6 +28,7 @@ def capabilities(options: DynamoDBOptions) -> Capabilities:
     return Capabilities(
         max_turn=(options.transaction_items - 1) // 2 if options.append == "atomic" else 1,
         unscoped_listing=True,
+        listing_totals=options.listing == "exact",
         durable=True,
         shared=True,
         change_feed=True,

@@ -70,7 +70,7 @@ class DynamoDBStorage(StorageAdapter):
         endpoint_url: str | None = None,
         consistent_read: bool = True,
         append: Literal["atomic", "serial"] = "atomic",
-        listing: Literal["exact", "index"] = "exact",
+        listing: Literal["exact", "index"] = "index",
         compression: Compression | None = None,
         **options: Any,
     ) -> None:

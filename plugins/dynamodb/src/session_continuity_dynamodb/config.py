@@ -43,7 +43,8 @@ class DynamoDBOptions(BackendOptions):
         default="atomic", description="`serial` writes item by item: half the price, but a crash can split a write."
     )
     listing: Literal["exact", "index"] = Field(
-        default="exact", description="`index` lists in one request; totals are then those of the session's creation."
+        default="index",
+        description="`exact` reads the totals with a page, for a second request and half a unit a session.",
     )
     create_table: bool = Field(default=False, description="Make a missing table when the store is opened.")
     connect_timeout: float = Field(default=2.0, gt=0)

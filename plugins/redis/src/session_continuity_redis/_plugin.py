@@ -14,6 +14,7 @@ def capabilities(max_message_bytes: int) -> Capabilities:
         unscoped_listing=True,
         indexed_listing=True,
         strong_listing=True,
+        listing_totals=True,
         native_expiry=True,
         durable=True,
         shared=True,

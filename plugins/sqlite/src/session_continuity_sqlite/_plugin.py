@@ -6,7 +6,13 @@ from session_continuity import CONTRACT, Capabilities, Mode, StorageAdapter
 from session_continuity_sqlite.config import SqliteOptions
 
 CAPABILITIES = Capabilities(
-    max_turn=None, unscoped_listing=True, indexed_listing=True, strong_listing=True, durable=True, shared=True
+    max_turn=None,
+    unscoped_listing=True,
+    indexed_listing=True,
+    strong_listing=True,
+    listing_totals=True,
+    durable=True,
+    shared=True,
 )
 
 

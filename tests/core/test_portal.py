@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -309,6 +309,29 @@ def test_ctrl_c_ends_the_coroutine_before_the_caller_goes_on(run_python: RunPyth
     assert done.returncode == -2
     assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("strikes", ["before", "after"])
+def test_ctrl_c_while_a_call_is_handed_over_leaves_nothing_behind(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch, strikes: str
+) -> None:
+    portal.run(doubled(1))
+    held, schedule = Held(), asyncio.BaseEventLoop.call_soon_threadsafe
+
+    def interrupted(loop: asyncio.BaseEventLoop, *arguments: Any) -> Any:
+        monkeypatch.undo()
+        if strikes == "after":
+            schedule(loop, *arguments)
+            assert held.begun.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "call_soon_threadsafe", interrupted)
+    coroutine = held.run()
+    with pytest.raises(KeyboardInterrupt):
+        portal.run(coroutine)
+    assert held.steps == (["ended"] if strikes == "after" else [])
+    assert coroutine.cr_frame is None
+    assert portal.run(doubled(1)) == 2
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_coroutine(run_python: RunPython) -> None:

@@ -197,20 +197,14 @@ class Portal:
 
         call = _Call(coroutine)
         try:
-            loop = self._begin(call)
-        except BaseException:
-            coroutine.close()
-            raise
-        try:
+            self._begin(call)
             return call.outcome.result()
         except asyncio.CancelledError:
             if self._closed:
                 raise ConfigError("the portal was closed during this call; its outcome is unknown") from None
             raise
         finally:
-            if not call.outcome.done():  # interrupted: nothing of the caller's goes on behind its back
-                loop.call_soon_threadsafe(call.cancel)
-                call.outcome.exception()
+            call.end()
 
     def close(self) -> None:
         """Cancel what still runs, stop the loop and join its thread. May be called again, and in a forked child."""
@@ -224,7 +218,7 @@ class Portal:
             stop()
             thread.join()
 
-    def _begin(self, call: _Call[Any]) -> asyncio.AbstractEventLoop:
+    def _begin(self, call: _Call[Any]) -> None:
         if self._owner != os.getpid():
             raise ConfigError("this store was opened before a fork; open it again in the child process")
         with self._lock:  # a call that is under way when the loop is stopped was scheduled before the stop
@@ -233,8 +227,7 @@ class Portal:
             self._refuse_own_thread()
             if self._loop is None:
                 self._loop = self._start()
-            self._loop.call_soon_threadsafe(call.start)
-            return self._loop
+            call.begin(self._loop)
 
     def _refuse_own_thread(self) -> None:
         if self._thread is threading.current_thread():
@@ -252,23 +245,45 @@ class Portal:
 
 
 class _Call(Generic[R]):
-    """One coroutine on its way through a portal; `start` and `cancel` run in the loop's thread."""
+    """One coroutine on its way through a portal. Ctrl-C may strike its caller's thread between any two steps."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, R]) -> None:
         from concurrent.futures import Future
 
         self.outcome: Future[R] = Future()
         self._coroutine = coroutine
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[R] | None = None
 
-    def start(self) -> None:
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In the caller's thread: hand the coroutine to the loop."""
+        self._loop = loop
+        loop.call_soon_threadsafe(self._start)
+
+    def end(self) -> None:
+        """In the caller's thread: cancel what has not ended and wait for it; nothing of the caller's goes on behind
+        its back."""
+        if self.outcome.done():
+            return
+        if self._loop is None:
+            self._coroutine.close()
+        else:
+            self._loop.call_soon_threadsafe(self._cancel)
+            self.outcome.exception()
+
+    def _start(self) -> None:
         import asyncio
 
         self._task = asyncio.get_running_loop().create_task(self._coroutine)
         self._task.add_done_callback(self._finish)
 
-    def cancel(self) -> None:
-        if self._task is not None:
+    def _cancel(self) -> None:
+        import asyncio
+
+        if self._task is None:
+            self._coroutine.close()
+            self.outcome.set_exception(asyncio.CancelledError())
+        else:
             self._task.cancel()
 
     def _finish(self, task: asyncio.Task[R]) -> None:

@@ -108,6 +108,8 @@ def test_create_delete_and_list_take_two_round_trips(counted: Bench, proxy: Prox
 
     assert listing() == 100
     assert trips(listing) == 2
+    paused = SessionFilter(user_id="ada", status="paused")
+    assert trips(lambda: counted(counted.store.list_sessions(paused, limit=10))) == 1
     assert trips(lambda: counted(counted.store.delete_session("s1"))) == 2
     assert trips(lambda: counted(counted.store.delete_session("large"))) == 2
 

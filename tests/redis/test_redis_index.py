@@ -285,3 +285,39 @@ def test_two_creations_of_one_id_leave_the_winner_in_the_index(
     assert listed(bench, user_id="first") == ["s"]
     assert listed(bench, user_id="second") == []
     bench.close()
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_list_that_looks_at_few_entries_a_time_misses_none(
+    server: Server, namespace: str, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_LOOKED_AT", 3)
+    bench = Bench(f"{server.url}?namespace={namespace}&index_parts={parts}", "blocking")
+    start = utc_now()
+    for number in range(40):
+        bench.create(
+            f"s{number:02}",
+            metadata={"tags": [f"t{number % 5}", f"u{number % 7}"]},
+            status="paused" if number in (1, 3, 6, 31) else "active",
+            created_at=start + timedelta(milliseconds=number),
+        )
+    seen: list[str] = []
+    cursor = None
+    while True:
+        wanted = SessionFilter(tags=frozenset({"t1", "u3"}), status="paused")
+        page = bench(bench.store.list_sessions(wanted, limit=2, cursor=cursor))
+        seen += [each.id for each in page]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == ["s31", "s06", "s03", "s01"]
+    bench.close()
+
+
+def test_forgotten_scripts_are_sent_again_also_within_one_round_trip(server: Server, namespace: str) -> None:
+    bench = Bench(f"{server.url}?namespace={namespace}&index_parts=4", "blocking")
+    bench.create(user_id="ada")
+    with server.client() as client:
+        client.script_flush()
+    assert listed(bench, user_id="ada") == ["s"]
+    bench.close()

@@ -5,7 +5,6 @@ local score = redis.call('ZSCORE', key, '@' .. ARGV[2])
 if not score then return {NO_MESSAGE} end
 local place = score % PLACES
 local current = body_at(place)
-if current == ARGV[4] then return {OK} end
 if redis.sha1hex(current) ~= ARGV[3] then return {CONFLICT, current} end
 redis.call('ZREM', key, current)
 redis.call('ZADD', key, place, ARGV[4], ARGV[5] * PLACES + place, '@' .. ARGV[2])

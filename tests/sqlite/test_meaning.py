@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,32 @@ def test_time_bounds_exclude_the_moment_itself_also_among_equals(store: SqliteSt
         store, query=MessageQuery(after=START - timedelta(days=1), before=START + timedelta(days=1))
     ) == list("012345")
     assert contents(store, query=MessageQuery(after=START + timedelta(days=1))) == []
+
+
+def test_bounds_between_milliseconds_and_in_other_zones_mean_the_moment(store: SqliteStorage) -> None:
+    run_now(store.create_session(a_session()))
+    speaker = Speaker()
+    run_now(store.append_messages("s", [speaker.says(str(number)) for number in range(1, 4)]))
+    between = (START + timedelta(milliseconds=2, microseconds=1)).astimezone(timezone(timedelta(hours=5)))
+    assert contents(store, query=MessageQuery(after=between)) == ["3"]
+    assert contents(store, query=MessageQuery(before=between)) == ["1", "2"]
+    assert contents(store, query=MessageQuery(before=datetime.max.replace(tzinfo=UTC))) == ["1", "2", "3"]
+    late, early = START + timedelta(microseconds=1), START - timedelta(microseconds=1)
+    for filter_, count in (
+        (SessionFilter(created_before=late), 1),
+        (SessionFilter(created_before=early), 0),
+        (SessionFilter(created_after=early), 1),
+        (SessionFilter(created_after=late), 0),
+    ):
+        assert len(run_now(store.list_sessions(filter_, limit=9))) == count
+
+
+def test_a_session_body_leaves_out_what_columns_hold(store: SqliteStorage, database: Path) -> None:
+    talk(store, 2)
+    run_now(store.update_session("s", Patch(set={"user_id": "u"})))
+    with closing(sqlite3.connect(database)) as connection:
+        ((body,),) = connection.execute("SELECT body FROM session_bodies").fetchall()
+    assert set(json.loads(body)) == {"id", "user_id", "status", "metadata", "participants", "handoffs", "created_at"}
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

@@ -8,7 +8,7 @@ reading the JSON; empty lists and objects are written out, because they are fast
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError as PydanticError
@@ -32,6 +32,11 @@ _NEVER_EDITED = {"updated_at"}
 def time_text(moment: datetime | None) -> str | None:
     """A moment as rows hold it: text whose order is the order of time."""
     return None if moment is None else format_timestamp(moment)
+
+
+def time_text_before(moment: datetime) -> str:
+    """The last text that lies before the moment, which may fall between milliseconds."""
+    return format_timestamp(moment - timedelta(microseconds=1))
 
 
 def time_of(text: str | None) -> datetime | None:

@@ -63,7 +63,7 @@ def storage_error(operation: str, message: str, *, needs_setup: bool = False) ->
 def translate(error: Exception, *, operation: str, place: Place) -> SessionContinuityError:
     """The project's error for one of `RAW_ERRORS`; the caller chains it."""
     if isinstance(error, OverflowError):
-        return ValidationError(TOO_MANY_TOKENS)
+        return ValidationError(f"a number or a time is larger than can be kept: {error}; nothing was written")
     if isinstance(error, UnicodeEncodeError):
         return ValidationError("text must be encodable as UTF-8; it holds a lone surrogate")
     if isinstance(error, OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from time import perf_counter
 from typing import Any
@@ -32,7 +33,8 @@ def examine(connections: Connections) -> HealthStatus:
         raise
     except StorageError as error:
         return HealthStatus(status="degraded", details={**details, "writable": False}, remedy=error.message)
-    details["bytes"] = os.path.getsize(connections.place.path)
+    path = connections.place.path
+    details.update(bytes=os.path.getsize(path), free_bytes=shutil.disk_usage(os.path.dirname(path)).free)
     return HealthStatus(status="healthy", details=details, latency_ms=(perf_counter() - started) * 1000)
 
 

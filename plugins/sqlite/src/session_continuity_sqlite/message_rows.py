@@ -76,7 +76,7 @@ _AFTER = {
 }
 _BEFORE = {
     "before_id": f"(SELECT place FROM messages WHERE session = {_KEY} AND id = :before_id)",
-    "before": f"""coalesce((SELECT place FROM messages WHERE session = {_KEY} AND created_at >= :before
+    "before": f"""coalesce((SELECT place FROM messages WHERE session = {_KEY} AND created_at > :before
         ORDER BY created_at, place LIMIT 1), {2**63 - 1})""",
 }
 
@@ -263,9 +263,11 @@ def _moved(messages: Sequence[Message], last_message_at: str | None, chosen_ids:
 def _page_statement(query: MessageQuery, names: dict[str, Any]) -> str:
     """The statement for one page; adds the query's values to its parameters."""
     bounds = [field for field in (*_AFTER, *_BEFORE) if getattr(query, field) is not None]
-    for field in bounds:
-        value = getattr(query, field)
-        names[field] = value if isinstance(value, str) else format_timestamp(value)
+    names.update((field, getattr(query, field)) for field in bounds)
+    if query.after is not None:
+        names["after"] = format_timestamp(query.after)
+    if query.before is not None:
+        names["before"] = codec.time_text_before(query.before)
     if query.ids is not None and len(query.ids) > _MOST_IDS:
         raise ValidationError(f"ask for at most {_MOST_IDS} ids at once, not {len(query.ids)}")
     for kind, values in (("role", query.roles), ("id", query.ids)):

@@ -67,7 +67,7 @@ _FILTERS = {
     "active_agent_id": "sessions.active_agent_id = :active_agent_id",
     "status": "sessions.status = :status",
     "created_after": "sessions.created_at > :created_after",
-    "created_before": "sessions.created_at < :created_before",
+    "created_before": "sessions.created_at <= :created_before",
 }
 
 _INDEXES = {"user_id": "sessions_by_user", "active_agent_id": "sessions_by_agent"}
@@ -145,7 +145,11 @@ def page(
         value = getattr(filter, field)
         if value is not None:
             conditions.append(condition)
-            names[field] = codec.time_text(value) if isinstance(value, datetime) else value
+            names[field] = value
+    if filter.created_after is not None:
+        names["created_after"] = format_timestamp(filter.created_after)
+    if filter.created_before is not None:
+        names["created_before"] = codec.time_text_before(filter.created_before)
     if filter.tags:
         conditions.append(_any_tag(filter.tags, names))
     if cursor is not None:

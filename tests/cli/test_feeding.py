@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,16 @@ def test_an_import_killed_in_the_middle_is_completed_by_the_next_run(command: Co
     [(session, messages)] = stored(command)
     assert texts(messages) == [f"message {place}" for place in range(8)]
     assert session.active_agent_id == "reviewer"
+
+
+def test_the_same_transcript_fed_by_several_at_once_is_stored_once(command: CommandLine) -> None:
+    (command.folder / "chat.json").write_text(json.dumps(exchanges(50)))
+    given = ["demo", "--url", STORE, "--transcript", "chat.json"]
+    running = [command.start(*given, stdout=subprocess.DEVNULL) for _ in range(4)]
+    assert [process.wait(60) for process in running] == [0] * 4
+    [(session, messages)] = stored(command)
+    assert texts(messages) == [f"message {place}" for place in range(50)]
+    assert session.message_count == 50
 
 
 def test_ten_thousand_messages_take_one_write_and_few_seconds(command: CommandLine) -> None:

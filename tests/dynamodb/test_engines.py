@@ -27,7 +27,7 @@ from .bench import Bench
 
 
 def test_conversation_lives_through_every_operation(anywhere: Bench) -> None:
-    store = anywhere.open()
+    store = anywhere.open(listing="exact")
     session = anywhere.create(store, user_id="u", active_agent_id="a", metadata=SessionMetadata(tags=["t"]))
     first = anywhere.message(session, "", "system", id="mine")
     assert anywhere.run(store.append_messages(session.id, [first], chosen_ids={"mine"})).messages == (first,)

@@ -7,6 +7,9 @@ import zlib
 from importlib import import_module
 from typing import Any, Literal
 
+import orjson
+from pydantic import TypeAdapter
+
 from session_continuity import Message, MessageMetadata, MessageTooLargeError, ToolCall, ToolResult, format_timestamp
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.codec import from_json, item_key, json_text, loaded, to_json
@@ -18,6 +21,8 @@ Compression = Literal["zlib", "zstd"]
 MAX_ITEM_BYTES = 400 * 1024
 MAX_TURN_BYTES = 4 * 1024 * 1024
 _WORTH_COMPRESSING = 2048
+
+_MESSAGES = TypeAdapter(list[Message])
 
 
 def message_item(
@@ -81,6 +86,21 @@ def is_message(item: Item) -> bool:
 
 
 def message_of(item: Item, session_id: str) -> Message:
+    return Message.model_validate(_fields(item, session_id))
+
+
+def messages_of(items: list[Item], session_id: str) -> tuple[Message, ...]:
+    """Many messages at once, through JSON text: what a store has written is not checked call by call, which takes
+    most of the time of a long page."""
+    fields = [_fields(item, session_id) for item in items]
+    try:
+        return tuple(_MESSAGES.validate_json(orjson.dumps(fields)))
+    except orjson.JSONEncodeError:
+        # A whole number of more than 64 bits.
+        return tuple(map(Message.model_validate, fields))
+
+
+def _fields(item: Item, session_id: str) -> dict[str, Any]:
     content, data = _read_body(item)
     fields: dict[str, Any] = {
         "id": item["id"]["S"],
@@ -95,10 +115,12 @@ def message_of(item: Item, session_id: str) -> Message:
         fields["token_count"] = int(tokens["N"])
     if (updated := item.get("updatedAt")) is not None:
         fields["updated_at"] = updated["S"]
-    return Message.model_validate(fields)
+    return fields
 
 
 def _read_body(item: Item) -> tuple[Any, Any]:
+    if (content := item.get("content", {}).get("S")) is not None and "metadata" not in item:
+        return content, None
     if "body" in item:
         content, data = json.loads(_decompress(binary(item["body"]["B"]), item["codec"]["S"]))
         return content, data

@@ -1,7 +1,8 @@
 """Listings: pages over the indexes, merged from several ranges where one answer lies in several.
 
-An index row only says where to look: what is shown is checked against the session's own items, because an index lags
-and may be projected without the fields that a filter needs.
+An index row shows a session as META stands, without totals, in the one request that found it. With `listing=exact`
+each page is read on from the activity items: totals are right, and a session that is gone is never shown although an
+index lags. Rows of an index that is projected without the fields are read on from META either way.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from session_continuity import (
     encode_cursor,
 )
 from session_continuity_dynamodb import codec, keys
-from session_continuity_dynamodb.bodies import is_message, message_of
+from session_continuity_dynamodb.bodies import is_message, message_of, messages_of
 from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import locate
@@ -30,6 +30,9 @@ from session_continuity_dynamodb.writing import remove
 _HEADS = 1
 """Rows that are no messages at the end of a range where reading starts."""
 
+_REMEMBERED_PAGE = 100
+"""The longest page whose rows are kept as first guesses for edits: whoever reads more reads, and does not edit."""
+
 _FILTERED_PAGE = 200
 """Rows that one request reads at least when a filter leaves some of them out."""
 
@@ -40,9 +43,10 @@ async def get_messages(store: Store, session_id: str, query: MessageQuery, curso
         rows, more = await _chosen(store, session_id, query, start)
     else:
         rows, more = await _range(store, session_id, query, start)
-    store.known.seen(session_id, rows)
+    if len(rows) <= _REMEMBERED_PAGE:
+        store.known.seen(session_id, rows)
     following = encode_cursor(_place(rows[-1]), bound_to=query.key(session_id)) if more else None
-    return Page(tuple(message_of(row, session_id) for row in rows), following)
+    return Page(messages_of(rows, session_id), following)
 
 
 def _position(cursor: str, bound_to: str) -> str:

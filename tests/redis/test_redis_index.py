@@ -8,7 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from session_continuity import Patch, Session, SessionExistsError, SessionFilter, UnavailableError, utc_now
+from session_continuity import (
+    Patch,
+    Session,
+    SessionExistsError,
+    SessionFilter,
+    StorageError,
+    UnavailableError,
+    utc_now,
+)
 from session_continuity_redis import RedisStorage, index
 from session_continuity_redis.index import Index
 
@@ -320,4 +328,15 @@ def test_forgotten_scripts_are_sent_again_also_within_one_round_trip(server: Ser
     with server.client() as client:
         client.script_flush()
     assert listed(bench, user_id="ada") == ["s"]
+    bench.close()
+
+
+def test_an_error_of_one_part_is_typed(server: Server, namespace: str) -> None:
+    bench = Bench(f"{server.url}?namespace={namespace}&index_parts=2", "blocking")
+    with server.client() as client:
+        client.set(f"sc:i:{{{namespace}:1}}", "theirs")
+    with pytest.raises(StorageError, match="another application"):
+        listed(bench)
+    with pytest.raises(StorageError, match="another application"):
+        bench(bench.store.get_expired_sessions(utc_now(), limit=5))
     bench.close()

@@ -19,9 +19,9 @@ from session_continuity import (
     SessionFilter,
     StorageAdapter,
     StorageClosedError,
+    parse_options,
     utc_now,
 )
-from session_continuity.config import parse_options
 from session_continuity_dynamodb import listing as listings, lookup, reading, removal, sessions, table, writing
 from session_continuity_dynamodb._plugin import capabilities
 from session_continuity_dynamodb.bodies import Compression

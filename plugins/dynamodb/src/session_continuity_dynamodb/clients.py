@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from session_continuity import ConfigError, Mode
-from session_continuity.runtime import ThreadWire, wire_for
+from session_continuity import ConfigError, Mode, ThreadWire, wire_for
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
-    from session_continuity.runtime import Wire as CallWire
+    from session_continuity import Wire as CallWire
     from session_continuity_dynamodb.config import DynamoDBOptions
 
 METHODS = {

@@ -26,7 +26,6 @@ from session_continuity import (
     TokenBudget,
     format_timestamp,
 )
-from session_continuity.models import OpenModel
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.values import (
@@ -114,7 +113,7 @@ def from_json(model: type[BaseModel], data: Any) -> dict[str, Any]:
     own: dict[str, Any] = held.pop(_REST, {}) if isinstance(held.get(_REST), dict) else {}
     fields = {camel(name): name for name in model.model_fields}
     typed = {fields[key]: value for key, value in held.items() if key in fields and value is not None}
-    if issubclass(model, OpenModel):
+    if model.model_config.get("extra") == "allow":
         own = {**{key: value for key, value in held.items() if key not in fields}, **own}
         return {**own, **typed}
     return typed

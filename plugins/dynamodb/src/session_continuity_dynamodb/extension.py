@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from session_continuity.hookspecs import hookimpl
+from session_continuity import hookimpl
 
 
 @hookimpl

@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from session_continuity import Session, SessionStatus, format_timestamp
-from session_continuity.ids import minted_at
+from session_continuity import Session, SessionStatus, format_timestamp, minted_at
 
 META = "META"
 EXPIRY = "EXPIRY"

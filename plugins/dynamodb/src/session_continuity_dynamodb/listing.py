@@ -14,8 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from session_continuity import Page, Session, SessionFilter, ValidationError, decode_cursor, encode_cursor
-from session_continuity.adapter import check_limit
+from session_continuity import Page, Session, SessionFilter, ValidationError, check_limit, decode_cursor, encode_cursor
 from session_continuity_dynamodb import codec, keys
 from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.expressions import Expression

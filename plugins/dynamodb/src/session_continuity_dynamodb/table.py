@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from session_continuity import HealthStatus, StorageError, UnavailableError
-from session_continuity.runtime import sleeper
+from session_continuity import HealthStatus, StorageError, UnavailableError, sleeper
 from session_continuity_dynamodb.errors import BACKEND, code_of, translate
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item

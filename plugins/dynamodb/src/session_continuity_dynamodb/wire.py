@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from session_continuity import Mode, ThrottledError, run_now
-from session_continuity.runtime import sleeper
+from session_continuity import Mode, ThrottledError, run_now, sleeper
 from session_continuity_dynamodb.clients import Client
 from session_continuity_dynamodb.errors import (
     BACKEND,

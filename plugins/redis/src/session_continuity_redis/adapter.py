@@ -28,6 +28,7 @@ from session_continuity import (
     StorageClosedError,
     TokenBudgetExceededError,
     ValidationError,
+    check_limit,
     decode_cursor,
     encode_cursor,
     format_timestamp,
@@ -36,7 +37,6 @@ from session_continuity import (
     move_to,
     utc_now,
 )
-from session_continuity.adapter import check_limit
 from session_continuity_redis import codec, scripts
 from session_continuity_redis._plugin import capabilities
 from session_continuity_redis.config import RedisOptions

@@ -16,7 +16,22 @@ or moves one moves all three. The directory must be on a local disk: SQLite's sh
 sessions is used again; the file does not shrink.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from session_continuity_sqlite._version import __version__
-from session_continuity_sqlite.adapter import SqliteStorage
+
+if TYPE_CHECKING:
+    from session_continuity_sqlite.adapter import SqliteStorage
 
 __all__ = ["SqliteStorage", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is asked for: core imports this package to learn of the plugin, without the database library.
+    if name == "SqliteStorage":
+        from session_continuity_sqlite.adapter import SqliteStorage
+
+        return SqliteStorage
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

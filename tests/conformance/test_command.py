@@ -71,7 +71,7 @@ def test_several_stores_are_compared(conformance: Conformance, tmp_path: Path) -
     assert ["SC-SES-004", "passed", "failed"] in tail
     assert tail[-1][0] == "verdict"
     assert table.read_text().splitlines()[0] == "| clause | `memory` | `reference` |"
-    assert "| SES sessions | ✓ 18/18 | ✗ 16/18: SC-SES-004, SC-SES-005 |" in table.read_text()
+    assert "| SES sessions | ✓ 19/19 | ✗ 16/19: SC-SES-004, SC-SES-005, SC-SES-019 |" in table.read_text()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_results_are_written_for_programs(conformance: Conformance, tmp_path: Pa
     assert (statuses["SC-SES-001"], statuses["SC-SES-004"]) == ("passed", "failed")
     failed = next(clause for clause in store["clauses"] if clause["id"] == "SC-SES-004")
     finding = next(result["finding"] for result in failed["results"] if result["finding"])
-    assert set(finding) == {"clause", "done", "expected", "observed", "where"}
+    assert set(finding) == {"clause", "done", "expected", "observed", "where", "program"}
     suite = ElementTree.parse(junit).getroot().find("testsuite")
     assert suite is not None
     assert int(suite.attrib["failures"]) > 0

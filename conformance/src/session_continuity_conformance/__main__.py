@@ -21,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--mode", action="append", default=[], choices=DRIVERS, help="run in this mode only")
     parser.add_argument("--clause", action="append", default=[], metavar="ID", help="run clauses beginning so")
+    parser.add_argument("--explore", type=int, default=0, metavar="N", help="try N other programs per mode")
+    parser.add_argument("--seed", type=int, metavar="N", help="the seed of a search to be repeated")
     parser.add_argument("--contract", metavar="MAJOR.MINOR", help="judge by this contract")
     parser.add_argument("--json", metavar="FILE", help="write the results as JSON")
     parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML")

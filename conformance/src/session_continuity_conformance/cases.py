@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any, Final
@@ -17,26 +17,44 @@ from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.clauses import Clause, all_clauses
 from session_continuity_conformance.drivers import DriverName, driver
 from session_continuity_conformance.recording import short, short_path, source_of
+from session_continuity_conformance.scripting import script
 from session_continuity_conformance.store import NotApplicableError, Store
 from session_continuity_conformance.target import Target
 
 Example = Callable[[Store], Coroutine[Any, Any, None]]
+Test = Callable[["Case"], None]
+Proof = Callable[["Case", Clause], None]
 
 PARAMETER: Final = "sc_case"
 CLAUSE_ATTRIBUTE: Final = "sc_clause"
-EXAMPLE_ATTRIBUTE: Final = "sc_example"
+PROOF_ATTRIBUTE: Final = "sc_proof"
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is searched: so many programs per mode, for at most so many seconds. Without a seed they are the same
+    in every run."""
+
+    programs: int = 300
+    seconds: float = 60.0
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        chosen = "the same in every run" if self.seed is None else f"seed {self.seed}"
+        return f"{self.programs} programs per mode, {chosen}"
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One broken clause, ready to be read."""
+    """One broken clause, ready to be read. `program` does it again, where that is not plain from the example."""
 
     clause: str
     done: tuple[str, ...]
     expected: str
     observed: str
     where: str
+    program: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The finding for people, in the order in which they need it."""
@@ -49,10 +67,8 @@ class Finding:
             f"  observed: {self.observed}",
             f"  where:    {self.where}",
             f"  remedy:   {clause.remedy}",
+            *(["  program:", *(f"    {line}".rstrip() for line in self.program)] if self.program else []),
         ]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class BrokenClauseError(AssertionError):
@@ -69,10 +85,11 @@ class Case:
 
     target: Target
     mode: DriverName
+    effort: Effort = Effort()
 
-    def run(self, clause: Clause, example: Example) -> None:
-        """Run the example. Raises BrokenClauseError when it fails, NotApplicableError when the clause does not bind
-        this store."""
+    def run(self, clause: Clause, example: Example, *, scripted: bool = False) -> None:
+        """Run the example. Raises BrokenClauseError when it fails, with a program where `scripted`, and
+        NotApplicableError when the clause does not bind this store."""
         with_driver = driver(self.mode)
         store = Store(self.target, with_driver)
         try:
@@ -80,7 +97,7 @@ class Case:
         except NotApplicableError:
             raise
         except Exception as error:
-            raise BrokenClauseError(_finding(clause, store, error)) from error
+            raise BrokenClauseError(_finding(clause, store, error, scripted=scripted)) from error
         finally:
             with_driver.close()
 
@@ -106,23 +123,11 @@ async def _abandon(store: Store) -> None:
         store.log.note(f"cleaning up failed as well: {short(error)}")
 
 
-def clause(name: str) -> Callable[[Example], Callable[[Case], None]]:
-    """Marks an example as the proof of a clause, and makes it an ordinary test function.
+def clause(name: str) -> Callable[[Example], Test]:
+    """Marks an example as the proof of a clause, and makes it an ordinary test function."""
 
-    The result is synchronous, so that no plugin of a host project takes it for a coroutine of its own.
-    """
-    wanted = all_clauses()[name]
-
-    def mark(example: Example) -> Callable[[Case], None]:
-        @functools.wraps(example)
-        def test(sc_case: Case) -> None:
-            try:
-                sc_case.run(wanted, example)
-            except NotApplicableError as reason:
-                pytest.skip(f"not applicable: {reason}")
-
-        setattr(test, CLAUSE_ATTRIBUTE, wanted.id)
-        setattr(test, EXAMPLE_ATTRIBUTE, example)
+    def mark(example: Example) -> Test:
+        test = functools.update_wrapper(proves(name, lambda case, wanted: case.run(wanted, example)), example)
         parameter = inspect.Parameter(PARAMETER, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Case)
         test.__signature__ = inspect.Signature([parameter])  # type: ignore[attr-defined]
         return test
@@ -130,9 +135,35 @@ def clause(name: str) -> Callable[[Example], Callable[[Case], None]]:
     return mark
 
 
-def _finding(clause: Clause, store: Store, error: Exception) -> Finding:
+def proves(name: str, proof: Proof) -> Test:
+    """A test function that proves a clause.
+
+    It is synchronous, so that no plugin of a host project takes it for a coroutine of its own.
+    """
+    wanted = all_clauses()[name]
+
+    def test(sc_case: Case) -> None:
+        try:
+            proof(sc_case, wanted)
+        except NotApplicableError as reason:
+            pytest.skip(f"not applicable: {reason}")
+
+    setattr(test, CLAUSE_ATTRIBUTE, wanted.id)
+    setattr(test, PROOF_ATTRIBUTE, proof)
+    return test
+
+
+def _finding(clause: Clause, store: Store, error: Exception, *, scripted: bool) -> Finding:
     expected, observed = _contrast(error)
-    return Finding(clause.id, tuple(store.log.lines()), expected, observed, _where(store, error))
+    told = f"expected {expected}; observed {observed}"
+    return Finding(
+        clause=clause.id,
+        done=tuple(store.log.lines()),
+        expected=expected,
+        observed=observed,
+        where=_where(store, error),
+        program=tuple(script(store.log, store.target.name, told).splitlines()) if scripted else (),
+    )
 
 
 def _contrast(error: Exception) -> tuple[str, str]:

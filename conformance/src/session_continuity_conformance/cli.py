@@ -31,6 +31,8 @@ def run(
     mode: Sequence[str] = (),
     clause: Sequence[str] = (),
     contract: str | None = None,
+    explore: int = 0,
+    seed: int | None = None,
     json: PathLike | None = None,
     junit: PathLike | None = None,
     markdown: PathLike | None = None,
@@ -39,11 +41,15 @@ def run(
     """Test the stores that these URLs (and harnesses) name, print a report and write the files asked for.
 
     `mode` (async, blocking, portal) and `clause` (ids, or how they begin) narrow the run; `contract` pins another
-    than the stores' own. Returns 0 when every store is conformant, 1 when one is not, 2 when nothing could run.
+    than the stores' own; `explore` tries so many random programs per mode, `seed` repeats them. Returns 0 when every
+    store is conformant, 1 when one is not, 2 when nothing could run.
     """
     stream = output or sys.stdout
     watcher = _Watcher(stream)
-    arguments = [*_isolated(), *_options(urls, harness, mode, clause, contract, junit)]
+    several = {"sc-url": urls, "sc-harness": harness, "sc-mode": mode, "sc-clause": clause}
+    single = {"sc-contract": contract, "sc-explore": explore or None, "sc-seed": seed, "junitxml": junit}
+    arguments = [*_isolated(), *(f"--{name}={value}" for name, values in several.items() for value in values)]
+    arguments += [f"--{name}={value}" for name, value in single.items() if value is not None]
     captured = io.StringIO()
     with redirect_stdout(captured), redirect_stderr(captured):
         code = pytest.main(arguments, plugins=[plugin, watcher])
@@ -79,24 +85,6 @@ def _isolated() -> list[str]:
         "-W",
         "error",
         "-q",
-    ]
-
-
-def _options(
-    urls: Sequence[str],
-    harness: Sequence[str],
-    mode: Sequence[str],
-    clause: Sequence[str],
-    contract: str | None,
-    junit: PathLike | None,
-) -> list[str]:
-    return [
-        *(f"--sc-url={url}" for url in urls),
-        *(f"--sc-harness={name}" for name in harness),
-        *(f"--sc-mode={name}" for name in mode),
-        *(f"--sc-clause={name}" for name in clause),
-        *([f"--sc-contract={contract}"] if contract else []),
-        *([f"--junitxml={os.fspath(junit)}"] if junit is not None else []),
     ]
 
 

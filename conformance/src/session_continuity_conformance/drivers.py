@@ -45,7 +45,11 @@ class Driver(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; with 0, let others run."""
+        """Wait."""
+        ...
+
+    async def give_way(self) -> None:
+        """Let concurrent work run, where there is any, so that it really mixes."""
         ...
 
     def close(self) -> None:
@@ -60,6 +64,7 @@ class AsyncDriver:
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._crowded = False
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(asyncio.wait_for(coroutine, PATIENCE))
@@ -68,10 +73,17 @@ class AsyncDriver:
         return adapter
 
     async def together(self, *works: Work[T]) -> list[T | BaseException]:
-        return await asyncio.gather(*(work() for work in works), return_exceptions=True)
+        self._crowded = True
+        outcomes = await asyncio.gather(*(work() for work in works), return_exceptions=True)
+        self._crowded = False
+        return outcomes
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    async def give_way(self) -> None:
+        if self._crowded:
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         self._runner.close()
@@ -82,6 +94,9 @@ class BlockingDriver:
 
     mode: Mode = "blocking"
 
+    def __init__(self) -> None:
+        self._crowded = False
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return run_now(coroutine)
 
@@ -89,10 +104,17 @@ class BlockingDriver:
         return adapter
 
     async def together(self, *works: Work[T]) -> list[T | BaseException]:
-        return in_threads(*works)
+        self._crowded = True
+        outcomes = in_threads(*works)
+        self._crowded = False
+        return outcomes
 
     async def sleep(self, seconds: float) -> None:
         await sleeper("blocking")(seconds)
+
+    async def give_way(self) -> None:
+        if self._crowded:
+            await sleeper("blocking")(0)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -104,6 +126,7 @@ class PortalDriver(BlockingDriver):
     mode: Mode = "async"
 
     def __init__(self) -> None:
+        super().__init__()
         self._portal = Portal()
 
     def reach(self, adapter: StorageAdapter) -> StorageAdapter:

@@ -8,16 +8,16 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from session_continuity_conformance import suite
-from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE, EXAMPLE_ATTRIBUTE, Example
+from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE, PROOF_ATTRIBUTE, Proof
 
 
 @cache
-def examples() -> Mapping[str, tuple[Example, ...]]:
+def examples() -> Mapping[str, tuple[Proof, ...]]:
     """Every clause that has examples, with them."""
-    found: dict[str, list[Example]] = {}
+    found: dict[str, list[Proof]] = {}
     for module in iter_modules(suite.__path__, f"{suite.__name__}."):
         for value in vars(import_module(module.name)).values():
             name = getattr(value, CLAUSE_ATTRIBUTE, None)
             if name is not None:
-                found.setdefault(name, []).append(getattr(value, EXAMPLE_ATTRIBUTE))
+                found.setdefault(name, []).append(getattr(value, PROOF_ATTRIBUTE))
     return {name: tuple(group) for name, group in found.items()}

@@ -174,8 +174,14 @@ class Model:
 
     def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
         """Refuse what the session's status or its hard limit refuses."""
+        self.check_status(kept)
+        self.check_limit(kept, messages)
+
+    def check_status(self, kept: Kept) -> None:
         if kept.head.status in ("completed", "expired"):
             raise SessionClosedError(kept.head.id, kept.head.status)
+
+    def check_limit(self, kept: Kept, messages: Sequence[Message]) -> None:
         limit = kept.head.token_budget.hard_limit if kept.head.token_budget is not None else None
         used, more = kept.session().token_count, sum(message.token_count or 0 for message in messages)
         if limit is not None and used + more > limit:

@@ -14,7 +14,7 @@ from session_continuity import SessionContinuityError
 from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE, PARAMETER, BrokenClauseError, Case
 from session_continuity_conformance.drivers import DRIVERS
 from session_continuity_conformance.report import Outcome, Result, StoreReport
-from session_continuity_conformance.selection import Selection
+from session_continuity_conformance.selection import Selection, effort_of
 
 PROPERTY = "session_continuity"
 NOT_APPLICABLE = "not applicable: "
@@ -37,6 +37,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--sc-mode", action="append", default=[], choices=DRIVERS, help="run in this mode only; may be repeated"
     )
     group.addoption("--sc-clause", action="append", default=[], metavar="ID", help="run clauses that begin with this")
+    group.addoption(
+        "--sc-explore", type=int, default=0, metavar="N", help="try N random programs per mode, others in every run"
+    )
+    group.addoption("--sc-seed", type=int, default=None, metavar="N", help="the seed of --sc-explore, to repeat it")
     group.addoption("--sc-contract", default=None, metavar="MAJOR.MINOR", help="the contract to judge by")
 
 
@@ -44,7 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = config.option
     if not (asked.sc_url or asked.sc_harness):
         return
-    selection = Selection(modes=tuple(asked.sc_mode) or DRIVERS, clauses=tuple(asked.sc_clause))
+    selection = Selection(
+        modes=tuple(asked.sc_mode) or DRIVERS,
+        clauses=tuple(asked.sc_clause),
+        effort=effort_of(asked.sc_explore, asked.sc_seed),
+    )
     config.stash[_SELECTION] = selection
     config.stash[_RESULTS] = []
     config.pluginmanager.register(_Gathering(config), "session-continuity-results")
@@ -75,7 +83,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def reports_of(config: pytest.Config) -> list[StoreReport]:
     """What the run found, per store; empty where it was not asked to find anything."""
     selection = config.stash.get(_SELECTION, None)
-    return [] if selection is None else selection.reports(config.stash[_RESULTS])
+    if selection is None:
+        return []
+    results: list[Result] = config.stash[_RESULTS]
+    return selection.reports(results)
 
 
 class _Gathering:
@@ -118,7 +129,8 @@ class _Gathering:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         results = [Result.from_json(str(value)) for name, value in report.user_properties if name == PROPERTY]
         if report.when == "call":
-            self._config.stash[_RESULTS].extend(results)
+            known: list[Result] = self._config.stash[_RESULTS]
+            known.extend(results)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         for report in reports_of(self._config):

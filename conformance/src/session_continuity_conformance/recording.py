@@ -28,6 +28,7 @@ class Call:
     args: tuple[Any, ...]
     options: Mapping[str, Any]
     outcome: str = "did not return"
+    failed: bool = False
 
     def __str__(self) -> str:
         shown = [short(value) for value in self.args]
@@ -66,23 +67,23 @@ class Log:
 
 
 class Recorder(Forwarding):
-    """Notes every call in a log, and lets others run before each, so that concurrent work really mixes."""
+    """Notes every call in a log, and gives way to concurrent work before each."""
 
-    def __init__(self, inner: StorageAdapter, log: Log, sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(self, inner: StorageAdapter, log: Log, give_way: Callable[[], Awaitable[None]]) -> None:
         super().__init__(inner)
         self._log = log
-        self._sleep = sleep
+        self._give_way = give_way
         self.closed = False
 
     async def forward(self, method: Method[P, R], /, *args: P.args, **options: P.kwargs) -> R:
         call = Call(method.__name__, args, options)
         self.closed = self.closed or call.method == "close"
         self._log.add(call)
-        await self._sleep(0)
+        await self._give_way()
         try:
             result = await super().forward(method, *args, **options)
         except BaseException as error:
-            call.outcome = short(error)
+            call.outcome, call.failed = short(error), True
             raise
         else:
             call.outcome = short(result)

@@ -50,7 +50,12 @@ class ReferenceStorage(StorageAdapter):
     backend: ClassVar[str] = "reference"
     model_class: ClassVar[type[Model]] = Model
     declared: ClassVar[Capabilities] = Capabilities(
-        max_turn=None, unscoped_listing=True, strong_listing=True, durable=True, max_message_bytes=200_000
+        max_turn=None,
+        unscoped_listing=True,
+        strong_listing=True,
+        listing_totals=True,
+        durable=True,
+        max_message_bytes=200_000,
     )
 
     def __init__(self, world: World, namespace: str, mode: Mode) -> None:

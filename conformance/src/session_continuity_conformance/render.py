@@ -61,6 +61,7 @@ def _header(report: StoreReport) -> list[str]:
         f"  backend  {report.subject.label}: {report.subject.distribution}",
         f"  declares {', '.join(declared) or 'nothing'}",
         f"  modes    {_modes(report.results)}",
+        f"  search   {report.effort}",
     ]
 
 
@@ -109,13 +110,16 @@ def _failure(report: StoreReport, result: Result) -> list[str]:
     return [
         *lines,
         f"  modes:    {', '.join(modes)}",
-        f"  again:    {again(report.subject.name, result)}",
+        f"  again:    {again(report, result)}",
     ]
 
 
-def again(url: str, result: Result) -> str:
+def again(report: StoreReport, result: Result) -> str:
     """The command that runs one clause again."""
-    return f"session-continuity conformance {shlex.quote(url)} --clause {result.clause} --mode {result.mode}"
+    seed = report.effort.seed
+    searched = "" if seed is None else f" --explore {report.effort.programs} --seed {seed}"
+    asked = f"--clause {result.clause} --mode {result.mode}{searched}"
+    return f"session-continuity conformance {shlex.quote(report.subject.name)} {asked}"
 
 
 def _side_by_side(reports: Sequence[StoreReport]) -> list[str]:
@@ -154,6 +158,7 @@ def _document(report: StoreReport) -> Mapping[str, Any]:
         "verdict": report.verdict,
         "conformant": report.conformant,
         "partial": report.partial,
+        "search": str(report.effort),
         "clauses": [
             {
                 "id": each.clause.id,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from session_continuity_conformance.cases import Finding
+from session_continuity_conformance.cases import Effort, Finding
 from session_continuity_conformance.clauses import Clause, Contract
 
 Outcome = Literal["passed", "failed", "skipped", "not applicable"]
@@ -34,7 +34,9 @@ class Result:
     def from_json(cls, text: str) -> Result:
         values: dict[str, Any] = json.loads(text)
         told: dict[str, Any] | None = values.pop("finding")
-        finding = None if told is None else Finding(done=tuple(told.pop("done")), **told)
+        finding = None
+        if told is not None:
+            finding = Finding(done=tuple(told.pop("done")), program=tuple(told.pop("program")), **told)
         return cls(**values, finding=finding)
 
 
@@ -64,7 +66,8 @@ class StoreReport:
     subject: Subject
     contract: Contract
     results: Sequence[Result]
-    clauses: Sequence[ClauseReport] = field(default_factory=tuple)
+    clauses: Sequence[ClauseReport]
+    effort: Effort
     partial: bool = False
 
     @classmethod
@@ -76,12 +79,15 @@ class StoreReport:
         clauses: Mapping[str, Clause],
         *,
         partial: bool,
+        effort: Effort,
     ) -> StoreReport:
         mine = [result for result in results if result.target == subject.label]
         reports = [_clause_report(clause, mine) for clause in clauses.values()]
         if partial:
             reports = [report for report in reports if report.status != "not run"]
-        return cls(subject=subject, contract=contract, results=mine, clauses=tuple(reports), partial=partial)
+        return cls(
+            subject=subject, contract=contract, results=mine, clauses=tuple(reports), effort=effort, partial=partial
+        )
 
     def broken(self, level: str) -> list[ClauseReport]:
         """Clauses of this level that the store broke, or that could not be shown."""

@@ -104,6 +104,7 @@ def full_session(store: Store) -> Session:
         ),
         compression_state=compression_state(store),
         expires_at=moment + timedelta(days=2, milliseconds=123),
+        sliding_ttl=90.5,
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from session_continuity import ConfigError, PluginError, UnavailableError
-from session_continuity_conformance.cases import Case
+from session_continuity_conformance.cases import Case, Effort
 from session_continuity_conformance.clauses import Contract, all_clauses, clauses_of, parse_contract
 from session_continuity_conformance.drivers import DRIVERS, DriverName, driver
 from session_continuity_conformance.harness import Harness
@@ -21,6 +23,7 @@ class Selection:
     modes: tuple[DriverName, ...] = DRIVERS
     clauses: tuple[str, ...] = ()
     contract: Contract | None = None
+    effort: Effort = field(default_factory=Effort)
     targets: dict[str, Target] = field(default_factory=dict[str, Target])
     harnesses: list[Harness] = field(default_factory=list[Harness])
 
@@ -51,7 +54,7 @@ class Selection:
         if self.clauses and not clause.startswith(self.clauses):
             return {}
         return {
-            f"{clause}-{label}-{mode}": Case(target, mode)
+            f"{clause}-{label}-{mode}": Case(target, mode, self.effort)
             for label, target in self.targets.items()
             if all_clauses()[clause].since <= self.contract_of(target)
             for mode in self.modes
@@ -72,9 +75,18 @@ class Selection:
                 results,
                 clauses_of(self.contract_of(target)),
                 partial=partial,
+                effort=self.effort,
             )
             for label, target in self.targets.items()
         ]
+
+
+def effort_of(programs: int, seed: int | None) -> Effort:
+    """The effort of a gate, or of a search through so many programs."""
+    if not programs and seed is None:
+        return Effort()
+    chosen = secrets.randbelow(2**32) if seed is None else seed
+    return Effort(programs or Effort().programs, math.inf, chosen)
 
 
 def labelled(targets: Sequence[Target]) -> dict[str, Target]:

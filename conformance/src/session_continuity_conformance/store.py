@@ -25,7 +25,7 @@ from session_continuity import (
 )
 from session_continuity_conformance.checks import ViolationError, holds, same
 from session_continuity_conformance.drivers import Driver
-from session_continuity_conformance.recording import Log, Recorder
+from session_continuity_conformance.recording import Call, Log, Recorder
 from session_continuity_conformance.target import Target
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Store:
         if not raw.capabilities.server_clock:
             raw.clock = self.now
         self.adapters.append(raw)
-        adapter = Recorder(self.driver.reach(raw), self.log, self.driver.sleep)
+        adapter = Recorder(self.driver.reach(raw), self.log, self.driver.give_way)
         self._opened.append((part, adapter))
         if setup:
             await adapter.setup()
@@ -227,7 +227,7 @@ class Store:
         if session.expires_at is None:
             raise ValueError("a session that never expires cannot be outlived")
         if not self.capabilities.server_clock:
-            self._frozen = session.expires_at
+            self.stop_clock(session.expires_at)
             return
         deadline = time.monotonic() + self.lifetime().total_seconds() + LAG
         while await self.adapter.get_session(session.id) is not None:
@@ -238,6 +238,7 @@ class Store:
     def stop_clock(self, moment: datetime) -> None:
         """Let every adapter see this moment from now on. Not for stores whose server judges expiry."""
         self._frozen = moment
+        self.log.add(Call("clock", (moment,), {}, "moved"))
 
     async def finish(self) -> None:
         """Remove every session that the example made, see that nothing is left, and close."""

@@ -138,6 +138,15 @@ class StoresTheRestOfATurn(Model):
         return super().append_messages(session_id, fresh or messages, chosen_ids=chosen_ids)
 
 
+@breaks("SC-APP-021")
+class TwinIdsOverwrite(Model):
+    """Of two messages of a turn with the same id the last one wins."""
+
+    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
+        last = {message.id: message for message in messages}
+        return super().append_messages(session_id, list(last.values()), chosen_ids=chosen_ids)
+
+
 @breaks("SC-APP-009", "U21")
 class ClosedSessionAccepts(Model):
     """A completed session takes messages."""

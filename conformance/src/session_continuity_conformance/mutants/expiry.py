@@ -354,6 +354,15 @@ class ListsDeletedSessions(Model):
 
 
 @breaks("SC-LST-011")
+class ListsWithoutParticipants(ReferenceStorage):
+    """A listed session lacks its participants."""
+
+    async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
+        page = await super().list_sessions(filter, limit=limit, cursor=cursor)
+        return page.map(lambda session: session.model_copy(update={"participants": []}))
+
+
+@breaks("SC-LST-013")
 class ListsWithoutTotals(ReferenceStorage):
     """A listed session lacks its totals."""
 

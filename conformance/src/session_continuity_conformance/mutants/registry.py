@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from session_continuity_conformance.cases import BrokenClauseError, Case, Example
+from session_continuity_conformance.cases import BrokenClauseError, Case, Proof
 from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.drivers import DriverName
 from session_continuity_conformance.examples import examples
@@ -31,12 +31,12 @@ class Mutant:
 
     def killed_by(self, clause: str) -> bool:
         """Whether an example of the clause fails on this store."""
-        return any(self.falls(clause, example, mode) for example in examples()[clause] for mode in MODES)
+        return any(self.falls(clause, proof, mode) for proof in examples()[clause] for mode in MODES)
 
-    def falls(self, clause: str, example: Example, mode: DriverName) -> bool:
+    def falls(self, clause: str, proof: Proof, mode: DriverName) -> bool:
         """Whether one example fails on this store in one mode."""
         try:
-            Case(ReferenceTarget(self.storage), mode).run(all_clauses()[clause], example)
+            proof(Case(ReferenceTarget(self.storage), mode), all_clauses()[clause])
         except BrokenClauseError:
             return True
         except NotApplicableError:

@@ -14,6 +14,7 @@ from session_continuity import (
     Session,
     SessionMetadata,
     is_repeated_create,
+    move_to,
 )
 from session_continuity_conformance.model import Kept, Model
 from session_continuity_conformance.mutants.registry import breaks
@@ -388,3 +389,24 @@ class UpdateDeletesAndWritesAgain(ReferenceStorage):
             return model.update_session(session_id, patch).model_copy(deep=True)
 
         return self.work("update_session", write)
+
+
+@breaks("SC-SES-019")
+class ForgetsRepetitionAtAnUpdate(Model):
+    """An append repeated after an update of its session is stored again."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.updated: set[str] = set()
+
+    def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
+        updated = super().update_session(session_id, patch, expected_version=expected_version)
+        if not patch.set.keys() - {"user_id", "active_agent_id", "metadata"}:
+            self.updated.add(session_id)
+        return updated
+
+    def append_messages(self, session_id: str, messages: Any, *, chosen_ids: Any = ()) -> Appended:
+        kept = self.needed(session_id)
+        if session_id in self.updated and all(kept.find(message.id) is not None for message in messages):
+            messages = move_to(messages[0].created_at, messages, chosen_ids=())
+        return super().append_messages(session_id, messages, chosen_ids=chosen_ids)

@@ -20,7 +20,7 @@ from session_continuity import (
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, present, refused, results, same, same_models, sorted_out
 from session_continuity_conformance.samples import full_message
-from session_continuity_conformance.store import Store
+from session_continuity_conformance.store import NotApplicableError, Store
 
 HARD = TokenBudget(max_tokens=110, reserve_tokens=10, overflow_strategy="error")
 
@@ -183,7 +183,7 @@ async def test_taken_id_is_refused(store: Store) -> None:
 @clause("SC-APP-008")
 async def test_half_stored_turn_is_refused(store: Store) -> None:
     if store.capabilities.max_turn == 1:
-        return
+        raise NotApplicableError("the store takes one message per append")
     session = await store.session()
     old = store.message(session.id, "old", id="old")
     await store.append_chosen(old)
@@ -192,6 +192,22 @@ async def test_half_stored_turn_is_refused(store: Store) -> None:
         await changes_nothing(
             store,
             "a turn of which one message is stored already",
+            partial(store.append_chosen, *turn),
+            session.id,
+            ValidationError,
+        )
+
+
+@clause("SC-APP-021")
+async def test_turn_with_one_id_twice_is_refused(store: Store) -> None:
+    if store.capabilities.max_turn == 1:
+        raise NotApplicableError("the store takes one message per append")
+    session = await store.session()
+    for first, second in (("same", "same"), ("one", "other")):
+        turn = [store.message(session.id, text, id="twin") for text in (first, second)]
+        await changes_nothing(
+            store,
+            "a turn with one id twice",
             partial(store.append_chosen, *turn),
             session.id,
             ValidationError,

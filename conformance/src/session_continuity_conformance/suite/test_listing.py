@@ -6,9 +6,11 @@ from datetime import timedelta
 
 from session_continuity import Patch, Session, SessionFilter, SessionMetadata
 from session_continuity_conformance.cases import clause
-from session_continuity_conformance.checks import same, same_models
+from session_continuity_conformance.checks import same
 from session_continuity_conformance.samples import full_session
 from session_continuity_conformance.store import MILLISECOND, Store
+
+TOTALS = ("message_count", "token_count", "system_message_ids", "last_activity_at")
 
 
 @clause("SC-LST-001")
@@ -139,19 +141,39 @@ async def test_deleted_session_is_in_no_listing(store: Store) -> None:
     same("the agent's listing", await store.listing(active_agent_id="a"), [kept.id])
 
 
+async def listed(store: Store, wanted: SessionFilter, session_id: str) -> Session:
+    """A session as a listing gives it."""
+
+    async def look() -> list[Session]:
+        return list(await store.adapter.list_sessions(wanted, limit=9))
+
+    await store.settles(look, [await store.current(session_id)])
+    found = await look()
+    same("ids of the listing", [session.id for session in found], [session_id])
+    return found[0]
+
+
 @clause("SC-LST-011")
 async def test_listed_session_is_complete(store: Store) -> None:
     given = full_session(store)
     await store.adapter.create_session(given)
     await store.append(given.id, "x", role="system", tokens=5)
-    expected = await store.current(given.id)
+    current = await store.current(given.id)
     for wanted in (SessionFilter(user_id="user"), SessionFilter(active_agent_id="agent")):
+        found = await listed(store, wanted, given.id)
+        totals = {name: getattr(found, name) for name in TOTALS}
+        same("the listed session", found, current.model_copy(update=totals))
 
-        async def listed(wanted: SessionFilter = wanted) -> list[Session]:
-            return list(await store.adapter.list_sessions(wanted, limit=9))
 
-        await store.settles(listed, [expected])
-        same_models("the listed session", await listed(), [expected])
+@clause("SC-LST-013")
+async def test_listed_session_has_its_totals(store: Store) -> None:
+    given = full_session(store)
+    await store.adapter.create_session(given)
+    for tokens in (5, 7):
+        await store.append(given.id, "x", role="system", tokens=tokens)
+        current = await store.current(given.id)
+        for wanted in (SessionFilter(user_id="user"), SessionFilter(active_agent_id="agent")):
+            same("the listed session", await listed(store, wanted, given.id), current)
 
 
 @clause("SC-LST-012")

@@ -1,0 +1,1 @@
+"""Random programs: sequences of calls that a store and the model must answer alike."""

@@ -39,16 +39,6 @@ def test_importing_the_package_imports_nothing_but_its_version(run_python: RunPy
     assert len(modules) <= 60
 
 
-def test_importing_the_package_takes_a_quarter_of_a_second_at_most(run_python: RunPython) -> None:
-    done = run_python("""
-        import time
-        before = time.process_time()
-        import session_continuity
-        print(time.process_time() - before)
-    """)
-    assert float(done.stdout) <= 0.25
-
-
 def test_listing_the_plugins_imports_none_of_them(run_python: RunPython) -> None:
     modules = imported(
         run_python,
@@ -70,7 +60,13 @@ with SessionManager.open("memory://", token_budget=TokenBudget(max_tokens=100)) 
     manager.health()
 """,
     )
-    assert packages(modules) & {"asyncio", *DRIVERS, *TOOLS, *STORES} == set()
+    assert packages(modules) & {"asyncio", *DRIVERS, *TOOLS} == set()
+    of_stores = {name for name in modules if name.partition(".")[0] in STORES}
+    assert {name.partition(".")[2] for name in of_stores} <= {
+        "",
+        "_version",
+        "extension",
+    }  # its commands, not the store
     assert len(modules) <= 400
 
 

@@ -23,10 +23,9 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity_dynamodb import listing as listings, lookup, reading, removal, sessions, table, writing
-from session_continuity_dynamodb._plugin import capabilities
 from session_continuity_dynamodb.bodies import Compression
 from session_continuity_dynamodb.clients import Client, client_for
-from session_continuity_dynamodb.config import DynamoDBOptions
+from session_continuity_dynamodb.config import DynamoDBOptions, capabilities
 from session_continuity_dynamodb.errors import BACKEND, translate
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.store import Store

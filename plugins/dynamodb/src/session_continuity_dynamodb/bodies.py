@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 from session_continuity import Message, MessageMetadata, MessageTooLargeError, ToolCall, ToolResult, format_timestamp
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.codec import from_json, item_key, json_text, loaded, to_json
+from session_continuity_dynamodb.config import MAX_ITEM_BYTES
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.values import Item, Value, binary, decode, encode, fits, flag, item_size, number, text
 
 Compression = Literal["zlib", "zstd"]
 
-MAX_ITEM_BYTES = 400 * 1024
 MAX_TURN_BYTES = 4 * 1024 * 1024
 _WORTH_COMPRESSING = 2048
 

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from session_continuity import BackendOptions, BackendURL, ConfigError
+from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
+
+MAX_ITEM_BYTES = 400 * 1024
 
 _SECRETS = frozenset(
     {
@@ -88,3 +90,16 @@ class DynamoDBOptions(BackendOptions):
         if any(name.lower().replace("-", "_") in _SECRETS for name in url.query):
             raise ConfigError(_CHAIN)
         return super().from_url(url)
+
+
+def capabilities(options: DynamoDBOptions) -> Capabilities:
+    """A turn is one transaction: the activity item, and for each message its item and perhaps its pointer."""
+    return Capabilities(
+        max_turn=(options.transaction_items - 1) // 2 if options.append == "atomic" else 1,
+        unscoped_listing=True,
+        listing_totals=options.listing == "exact",
+        durable=True,
+        shared=True,
+        change_feed=True,
+        max_message_bytes=MAX_ITEM_BYTES,
+    )

@@ -5,21 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from session_continuity import CONTRACT, Capabilities, Mode, StorageAdapter
-from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
-
-
-def capabilities(max_message_bytes: int) -> Capabilities:
-    return Capabilities(
-        max_turn=1000,
-        unscoped_listing=True,
-        indexed_listing=True,
-        strong_listing=True,
-        listing_totals=True,
-        native_expiry=True,
-        durable=True,
-        shared=True,
-        max_message_bytes=max_message_bytes,
-    )
+from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions, capabilities
 
 
 @dataclass(frozen=True, slots=True)

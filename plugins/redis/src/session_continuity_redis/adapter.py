@@ -38,8 +38,7 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity_redis import codec, scripts
-from session_continuity_redis._plugin import capabilities
-from session_continuity_redis.config import RedisOptions
+from session_continuity_redis.config import RedisOptions, capabilities
 from session_continuity_redis.errors import BACKEND, FAILURES, translate
 from session_continuity_redis.health import check_version, judge
 from session_continuity_redis.index import PROMPT, Index

@@ -6,7 +6,22 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from session_continuity import BackendOptions, BackendURL, ConfigError
+from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
+
+
+def capabilities(max_message_bytes: int) -> Capabilities:
+    """What a store can do, whatever server it is on."""
+    return Capabilities(
+        max_turn=1000,
+        unscoped_listing=True,
+        indexed_listing=True,
+        strong_listing=True,
+        listing_totals=True,
+        native_expiry=True,
+        durable=True,
+        shared=True,
+        max_message_bytes=max_message_bytes,
+    )
 
 
 class RedisOptions(BackendOptions):

@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 from session_continuity import CONTRACT, Capabilities, Mode, StorageAdapter
-from session_continuity_sqlite.config import SqliteOptions
-
-CAPABILITIES = Capabilities(
-    max_turn=None,
-    unscoped_listing=True,
-    indexed_listing=True,
-    strong_listing=True,
-    listing_totals=True,
-    durable=True,
-    shared=True,
-)
+from session_continuity_sqlite.config import CAPABILITIES, SqliteOptions
 
 
 class SqlitePlugin:

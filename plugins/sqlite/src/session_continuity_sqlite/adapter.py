@@ -25,8 +25,7 @@ from session_continuity import (
     wire_for,
 )
 from session_continuity_sqlite import health, message_rows, schema, session_rows
-from session_continuity_sqlite._plugin import CAPABILITIES
-from session_continuity_sqlite.config import SqliteOptions, Synchronous
+from session_continuity_sqlite.config import CAPABILITIES, SqliteOptions, Synchronous
 from session_continuity_sqlite.errors import BACKEND
 from session_continuity_sqlite.session_rows import Scope
 from session_continuity_sqlite.wire import Connections

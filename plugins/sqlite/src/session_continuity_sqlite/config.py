@@ -1,4 +1,4 @@
-"""The options of `sqlite:///PATH`."""
+"""The options of `sqlite:///PATH`, and what the store can do with any of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from session_continuity import BackendOptions, BackendURL, ConfigError
+from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
+
+CAPABILITIES = Capabilities(
+    max_turn=None,
+    unscoped_listing=True,
+    indexed_listing=True,
+    strong_listing=True,
+    listing_totals=True,
+    durable=True,
+    shared=True,
+)
 
 Synchronous = Literal["normal", "full"]
 

@@ -28,7 +28,6 @@ Proof = Callable[["Case", Clause], None]
 PARAMETER: Final = "sc_case"
 CLAUSE_ATTRIBUTE: Final = "sc_clause"
 PROOF_ATTRIBUTE: Final = "sc_proof"
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +174,13 @@ def _contrast(error: Exception) -> tuple[str, str]:
 
 
 def _where(store: Store, error: Exception) -> str:
-    """The innermost place of the error outside this suite, or else the method that answered last."""
-    outside = [frame for frame, _ in walk_tb(error.__traceback__) if not _is_ours(frame.f_code.co_filename)]
-    if outside and not isinstance(error, ViolationError):
-        frame = outside[-1]
-        return f"{short_path(frame.f_code.co_filename)}:{frame.f_lineno} {frame.f_code.co_qualname}"
-    last = store.log.last
-    if last is None or not store.adapters:
+    """The innermost place of the error inside the store's own package, or else the method that answered last."""
+    if not store.adapters:
         return f"opening {store.target.name}"
-    return source_of(store.raw, last.method)
-
-
-def _is_ours(filename: str) -> bool:
-    return Path(filename).is_relative_to(_HERE) and Path(filename).parent.name != "mutants"
+    home = Path(inspect.getfile(type(store.raw))).parent
+    inside = [frame for frame, _ in walk_tb(error.__traceback__) if Path(frame.f_code.co_filename).parent == home]
+    if inside and not isinstance(error, ViolationError):
+        code = inside[-1].f_code
+        return f"{short_path(code.co_filename)}:{inside[-1].f_lineno} {code.co_qualname}"
+    last = store.log.last
+    return f"opening {store.target.name}" if last is None else source_of(store.raw, last.method)

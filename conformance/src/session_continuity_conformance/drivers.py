@@ -30,6 +30,7 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 class Driver(Protocol):
     """One way of running examples. `mode` is the mode in which it wants adapters."""
 
+    name: DriverName
     mode: Mode
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -60,6 +61,7 @@ class Driver(Protocol):
 class AsyncDriver:
     """An event loop of its own; concurrent work runs as tasks."""
 
+    name: DriverName = "async"
     mode: Mode = "async"
 
     def __init__(self) -> None:
@@ -92,6 +94,7 @@ class AsyncDriver:
 class BlockingDriver:
     """The caller's stack; concurrent work runs in threads. Whatever suspends fails."""
 
+    name: DriverName = "blocking"
     mode: Mode = "blocking"
 
     def __init__(self) -> None:
@@ -123,6 +126,7 @@ class BlockingDriver:
 class PortalDriver(BlockingDriver):
     """Blocking code that drives an async-mode adapter in a background loop."""
 
+    name: DriverName = "portal"
     mode: Mode = "async"
 
     def __init__(self) -> None:

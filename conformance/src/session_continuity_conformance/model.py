@@ -72,6 +72,9 @@ class Model:
         self.clock = clock
         self.kept: dict[str, Kept] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "clock"}
+
     def create_session(self, session: Session) -> Session:
         kept = self.live(session.id)
         if kept is None:

@@ -5,11 +5,15 @@ Mutants inherit from it and break one thing each. Applications use `memory://`.
 
 from __future__ import annotations
 
+import os
+import pickle
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from session_continuity import (
@@ -43,6 +47,45 @@ class World:
     lock: threading.RLock = field(default_factory=threading.RLock)
     models: dict[str, Model] = field(default_factory=dict[str, Model])
 
+    @contextmanager
+    def opened(self) -> Generator[dict[str, Model]]:
+        """The models, for one alone."""
+        with self.lock:
+            yield self.models
+
+
+class FileWorld(World):
+    """A world in a file, shared by processes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    @contextmanager
+    def opened(self) -> Generator[dict[str, Model]]:
+        """The models, for one process alone."""
+        with self.lock, self.locked():
+            models: dict[str, Model] = pickle.loads(self.path.read_bytes()) if self.path.exists() else {}
+            try:
+                yield models
+            finally:
+                self.save(models)
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """No other process is in here."""
+        import fcntl
+
+        with self.path.with_suffix(".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def save(self, models: dict[str, Model]) -> None:
+        """Replace the file at once, so that a killed process leaves the old one or the new one."""
+        fresh = self.path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        fresh.write_bytes(pickle.dumps(models))
+        fresh.replace(self.path)
+
 
 class ReferenceStorage(StorageAdapter):
     """The contract, kept by a `Model` under a lock; copies go in and out."""
@@ -70,8 +113,8 @@ class ReferenceStorage(StorageAdapter):
         """Run one step on the model, alone. Answers are copied by whoever hands them out."""
         if self.closed:
             raise StorageClosedError(backend=self.backend, operation=operation)
-        with self.world.lock:
-            model = self.world.models.setdefault(self.namespace, self.model_class(self.clock))
+        with self.world.opened() as models:
+            model = models.setdefault(self.namespace, self.model_class(self.clock))
             model.clock = self.clock
             return action(model)
 
@@ -151,6 +194,13 @@ class ReferenceStorage(StorageAdapter):
         )
 
 
+class SharedStorage(ReferenceStorage):
+    """The reference in a file, shared by processes."""
+
+    declared: ClassVar[Capabilities] = replace(ReferenceStorage.declared, shared=True)
+    world_class: ClassVar[type[FileWorld]] = FileWorld
+
+
 def copied(value: T) -> T:
     """The value, sharing nothing with it."""
     copy: Callable[..., T] | None = getattr(value, "model_copy", None)
@@ -179,6 +229,12 @@ class ReferenceTarget:
     contract: Contract = CONTRACT
     secrets: tuple[str, ...] = ("reference-password",)
     world: World = field(default_factory=World)
+
+    def remote(self) -> dict[str, str] | None:
+        if not isinstance(self.world, FileWorld):
+            return None
+        argument = f"{self.storage.__name__}:{self.world.path}"
+        return {"factory": "session_continuity_conformance.mutants:shared_target", "argument": argument}
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self.storage(self.world, namespace, mode)

@@ -88,6 +88,13 @@ class Store:
             await adapter.setup()
         return adapter
 
+    async def second_or_first(self) -> StorageAdapter:
+        """Another adapter that sees the same sessions; the first where the store has no two of them."""
+        try:
+            return await self.second()
+        except NotApplicableError:
+            return self.adapter
+
     async def second(self) -> StorageAdapter:
         """Another adapter that sees the same sessions."""
         other = await self.open()

@@ -43,6 +43,11 @@ class Target(Protocol):
         """Texts that must not appear in what the store shows."""
         ...
 
+    def remote(self) -> dict[str, str] | None:
+        """How another process finds the store: `url`, or a `factory` (`module:name`, which makes a target) and its
+        `argument`. None where it cannot."""
+        ...
+
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         """A new adapter, not yet set up. Two of the same namespace share their sessions, where the store is not one
         that lives and dies with its adapter."""
@@ -63,6 +68,9 @@ class UrlTarget:
         self.modes = plugin.modes
         self.contract = plugin.api_version
         self.distribution = _distribution(self._registry, self.scheme)
+
+    def remote(self) -> dict[str, str] | None:
+        return {"url": self._url}
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self._registry.create(in_namespace(self._url, namespace), mode)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 
 from session_continuity_conformance.mutants.registry import Mutant, declared
+from session_continuity_conformance.reference import ReferenceTarget, SharedStorage
 
-__all__ = ["Mutant", "mutants"]
+__all__ = ["Mutant", "mutants", "shared_target"]
 
 
 def mutants() -> Mapping[str, Mutant]:
@@ -20,3 +22,12 @@ def mutants() -> Mapping[str, Mutant]:
         if not module.name.endswith("__main__"):
             import_module(module.name)
     return {mutant.name: mutant for mutant in declared()}
+
+
+def shared_target(argument: str) -> ReferenceTarget:
+    """The store that `NAME:PATH` describes, for another process: a mutant, or the shared reference itself."""
+    name, _, path = argument.partition(":")
+    storage = SharedStorage if name == SharedStorage.__name__ else mutants()[name].storage
+    if not issubclass(storage, SharedStorage):
+        raise TypeError(f"{name} is not a store that processes share")
+    return ReferenceTarget(storage, world=storage.world_class(Path(path)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from session_continuity_conformance.cases import BrokenClauseError, Case, Proof
@@ -11,7 +14,7 @@ from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.drivers import DriverName
 from session_continuity_conformance.examples import examples
 from session_continuity_conformance.model import Model
-from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget
+from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget, SharedStorage
 from session_continuity_conformance.store import NotApplicableError
 
 C = TypeVar("C", bound=type[Any])
@@ -35,17 +38,28 @@ class Mutant:
 
     def falls(self, clause: str, proof: Proof, mode: DriverName) -> bool:
         """Whether one example fails on this store in one mode."""
-        try:
-            proof(Case(ReferenceTarget(self.storage), mode), all_clauses()[clause])
-        except BrokenClauseError:
-            return True
-        except NotApplicableError:
-            return False
+        with opened(self.storage) as target:
+            try:
+                proof(Case(target, mode), all_clauses()[clause])
+            except BrokenClauseError:
+                return True
+            except NotApplicableError:
+                return False
         return False
 
     def killers(self) -> list[str]:
         """Every clause that this store breaks."""
         return [clause for clause in examples() if self.killed_by(clause)]
+
+
+@contextmanager
+def opened(storage: type[ReferenceStorage]) -> Generator[ReferenceTarget]:
+    """A new store of this class; in a file of its own, where it is one that processes share."""
+    if not issubclass(storage, SharedStorage):
+        yield ReferenceTarget(storage)
+        return
+    with TemporaryDirectory(prefix="sc-reference-") as folder:
+        yield ReferenceTarget(storage, world=storage.world_class(Path(folder, "world")))
 
 
 _MUTANTS: dict[str, Mutant] = {}

@@ -1,0 +1,99 @@
+"""Workers in processes of their own, as the suite starts, awaits and kills them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+from session_continuity_conformance.checks import ViolationError
+from session_continuity_conformance.histories import Event
+from session_continuity_conformance.store import NotApplicableError, Store
+from session_continuity_conformance.workers import Job
+
+PATIENCE = 90.0
+
+
+class Process:
+    """One worker, ready to go."""
+
+    def __init__(self, store: Store, job: Job) -> None:
+        remote = store.target.remote()
+        if remote is None:
+            raise NotApplicableError("this store cannot be reached from another process")
+        self._popen = subprocess.Popen(
+            [sys.executable, "-m", "session_continuity_conformance.workers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        asked = {"remote": remote, "namespace": store.namespace, "mode": store.driver.name, "job": asdict(job)}
+        self._write(json.dumps(asked))
+
+    def wait_until_ready(self) -> None:
+        self._line()
+
+    def go(self) -> None:
+        self._write("go")
+
+    def events(self, at_most: int | None = None) -> list[Event]:
+        """The events as they come, to the end or up to a number."""
+        found: list[Event] = []
+        while at_most is None or len(found) < at_most:
+            told = self._line()
+            if told is None:
+                return found
+            found.append(Event.of(told))
+        return found
+
+    def kill(self) -> list[Event]:
+        """End the process at once and return the events that it could still tell."""
+        assert self._popen.stdout is not None
+        self._popen.kill()
+        rest = self._popen.stdout.read()  # communicate() would pass over the lines that are buffered already
+        self._popen.wait(PATIENCE)
+        return [Event.of(json.loads(line)) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+
+    def finish(self) -> None:
+        """Wait for the end; a worker that failed is a broken store."""
+        _, errors = self._popen.communicate(timeout=PATIENCE)
+        if self._popen.returncode:
+            raise ViolationError("work in another process", expected="it succeeds", observed=errors.strip()[-600:])
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        if self._popen.poll() is None:
+            self._popen.kill()
+        self._popen.communicate()
+
+    def _line(self) -> dict[str, Any] | None:
+        assert self._popen.stdout is not None
+        line = self._popen.stdout.readline()
+        return json.loads(line) if line else None
+
+    def _write(self, line: str) -> None:
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(f"{line}\n")
+        self._popen.stdin.flush()
+
+
+def in_processes(store: Store, jobs: Sequence[Job]) -> list[Event]:
+    """Run each job in a process of its own, all at once, and return what happened."""
+    with ExitStack() as stack:
+        processes: list[Process] = []
+        for job in jobs:
+            processes.append(Process(store, job))
+            stack.callback(processes[-1].close)
+        for process in processes:
+            process.wait_until_ready()
+        for process in processes:
+            process.go()
+        found = [event for process in processes for event in process.events()]
+        for process in processes:
+            process.finish()
+    return found

@@ -290,7 +290,8 @@ class StorageAdapter(ABC):
 
         *Order.* An append that was acknowledged before another began comes before it. `created_at` never decreases
         along the conversation: when the turn is older than the last message, the store moves the turn's times up
-        (`ids.move_to`), which also mints new ids for those not in `chosen_ids`.
+        (`ids.move_to`), which also mints new ids for those not in `chosen_ids`; a store may do the same to a turn that
+        is not later than `last_activity_at`, also when the message of that time has been deleted.
         *Totals.* `message_count`, `token_count`, `system_message_ids` and `last_activity_at` (the last message's
         `created_at`) follow in the same atomic step; a reader sees both or neither. `version` stays.
         *Repeating.* `chosen_ids` are those that the caller chose and will use again to repeat the call. When all of

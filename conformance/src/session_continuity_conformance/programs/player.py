@@ -176,7 +176,7 @@ class Player:
 
     async def _put(self, name: str, sent: Sent) -> None:
         kept = self.model.live(name)
-        last = kept.messages[-1] if kept is not None and kept.messages else None
+        before = None if kept is None else (kept.last_activity_at, kept.messages[-1:])
         answers = await self.both(
             "append_messages",
             lambda: self.store.adapter.append_messages(name, sent.messages, chosen_ids=sent.chosen),
@@ -185,8 +185,8 @@ class Player:
         )
         if answers is not None:
             theirs, mine = answers
-            if last is not None and not mine.repeated and sent.messages[0].created_at <= last.created_at:
-                mine = self.adopt(name, theirs, sent, last)
+            if before is not None and not mine.repeated and sent.messages[0].created_at <= before[0]:
+                mine = self.adopt(name, theirs, sent, before[1])
             _same_append(theirs, mine)
 
     def refusals(self, kept: Kept, turn: Sequence[Message]) -> Errors:
@@ -208,11 +208,11 @@ class Player:
                 found.append(type(error))
         return tuple(found)
 
-    def adopt(self, name: str, theirs: Appended, sent: Sent, last: Message) -> Appended:
-        """Take over the times and minted ids that the store gave a turn which was not later than the last message,
+    def adopt(self, name: str, theirs: Appended, sent: Sent, last: Sequence[Message]) -> Appended:
+        """Take over the times and minted ids that the store gave a turn which was not later than the last activity,
         once they are seen to be right."""
         kept = self.model.needed(name)
-        floor = last.created_at
+        floor = max(message.created_at for message in (*last, sent.messages[0]))
         for place, (stored, given) in enumerate(zip(theirs.messages, sent.messages, strict=True)):
             holds("created_at of a late turn", stored.created_at >= floor, expected=f"≥ {floor}", observed=stored)
             floor = stored.created_at

@@ -186,7 +186,7 @@ class Player:
         if answers is not None:
             theirs, mine = answers
             if before is not None and not mine.repeated and sent.messages[0].created_at <= before[0]:
-                mine = self.adopt(name, theirs, sent, before[1])
+                mine = self.adopt(name, theirs, sent, *before)
             _same_append(theirs, mine)
 
     def refusals(self, kept: Kept, turn: Sequence[Message]) -> Errors:
@@ -208,7 +208,9 @@ class Player:
                 found.append(type(error))
         return tuple(found)
 
-    def adopt(self, name: str, theirs: Appended, sent: Sent, last: Sequence[Message]) -> Appended:
+    def adopt(
+        self, name: str, theirs: Appended, sent: Sent, last_activity_at: datetime, last: Sequence[Message]
+    ) -> Appended:
         """Take over the times and minted ids that the store gave a turn which was not later than the last activity,
         once they are seen to be right."""
         kept = self.model.needed(name)
@@ -225,7 +227,7 @@ class Player:
             kept.messages[place - len(sent.messages)] = given.model_copy(
                 update={"id": stored.id, "created_at": stored.created_at}
             )
-        kept.last_activity_at = max(kept.last_activity_at, floor)
+        kept.last_activity_at = max(last_activity_at, floor)
         return self.model.appended(kept, kept.messages[-len(sent.messages) :], repeated=False)
 
     async def _edit(self, step: steps.Edit) -> None:

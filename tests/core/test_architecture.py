@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "paging": "errors",
     "ids": "models",
     "tokens": "errors models",
+    "openai_chat": "errors models",
     "window": "models",
     "compression": "errors models window",
     "events": "errors",

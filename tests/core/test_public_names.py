@@ -23,14 +23,14 @@ FOR_APPLICATIONS = """
     Session SessionMetadata SessionStatus Message MessageMetadata NewMessage Role Content ContentBlock ToolCall
     ToolResult Participant Handoff TokenBudget CompressionConfig CompressionState format_timestamp
     ConversationContext BudgetReport CompressionReport CompressionResult Summarizer TokenCounter estimate_tokens
-    HealthStatus
+    HealthStatus from_openai to_openai
     Event SessionCreated SessionUpdated SessionEnded SessionDeleted SessionExpired MessageAdded MessageUpdated
     MessageDeleted ParticipantJoined ParticipantLeft AgentHandoff BudgetExceeded CompressionApplied ErrorOccurred
 """
 ERRORS = """
     SessionContinuityError ValidationError ConfigError PluginError NotSupportedError WouldSuspendError
     SessionNotFoundError SessionExistsError SessionClosedError MessageNotFoundError ConcurrencyError
-    TokenBudgetExceededError CompressionError HandoffError
+    TokenBudgetExceededError CompressionError HandoffError ChatFormatError
     StorageError ThrottledError UnavailableError StorageClosedError MessageTooLargeError
 """
 FOR_STORES_AND_EXTENSIONS = """

@@ -118,6 +118,11 @@ if TYPE_CHECKING:
         ToolResult as ToolResult,
         format_timestamp as format_timestamp,
     )
+    from session_continuity.openai_chat import (
+        ChatFormatError as ChatFormatError,
+        from_openai as from_openai,
+        to_openai as to_openai,
+    )
     from session_continuity.paging import (
         Page as Page,
         decode_cursor as decode_cursor,
@@ -182,6 +187,7 @@ _HOMES = {
         "CompressionConfig CompressionState Content ContentBlock Handoff Message MessageMetadata NewMessage "
         "Participant Role Session SessionMetadata SessionStatus TokenBudget ToolCall ToolResult format_timestamp"
     ),
+    "openai_chat": "ChatFormatError from_openai to_openai",
     "paging": "Page decode_cursor encode_cursor",
     "plugin": "CONTRACT BackendPlugin",
     "registry": "InstalledPlugin EXTENSIONS DISABLE_VARIABLE Registry default_registry",

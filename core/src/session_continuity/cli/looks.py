@@ -35,7 +35,8 @@ def excerpt(text: str, length: int) -> str:
 
 def speaker(message: Message | NewMessage) -> str:
     """Who says it: the name on the message, or its role."""
-    name = message.metadata.annotations.get("name")
+    chat = message.metadata.annotations.get("openai")
+    name = chat.get("name") if isinstance(chat, dict) else None
     return name if isinstance(name, str) and name else message.role
 
 

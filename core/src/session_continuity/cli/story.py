@@ -66,7 +66,7 @@ class _Script:
         return self._message("user", text)
 
     def agent(self, name: str, text: str, **more: Any) -> NewMessage:
-        return self._message("assistant", text, annotations={"name": name}, **more)
+        return self._message("assistant", text, annotations={"openai": {"name": name}}, **more)
 
     def tool(self, agent: str, name: str, arguments: dict[str, Any], answer: dict[str, Any]) -> list[NewMessage]:
         """An agent's call of a tool, and the answer."""

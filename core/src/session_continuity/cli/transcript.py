@@ -14,8 +14,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
-from session_continuity import NewMessage, SessionContinuityError
-from session_continuity.cli.openai_chat import ChatFormatError, from_openai
+from session_continuity import ChatFormatError, NewMessage, SessionContinuityError, from_openai
 
 __all__ = ["Transcript", "TranscriptError", "parse_transcript", "read_transcript"]
 

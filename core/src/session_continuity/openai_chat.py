@@ -1,19 +1,25 @@
 """Messages in the OpenAI chat format ↔ messages here. Pure.
 
 What a message here has no place for (`name`, `refusal`, unknown keys, the difference between null and empty content,
-the roles `developer` and `function`) is kept in `metadata.annotations`, so that `to_openai` gives back what came in.
+the roles `developer` and `function`) is kept in `metadata.annotations["openai"]`, so that `to_openai` gives back what
+came in. Other annotations are the application's own, and stay here.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from pydantic import ValidationError as PydanticError
 
-from session_continuity import Message, MessageMetadata, NewMessage, Role, ToolCall, ToolResult
+from session_continuity.errors import ValidationError
+from session_continuity.models import Message, MessageMetadata, NewMessage, Role, ToolCall, ToolResult
 
 __all__ = ["ChatFormatError", "from_openai", "to_openai"]
+
+KEPT = "openai"
+"""The annotation that holds what a message here has no place for."""
 
 _ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -33,8 +39,10 @@ _KINDS: Mapping[type, str] = {
 _IN_PLACE_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 
 
-class ChatFormatError(ValueError):
+class ChatFormatError(ValidationError):
     """Message `number` of a chat, counted from 1, is not in the format, for this `reason`."""
+
+    code = "chat_format_error"
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(f"message {number}: {reason}")
@@ -43,9 +51,10 @@ class ChatFormatError(ValueError):
 
 
 def from_openai(chat: Iterable[object]) -> list[NewMessage]:
-    """The messages of a chat, each a JSON object as `json.loads` gives it. Raises ChatFormatError.
+    """The messages of a chat, each a JSON object as `json.loads` gives it, ready for `add_messages`. They have no ids
+    yet. Raises ChatFormatError.
 
-    An id is minted by nobody here. A deprecated `function_call` becomes a tool call with an id of its own, and the
+    A deprecated `function_call` becomes a tool call with an id of its own, and the
     `function` message that answers it its result.
     """
     messages: list[NewMessage] = []
@@ -63,15 +72,36 @@ def from_openai(chat: Iterable[object]) -> list[NewMessage]:
     return messages
 
 
-def to_openai(message: Message | NewMessage) -> dict[str, Any]:
-    """The chat message that `from_openai` made this one of; content that was missing is null."""
+def to_openai(messages: Iterable[Message | NewMessage]) -> list[dict[str, Any]]:
+    """The chat that these messages are, as a model's API takes it: `to_openai(manager.get_conversation_context(id))`.
+
+    What came through `from_openai` comes back as it was, content that was missing as null. A message with the results
+    of several tool calls becomes a chat message for each.
+    """
+    return [fields for message in messages for fields in _written(message)]
+
+
+def _written(message: Message | NewMessage) -> list[dict[str, Any]]:
     metadata = message.metadata
+    kept = _kept(metadata)
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
-    if not _is_function_call(metadata) and metadata.tool_calls:
+    if metadata.tool_calls and not kept.get("function_call"):
         fields["tool_calls"] = [_written_call(call) for call in metadata.tool_calls]
-    for result in metadata.tool_results if metadata.annotations.get("role") != "function" else ():
+    results = metadata.tool_results if kept.get("role") != "function" else []
+    if len(results) > 1:
+        return [{**fields, "tool_call_id": result.tool_call_id, "content": _answer(result)} for result in results]
+    for result in results:
         fields["tool_call_id"] = result.tool_call_id
-    return {**fields, **metadata.annotations}
+    return [{**fields, **kept}]
+
+
+def _kept(metadata: MessageMetadata) -> Mapping[str, Any]:
+    kept = metadata.annotations.get(KEPT)
+    return kept if isinstance(kept, dict) else {}
+
+
+def _answer(result: ToolResult) -> str:
+    return result.result if isinstance(result.result, str) else json.dumps(result.result, ensure_ascii=False)
 
 
 def _reason(error: PydanticError) -> str:
@@ -81,10 +111,6 @@ def _reason(error: PydanticError) -> str:
     return f"{told['loc'][0]}: {told['msg'].removeprefix('Value error, ')}"
 
 
-def _is_function_call(metadata: MessageMetadata) -> bool:
-    return bool(metadata.annotations.get("function_call"))
-
-
 def _message(raw: dict[str, Any], last_function_call: str) -> NewMessage:
     role = _role(raw)
     content = _content(raw, may_lack=role == "assistant" and any(raw.get(key) for key in _IN_PLACE_OF_CONTENT))
@@ -92,10 +118,11 @@ def _message(raw: dict[str, Any], last_function_call: str) -> NewMessage:
     results = [_result(raw, content, last_function_call)] if role == "tool" else []
     metadata = MessageMetadata(tool_calls=calls, tool_results=results)
     message = NewMessage(role=role, content=content, metadata=metadata)
-    lost = _lost({"content": None, **raw}, to_openai(message))
-    return message.model_copy(
-        update={"metadata": MessageMetadata(tool_calls=calls, tool_results=results, annotations=lost)}
-    )
+    lost = _lost({"content": None, **raw}, _written(message)[0])
+    if not lost:
+        return message
+    kept = MessageMetadata(tool_calls=calls, tool_results=results, annotations={KEPT: lost})
+    return message.model_copy(update={"metadata": kept})
 
 
 def _lost(raw: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +211,8 @@ def _result(raw: Mapping[str, Any], content: str | list[Any], last_function_call
 
 
 def _written_call(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    arguments = call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments, ensure_ascii=False)
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _kind(value: object) -> str:

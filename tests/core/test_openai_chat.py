@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from session_continuity.cli.openai_chat import ChatFormatError, from_openai, to_openai
+from session_continuity import ChatFormatError, NewMessage, from_openai, to_openai
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -73,14 +73,13 @@ def refusal(values: list[Any]) -> ChatFormatError | None:
 
 @given(st.lists(MESSAGES, max_size=4))
 def test_a_chat_comes_back_as_it_was(chat: list[dict[str, Any]]) -> None:
-    back = [to_openai(message) for message in from_openai(chat)]
-    assert as_text(back) == as_text([{"content": None, **raw} for raw in chat])
+    assert as_text(to_openai(from_openai(chat))) == as_text([{"content": None, **raw} for raw in chat])
 
 
 @given(st.lists(MESSAGES, max_size=4))
 def test_what_came_back_is_read_the_same(chat: list[dict[str, Any]]) -> None:
     messages = from_openai(chat)
-    assert from_openai([to_openai(message) for message in messages]) == messages
+    assert from_openai(to_openai(messages)) == messages
 
 
 @given(st.lists(JSON | MESSAGES.map(lambda raw: {**raw, "role": "user"}), max_size=3))
@@ -99,7 +98,7 @@ def test_a_call_and_its_answer_are_typed() -> None:
         ]
     )
     assert asked.metadata.tool_calls[0].model_dump() == {"id": "c1", "name": "look", "arguments": '{"x": 1}'}
-    assert (asked.role, asked.content, asked.metadata.annotations) == ("assistant", "", {"content": None})
+    assert (asked.role, asked.content, asked.metadata.annotations) == ("assistant", "", {"openai": {"content": None}})
     result = answered.metadata.tool_results[0]
     assert (result.tool_call_id, result.name, result.result) == ("c1", "look", "a cat")
     assert (answered.role, answered.content) == ("tool", "a cat")
@@ -120,12 +119,35 @@ def test_a_function_message_answers_the_function_call_before_it() -> None:
 
 def test_a_developer_is_a_system_message_here() -> None:
     message = from_openai([{"role": "developer", "content": "Be brief."}])[0]
-    assert (message.role, message.metadata.annotations) == ("system", {"role": "developer"})
+    assert (message.role, message.metadata.annotations) == ("system", {"openai": {"role": "developer"}})
 
 
 def test_names_refusals_and_unknown_keys_are_annotations() -> None:
     raw = {"role": "assistant", "content": "No.", "name": "eve", "refusal": None, "logprobs": {"x": [1.5]}}
-    assert from_openai([raw])[0].metadata.annotations == {"name": "eve", "refusal": None, "logprobs": {"x": [1.5]}}
+    kept = {"name": "eve", "refusal": None, "logprobs": {"x": [1.5]}}
+    assert from_openai([raw])[0].metadata.annotations == {"openai": kept}
+
+
+def test_annotations_of_the_application_stay_here() -> None:
+    message = NewMessage(role="user", content="hi", metadata={"annotations": {"source": "web", "openai": "mine"}})
+    assert to_openai([message]) == [{"role": "user", "content": "hi"}]
+
+
+def test_arguments_and_answers_that_are_objects_are_written_as_json_text() -> None:
+    calls = [{"id": "c1", "name": "look", "arguments": {"x": "é"}}, {"id": "c2", "name": "look", "arguments": "{}"}]
+    results = [{"tool_call_id": "c1", "result": {"seen": "é"}}, {"tool_call_id": "c2", "result": "a cat"}]
+    chat = to_openai(
+        [
+            NewMessage(role="assistant", content="", metadata={"tool_calls": calls}),
+            NewMessage(role="tool", content="both", metadata={"tool_results": results}),
+        ]
+    )
+    assert [call["function"]["arguments"] for call in chat[0]["tool_calls"]] == ['{"x": "é"}', "{}"]
+    assert chat[1:] == [
+        {"role": "tool", "content": '{"seen": "é"}', "tool_call_id": "c1"},
+        {"role": "tool", "content": "a cat", "tool_call_id": "c2"},
+    ]
+    assert len(from_openai(chat)) == 3
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,11 @@ def broken() -> Iterator[ReferenceTarget]:
 
 
 @contextmanager
+def broken_async() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(mutants()["CreateOverwrites"].storage, modes=frozenset({"async"}))
+
+
+@contextmanager
 def raising() -> Iterator[ReferenceTarget]:
     yield ReferenceTarget(mutants()["ExpirySweepFails"].storage, name="raising")
 
@@ -39,3 +44,8 @@ def old() -> Iterator[ReferenceTarget]:
 @contextmanager
 def async_only() -> Iterator[ReferenceTarget]:
     yield ReferenceTarget(modes=frozenset({"async"}), name="async only")
+
+
+@contextmanager
+def blocking_only() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(modes=frozenset({"blocking"}), name="blocking only")

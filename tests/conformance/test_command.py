@@ -43,7 +43,8 @@ def test_failure_is_told_in_the_stores_own_terms(conformance: Conformance) -> No
     assert "session_continuity_conformance/reference.py" in said
     assert "ReferenceStorage.create_session" in said
     assert "append_messages('s1', [Message(" in said
-    assert "again:    session-continuity conformance broken --clause SC-SES-004 --mode blocking" in said
+    again = "session-continuity conformance --harness stores:broken --clause SC-SES-004 --mode blocking"
+    assert f"again:    {again}" in said
 
 
 def test_error_of_the_store_is_told_with_its_place(conformance: Conformance) -> None:
@@ -85,7 +86,6 @@ def test_several_stores_are_compared(conformance: Conformance, tmp_path: Path) -
         (["--harness", "stores"], "a harness is written MODULE:NAME"),
         (["--harness", "stores:absent"], "the harness stores:absent cannot be loaded"),
         (["--harness", "stores:old"], "nothing could run"),
-        (["--harness", "stores:async_only", "--mode", "blocking"], "nothing could run"),
     ],
 )
 def test_what_cannot_run_is_neither_good_nor_bad(
@@ -114,10 +114,27 @@ def test_harness_is_started_and_stopped(conformance: Conformance, tmp_path: Path
     assert tmp_path.joinpath("stopped").exists()
 
 
-def test_store_with_one_mode_is_tested_in_what_it_has(conformance: Conformance) -> None:
-    code, said = conformance("--harness", "stores:async_only", "--clause", "SC-SES-001")
+@pytest.mark.parametrize(("own", "other"), [("async", "blocking"), ("blocking", "async")])
+def test_store_with_one_mode_is_tested_in_all(conformance: Conformance, tmp_path: Path, own: str, other: str) -> None:
+    document = tmp_path / "report.json"
+    harness = f"stores:{own}_only"
+    code, said = conformance("--harness", harness, "--clause", "SC-SES", "--clause", "SC-CFG", "--json", str(document))
     assert code == 0, said
-    assert "modes    async, blocking (not run), portal" in said
+    assert f"modes    async, blocking, portal; the store has no {other} mode, core bridges it" in said
+    (store,) = json.loads(document.read_text())["stores"]
+    modes = {frozenset(result["mode"] for result in clause["results"]) for clause in store["clauses"]}
+    assert modes == {frozenset({"async", "blocking", "portal"})}
+
+
+def test_mode_that_was_not_asked_for_is_told(conformance: Conformance) -> None:
+    _, said = conformance("memory://test", "--clause", "SC-SES-001", "--mode", "portal")
+    assert "modes    async (not run), blocking (not run), portal" in said
+
+
+def test_broken_store_is_broken_through_every_bridge(conformance: Conformance) -> None:
+    code, said = conformance("--harness", "stores:broken_async", "--clause", "SC-SES-004")
+    assert code == 1
+    assert "  modes:    async, blocking, portal" in said
 
 
 def test_results_are_written_for_programs(conformance: Conformance, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-from session_continuity import Mode, Portal, StorageAdapter, run_now, sleeper
+from session_continuity import Mode, Portal, StorageAdapter, for_async, run_now, sleeper
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.wrapping import Forwarding, Method
 
@@ -28,7 +28,8 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 
 
 class Driver(Protocol):
-    """One way of running examples. `mode` is the mode in which it wants adapters."""
+    """One way of running examples. `mode` is the mode in which it wants adapters; one of the other mode it bridges as
+    core does for applications."""
 
     name: DriverName
     mode: Mode
@@ -72,7 +73,7 @@ class AsyncDriver:
         return self._runner.run(asyncio.wait_for(coroutine, PATIENCE))
 
     def reach(self, adapter: StorageAdapter) -> StorageAdapter:
-        return adapter
+        return for_async(adapter)
 
     async def together(self, *works: Work[T]) -> list[T | BaseException]:
         self._crowded = True
@@ -99,12 +100,13 @@ class BlockingDriver:
 
     def __init__(self) -> None:
         self._crowded = False
+        self._portal = Portal()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return run_now(coroutine)
 
     def reach(self, adapter: StorageAdapter) -> StorageAdapter:
-        return adapter
+        return adapter if adapter.mode == "blocking" else _ThroughPortal(adapter, self._portal)
 
     async def together(self, *works: Work[T]) -> list[T | BaseException]:
         self._crowded = True
@@ -120,7 +122,7 @@ class BlockingDriver:
             await sleeper("blocking")(0)
 
     def close(self) -> None:
-        """Nothing to release."""
+        self._portal.close()
 
 
 class PortalDriver(BlockingDriver):
@@ -129,15 +131,8 @@ class PortalDriver(BlockingDriver):
     name: DriverName = "portal"
     mode: Mode = "async"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._portal = Portal()
-
     def reach(self, adapter: StorageAdapter) -> StorageAdapter:
-        return _ThroughPortal(adapter, self._portal)
-
-    def close(self) -> None:
-        self._portal.close()
+        return _ThroughPortal(for_async(adapter), self._portal)
 
 
 class _ThroughPortal(Forwarding):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -60,15 +59,16 @@ def _header(report: StoreReport) -> list[str]:
         f"  contract {contract}, suite {__version__}, session-continuity {version('session-continuity')}",
         f"  backend  {report.subject.label}: {report.subject.distribution}",
         f"  declares {', '.join(declared) or 'nothing'}",
-        f"  modes    {_modes(report.results)}",
+        f"  modes    {_modes(report)}",
         f"  search   {report.effort}",
     ]
 
 
-def _modes(results: Iterable[Result]) -> str:
-    ran = {result.mode for result in results}
+def _modes(report: StoreReport) -> str:
+    ran = {result.mode for result in report.results}
     shown = [name if name in ran else f"{name} (not run)" for name in DRIVERS]
-    return ", ".join(shown)
+    bridged = {"async", "blocking"} - report.subject.modes
+    return ", ".join(shown) + "".join(f"; the store has no {name} mode, core bridges it" for name in bridged)
 
 
 def _areas(report: StoreReport) -> list[str]:
@@ -119,7 +119,7 @@ def again(report: StoreReport, result: Result) -> str:
     seed = report.effort.seed
     searched = "" if seed is None else f" --explore {report.effort.programs} --seed {seed}"
     asked = f"--clause {result.clause} --mode {result.mode}{searched}"
-    return f"session-continuity conformance {shlex.quote(report.subject.name)} {asked}"
+    return f"session-continuity conformance {report.subject.asked} {asked}"
 
 
 def _side_by_side(reports: Sequence[StoreReport]) -> list[str]:

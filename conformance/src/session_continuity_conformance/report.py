@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from session_continuity import Mode
 from session_continuity_conformance.cases import Effort, Finding
 from session_continuity_conformance.clauses import Clause, Contract
 
@@ -42,11 +43,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The store that a report is about."""
+    """The store that a report is about. `modes` are its own; `asked` is how the command line names it."""
 
     label: str
     name: str
+    asked: str
     distribution: str
+    modes: frozenset[Mode]
     capabilities: Mapping[str, Any]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -13,18 +14,19 @@ from session_continuity_conformance.clauses import Contract, all_clauses, clause
 from session_continuity_conformance.drivers import DRIVERS, DriverName, driver
 from session_continuity_conformance.harness import Harness
 from session_continuity_conformance.report import Result, StoreReport, Subject
-from session_continuity_conformance.target import Target, UrlTarget
+from session_continuity_conformance.target import Target, UrlTarget, native_mode
 
 
 @dataclass
 class Selection:
-    """The stores under short names of their own, and how they are to be tested."""
+    """The stores under short names of their own, how the command line names each, and how they are to be tested."""
 
     modes: tuple[DriverName, ...] = DRIVERS
     clauses: tuple[str, ...] = ()
     contract: Contract | None = None
     effort: Effort = field(default_factory=Effort)
     targets: dict[str, Target] = field(default_factory=dict[str, Target])
+    asked: dict[str, str] = field(default_factory=dict[str, str])
     harnesses: list[Harness] = field(default_factory=list[Harness])
 
     def start(self, urls: Sequence[str], harnesses: Sequence[str], contract: str | None) -> None:
@@ -35,13 +37,17 @@ class Selection:
         self.contract = parse_contract(contract) if contract else None
         if self.clauses and not any(name.startswith(self.clauses) for name in all_clauses()):
             raise ConfigError(f"no clause begins with {' or '.join(self.clauses)}")
-        found: list[Target] = [UrlTarget(url) for url in urls]
+        found: list[tuple[Target, str]] = []
+        for url in urls:
+            named = UrlTarget(url)
+            found.append((named, shlex.quote(named.name)))
         for name in harnesses:
             harness = Harness(name)
             self.harnesses.append(harness)
-            found += harness.start()
-        self.targets = labelled(found)
-        for target in found:
+            found += [(target, f"--harness {shlex.quote(name)}") for target in harness.start()]
+        self.targets = labelled([target for target, _ in found])
+        self.asked = dict(zip(self.targets, [asked for _, asked in found], strict=True))
+        for target in self.targets.values():
             greet(target)
 
     def stop(self) -> None:
@@ -58,7 +64,6 @@ class Selection:
             for label, target in self.targets.items()
             if all_clauses()[clause].since <= self.contract_of(target)
             for mode in self.modes
-            if ("blocking" if mode == "blocking" else "async") in target.modes
         }
 
     def contract_of(self, target: Target) -> Contract:
@@ -70,7 +75,7 @@ class Selection:
         partial = bool(self.clauses) or set(self.modes) != set(DRIVERS)
         return [
             StoreReport.of(
-                _subject(label, target),
+                _subject(label, self.asked[label], target),
                 self.contract_of(target),
                 results,
                 clauses_of(self.contract_of(target)),
@@ -100,7 +105,7 @@ def labelled(targets: Sequence[Target]) -> dict[str, Target]:
 
 def greet(target: Target) -> None:
     """See that a store can be reached at all; what else is wrong with it, the examples tell better."""
-    chosen = driver("blocking" if "blocking" in target.modes else "async")
+    chosen = driver(native_mode(target, "blocking"))
 
     async def knock() -> None:
         adapter = target.open(chosen.mode, "")
@@ -121,6 +126,12 @@ def greet(target: Target) -> None:
         chosen.close()
 
 
-def _subject(label: str, target: Target) -> Subject:
-    capabilities = asdict(target.open(next(iter(target.modes)), "").capabilities)
-    return Subject(label=label, name=target.name, distribution=target.distribution, capabilities=capabilities)
+def _subject(label: str, asked: str, target: Target) -> Subject:
+    return Subject(
+        label=label,
+        name=target.name,
+        asked=asked,
+        distribution=target.distribution,
+        modes=target.modes,
+        capabilities=asdict(target.open(native_mode(target, "blocking"), "").capabilities),
+    )

@@ -15,6 +15,7 @@ from session_continuity import (
     Content,
     Message,
     MessageQuery,
+    Mode,
     Page,
     Role,
     Session,
@@ -26,7 +27,7 @@ from session_continuity import (
 from session_continuity_conformance.checks import ViolationError, holds, same
 from session_continuity_conformance.drivers import Driver
 from session_continuity_conformance.recording import Call, Log, Recorder
-from session_continuity_conformance.target import Target
+from session_continuity_conformance.target import Target, native_mode
 
 T = TypeVar("T")
 
@@ -67,6 +68,11 @@ class Store:
         return self._opened[0][1]
 
     @property
+    def mode(self) -> Mode:
+        """The mode in which adapters are opened: the driver's, where the store has it."""
+        return native_mode(self.target, self.driver.mode)
+
+    @property
     def raw(self) -> StorageAdapter:
         """The first adapter itself, without what the suite wraps around it."""
         return self.adapters[0]
@@ -78,7 +84,7 @@ class Store:
 
     async def open(self, part: str = "", *, setup: bool = True) -> Recorder:
         """One more adapter of the store; `part` names another namespace."""
-        raw = self.target.open(self.driver.mode, self.namespace + part)
+        raw = self.target.open(self.mode, self.namespace + part)
         if not raw.capabilities.server_clock:
             raw.clock = self.now
         self.adapters.append(raw)

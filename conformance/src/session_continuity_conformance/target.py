@@ -49,9 +49,14 @@ class Target(Protocol):
         ...
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
-        """A new adapter, not yet set up. Two of the same namespace share their sessions, where the store is not one
-        that lives and dies with its adapter."""
+        """A new adapter in one of `modes`, not yet set up. Two of the same namespace share their sessions, where the
+        store is not one that lives and dies with its adapter."""
         ...
+
+
+def native_mode(target: Target, wanted: Mode) -> Mode:
+    """The mode wanted, or the other one where the store has only that."""
+    return wanted if wanted in target.modes else next(iter(target.modes))
 
 
 class UrlTarget:

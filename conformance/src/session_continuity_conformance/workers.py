@@ -28,7 +28,7 @@ from session_continuity import (
 )
 from session_continuity_conformance.drivers import DriverName, driver
 from session_continuity_conformance.histories import Event
-from session_continuity_conformance.target import Target, UrlTarget
+from session_continuity_conformance.target import Target, UrlTarget, native_mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +148,8 @@ def main(arguments: Sequence[str]) -> None:
     asked = json.loads(sys.stdin.readline())
     mode: DriverName = asked["mode"]
     chosen = driver(mode)
-    raw = target_of(asked["remote"]).open(chosen.mode, asked["namespace"])
+    target = target_of(asked["remote"])
+    raw = target.open(native_mode(target, chosen.mode), asked["namespace"])
     del arguments
     try:
         chosen.run(_serve(chosen.reach(raw), Job(**asked["job"]), _go))

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from session_continuity.blocking import (
         SessionManager as SessionManager,
     )
+    from session_continuity.bridge import (
+        for_async as for_async,
+    )
     from session_continuity.capabilities import (
         Capabilities as Capabilities,
     )
@@ -165,6 +168,7 @@ _HOMES = {
         "check_limit is_repeated_append is_repeated_create"
     ),
     "blocking": "SessionManager",
+    "bridge": "for_async",
     "capabilities": "Capabilities",
     "compression": "CompressionPlan CompressionResult CompressionStrategy Summarizer",
     "config": "URL_VARIABLE BackendOptions BackendURL parse_options parse_url",

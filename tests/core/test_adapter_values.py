@@ -65,6 +65,11 @@ def test_an_empty_patch_changes_nothing() -> None:
     assert Patch().apply(session(user_id="u")) == session(user_id="u")
 
 
+def test_a_field_cannot_be_set_and_cleared_at_once() -> None:
+    with pytest.raises(ValidationError, match="user_id cannot be set and cleared at once"):
+        Patch({"user_id": "u", "status": "paused"}, frozenset({"user_id"}))
+
+
 @pytest.mark.parametrize(
     ("fields", "model", "fixed"),
     [

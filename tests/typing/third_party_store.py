@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, assert_type
+from typing import Any, assert_type
 
 from pydantic import Field, SecretStr
 
@@ -54,7 +54,7 @@ class ShelfOptions(BackendOptions):
 
 
 class ShelfStorage(StorageAdapter):
-    backend: ClassVar[str] = "shelf"
+    backend = "shelf"
 
     def __init__(self, client: Client, *, mode: Mode = "blocking") -> None:
         self.mode = mode

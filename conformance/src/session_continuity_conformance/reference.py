@@ -90,7 +90,7 @@ class FileWorld(World):
 class ReferenceStorage(StorageAdapter):
     """The contract, kept by a `Model` under a lock; copies go in and out."""
 
-    backend: ClassVar[str] = "reference"
+    backend = "reference"
     model_class: ClassVar[type[Model]] = Model
     declared: ClassVar[Capabilities] = Capabilities(
         max_turn=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from session_continuity import (
     Appended,
@@ -28,7 +28,7 @@ METHODS = tuple(sorted(StorageAdapter.__abstractmethods__))
 class Forwarding(StorageAdapter):
     """Hands every call on through `forward`, which a subclass replaces; or replaces one method alone."""
 
-    backend: ClassVar[str] = "wrapped"
+    backend = "wrapped"
 
     def __init__(self, inner: StorageAdapter) -> None:
         self.inner = inner

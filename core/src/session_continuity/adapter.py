@@ -9,9 +9,9 @@ What holds for every method:
 - *Values.* What is read is what was written; text of any UTF-8, empty texts, nulls, floats and block lists included.
   Objects that go in or come out share no state with the store.
 - *Existence.* A session whose `expires_at` is not later than `clock()` does not exist for any read or write, however
-  late the store's own reaper is; only `get_expired_sessions` and `delete_session` still see it. The same holds for a
-  session that is being deleted. Where a session does not exist, a method that needs it raises
-  `SessionNotFoundError` and leaves nothing behind.
+  late the store's own reaper is; only `get_expired_sessions` and `delete_session` still see it. So a session that is
+  given an `expires_at` which is past is gone at once. The same holds for a session that is being deleted. Where a
+  session does not exist, a method that needs it raises `SessionNotFoundError` and leaves nothing behind.
 - *Isolation.* Sessions never see each other's messages; two namespaces never see each other's sessions.
 - *Atomicity.* A write happens whole or not at all, also when the process dies or the task is cancelled in the middle;
   a method that raised has changed nothing, except where `UnavailableError` or `ThrottledError` leave the outcome
@@ -30,7 +30,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from session_continuity.capabilities import Capabilities
 from session_continuity.errors import ValidationError
@@ -78,10 +78,17 @@ MESSAGE_FIELDS = frozenset(["role", "content", "metadata", "token_count", "updat
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A partial change: fields to set, with values of the model's own types, and fields to return to their default."""
+    """A partial change: fields to set, with values of the model's own types, and fields to return to their default.
+
+    Raises ValidationError for a field that is in both.
+    """
 
     set: Mapping[str, Any] = field(default_factory=dict[str, Any])
     clear: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if both := sorted(self.clear & self.set.keys()):
+            raise ValidationError(f"{', '.join(both)} cannot be set and cleared at once")
 
     def apply(self, model: M) -> M:
         """The model with this change made. Raises ValidationError for a field to clear that has no default."""
@@ -208,7 +215,7 @@ class HealthStatus:
 class StorageAdapter(ABC):
     """A store of sessions and their messages. One instance serves many tasks or threads at once."""
 
-    backend: ClassVar[str]
+    backend: str
     """The URL scheme, as error messages name the store."""
 
     mode: Mode
@@ -253,8 +260,9 @@ class StorageAdapter(ABC):
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
         """Make one partial change and return the session after it. `patch` names only `SESSION_FIELDS`.
 
-        The version grows by one; fields that the patch does not name stay, also under concurrent updates. Totals and
-        `last_activity_at` stay. Of two updates that expect the same version, one succeeds.
+        The version grows by one, also by an empty patch; fields that the patch does not name stay, also under
+        concurrent updates. Totals and `last_activity_at` stay. Of two updates that expect the same version, one
+        succeeds.
 
         Raises SessionNotFoundError (never creates), and ConcurrencyError with the version and the session as they
         are when `expected_version` is another.
@@ -293,7 +301,8 @@ class StorageAdapter(ABC):
         (`ids.move_to`), which also mints new ids for those not in `chosen_ids`; a store may do the same to a turn that
         is not later than `last_activity_at`, also when the message of that time has been deleted.
         *Totals.* `message_count`, `token_count`, `system_message_ids` and `last_activity_at` (the last message's
-        `created_at`) follow in the same atomic step; a reader sees both or neither. `version` stays.
+        `created_at`, or what it was, if that is later) follow in the same atomic step; a reader sees both or neither.
+        `version` stays.
         *Repeating.* `chosen_ids` are those that the caller chose and will use again to repeat the call. When all of
         the turn's ids are stored already with the same role and content (`is_repeated_append`), nothing changes and
         the stored messages are returned, also when the session was closed since or its limit reached.
@@ -302,7 +311,8 @@ class StorageAdapter(ABC):
 
         Raises SessionNotFoundError; SessionClosedError when the status is `completed` or `expired`;
         TokenBudgetExceededError; ValidationError when two ids of the turn are the same, when one is stored already for
-        another message, and when only part of the turn is stored; MessageTooLargeError before sending.
+        another message, and when only part of the turn is stored; MessageTooLargeError before sending. Which, where
+        several apply, is the store's choice.
         """
 
     @abstractmethod

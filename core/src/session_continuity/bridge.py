@@ -58,7 +58,7 @@ class InThreads(StorageAdapter):
 
     def __init__(self, adapter: StorageAdapter, *, threads: int = 4) -> None:
         self._adapter = in_mode(adapter, {"blocking"})
-        self.backend = adapter.backend  # type: ignore[misc]  # the store's own name, in every message
+        self.backend = adapter.backend
         self.capabilities = adapter.capabilities
         self._wire = ThreadWire(threads)
 

@@ -70,6 +70,17 @@ class ExpiredSessionCanBeExtended(Model):
         return super().update_session(session_id, patch, expected_version=expected_version)
 
 
+@breaks("SC-TTL-012")
+class PastEndIsDropped(Model):
+    """An expires_at that is past already is taken for none."""
+
+    def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
+        end = patch.set.get("expires_at")
+        if end is not None and end <= self.clock():
+            patch = Patch({**patch.set, "expires_at": None}, patch.clear)
+        return super().update_session(session_id, patch, expected_version=expected_version)
+
+
 @breaks("SC-TTL-003")
 class ExpiresOnTheSecond(Model):
     """expires_at is cut to whole seconds, so that sessions end early."""

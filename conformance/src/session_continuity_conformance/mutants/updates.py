@@ -31,6 +31,16 @@ class VersionStays(Model):
         return kept.session()
 
 
+@breaks("SC-OCC-001")
+class EmptyPatchIsNoUpdate(Model):
+    """update_session does nothing for a patch that names nothing."""
+
+    def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
+        if patch == Patch():
+            return self.needed(session_id).session()
+        return super().update_session(session_id, patch, expected_version=expected_version)
+
+
 @breaks("SC-OCC-002")
 class IgnoresExpectedVersion(Model):
     """update_session ignores expected_version."""

@@ -192,3 +192,20 @@ async def test_appends_do_not_move_the_expiry(store: Store) -> None:
     session = await store.mortal()
     await store.append(session.id, "a", "b")
     same("expires_at", (await store.current(session.id)).expires_at, session.expires_at)
+
+
+@clause("SC-TTL-012")
+async def test_session_whose_end_is_past_is_gone_at_once(store: Store) -> None:
+    past = store.now() - timedelta(minutes=1)
+    created = await store.mortal(expires_at=past)
+    updated = await store.session(user_id="u")
+    await store.append(updated.id, "x")
+    await store.adapter.update_session(updated.id, Patch({"expires_at": past}))
+    for session in (created, updated):
+        same("get_session", await store.adapter.get_session(session.id), None)
+        late = store.message(session.id, "late")
+        await refused("a late append", store.adapter.append_messages(session.id, [late]), SessionNotFoundError)
+    page = await store.adapter.get_expired_sessions(store.now(), limit=10)
+    same("the expired", sorted(page), sorted([created.id, updated.id]))
+    for session in (created, updated):
+        same("delete_session", await store.adapter.delete_session(session.id), True)

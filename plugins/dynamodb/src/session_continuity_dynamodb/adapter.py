@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from session_continuity import (
     Appended,
@@ -55,7 +55,7 @@ class DynamoDBStorage(StorageAdapter):
     arguments are the options of a `dynamodb://` URL. Raises ConfigError for a wrong one, ImportError without boto3.
     """
 
-    backend: ClassVar[str] = BACKEND
+    backend = BACKEND
 
     def __init__(
         self,

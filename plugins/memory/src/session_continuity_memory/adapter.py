@@ -10,7 +10,6 @@ from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from session_continuity import (
@@ -64,7 +63,7 @@ class MemoryStorage(StorageAdapter):
     """A store in this process. `name` shares it with every other open adapter of that name; it ends with the last of
     them, and a store without a name with its only one."""
 
-    backend: ClassVar[str] = "memory"
+    backend = "memory"
 
     def __init__(self, *, name: str | None = None, namespace: str = "", mode: Mode = "blocking") -> None:
         self.mode = mode

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from session_continuity import (
     Appended,
@@ -62,7 +62,7 @@ class RedisStorage(StorageAdapter):
     the client's. The other parameters are the options of the same names of a config string.
     """
 
-    backend: ClassVar[str] = BACKEND
+    backend = BACKEND
 
     def __init__(
         self,

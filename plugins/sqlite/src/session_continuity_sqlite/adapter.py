@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from session_continuity import (
     Appended,
@@ -42,7 +42,7 @@ class SqliteStorage(StorageAdapter):
     Raises ConfigError for a wrong argument, PluginError where this Python's SQLite is too old.
     """
 
-    backend: ClassVar[str] = BACKEND
+    backend = BACKEND
 
     def __init__(
         self,

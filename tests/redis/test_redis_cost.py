@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from session_continuity import MessageQuery, Mode, Patch, SessionFilter
+from session_continuity import MessageQuery, Mode, Patch, SessionFilter, SessionManager, TokenBudget
 
 from .servers import Proxy, Server
 from .stores import Bench
 
-SMALL, LARGE = 200, 2000
+SMALL, LARGE = 1000, 10_000
+BUDGETED = TokenBudget(max_tokens=12, reserve_tokens=0)
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def counted(proxy: Proxy, mode: Mode, namespace: str) -> Iterator[Bench]:
     opened.create("small", user_id="u")
     opened.create("large", user_id="u")
     for name, size in (("small", SMALL), ("large", LARGE)):
-        for start in range(0, size, 200):
-            opened.append(*map(str, range(start, start + 200)), session_id=name)
+        for start in range(0, size, 1000):
+            opened.append(*map(str, range(start, start + 1000)), session_id=name)
     yield opened
     opened.close()
 
@@ -92,6 +93,24 @@ def test_a_time_bound_costs_a_step_for_each_doubling(counted: Bench, proxy: Prox
         spent.append(sum(calls(server).values()) - before)
         assert proxy.round_trips - trips == 1
     assert spent[1] - spent[0] <= 2 * 4
+
+
+def test_a_context_takes_two_round_trips_and_one_for_early_system_messages(
+    counted: Bench, proxy: Proxy, namespace: str
+) -> None:
+    with SessionManager.open(f"{proxy.url}?namespace={namespace}", token_budget=BUDGETED) as manager:
+        manager.get_conversation_context("small")
+        for session_id in ("small", "large"):
+            before = proxy.round_trips
+            assert len(manager.get_conversation_context(session_id)) == 12
+            assert proxy.round_trips - before == 2
+        manager.create_session(id="told")
+        manager.add_message("told", role="system", content="s", token_count=1)
+        for _ in range(2):
+            manager.add_messages("told", [{"role": "user", "content": "u", "token_count": 1}] * 30)
+        before = proxy.round_trips
+        assert [message.role for message in manager.get_conversation_context("told")][:2] == ["system", "user"]
+        assert proxy.round_trips - before == 3
 
 
 def test_create_delete_and_list_take_two_round_trips(counted: Bench, proxy: Proxy) -> None:

@@ -95,9 +95,8 @@ def test_a_time_bound_costs_a_step_for_each_doubling(counted: Bench, proxy: Prox
     assert spent[1] - spent[0] <= 2 * 4
 
 
-def test_a_context_takes_two_round_trips_and_one_for_early_system_messages(
-    counted: Bench, proxy: Proxy, namespace: str
-) -> None:
+@pytest.mark.usefixtures("counted")
+def test_a_context_takes_two_round_trips_and_one_for_early_system_messages(proxy: Proxy, namespace: str) -> None:
     with SessionManager.open(f"{proxy.url}?namespace={namespace}", token_budget=BUDGETED) as manager:
         manager.get_conversation_context("small")
         for session_id in ("small", "large"):

@@ -194,6 +194,21 @@ def test_a_cancelled_call_leaves_no_answer_for_the_next(server: Server, namespac
     bench.close()
 
 
+def test_a_call_that_is_cancelled_when_its_data_is_out_ends_cancelled(server: Server, namespace: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        for _ in range(5):
+            call = asyncio.ensure_future(bench.store.get_session("s"))
+            await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            assert call.cancelled()
+
+    bench = Bench(f"{server.url}?namespace={namespace}", "async")
+    bench.create()
+    bench(scenario(bench))
+    bench.close()
+
+
 def test_more_callers_than_connections_wait_for_one(server: Server, namespace: str) -> None:
     bench = Bench(f"{server.url}?namespace={namespace}&max_connections=3", "async")
     bench.create()

@@ -3,6 +3,7 @@ cluster. And how these clients are opened."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
@@ -174,7 +175,14 @@ class Wire:
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:
-    return await value
+    """The value, or the cancellation that was asked for meanwhile: before Python 3.12 `asyncio.wait_for`, through which
+    redis-py sends, loses one that comes when the data is out."""
+    task = asyncio.current_task()
+    asked = task.cancelling() if task else 0
+    answer = await value
+    if task and task.cancelling() > asked:
+        raise asyncio.CancelledError
+    return answer
 
 
 async def _as_is(value: Any) -> Any:

@@ -29,6 +29,7 @@ AREAS = {
     "SER": "values",
     "ISO": "isolation",
     "SEC": "secrets",
+    "FLT": "faults",
     "COST": "cost",
 }
 

@@ -17,6 +17,8 @@ What holds for every method:
   a method that raised has changed nothing, except where `UnavailableError` or `ThrottledError` leave the outcome
   unknown. Whoever repeats such a write with the same ids gets it done once.
 - *Concurrency.* Any number of tasks, threads, adapters and (where `Capabilities.shared`) processes may call at once.
+- *Cancellation.* A cancelled call raises the cancellation; what it had begun may still be finished behind it. It uses
+  nothing up, and no other call gets its answer.
 - *Errors.* Only errors from `session_continuity.errors`; the raw cause is chained, never wrapped twice.
 - *Close.* After `close` every method but `close` raises `StorageClosedError`.
 

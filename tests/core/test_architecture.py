@@ -62,8 +62,8 @@ CLIENTS = {
 }
 """The client libraries of each plugin; `sqlite3` is one, although it comes with Python."""
 
-CLIENT_MODULES = {"wire.py", "clients.py"}
-"""The only files of a plugin that may know of event loops."""
+CLIENT_MODULES = {"wire.py"}
+"""The only file of a plugin that may know of event loops, where its client is at fault there."""
 
 
 def nodes(tree: ast.AST, *, in_functions: bool = True) -> Iterator[ast.AST]:

@@ -39,7 +39,7 @@ FOR_STORES_AND_EXTENSIONS = """
     BackendOptions BackendURL URL_VARIABLE parse_options parse_url
     Registry default_registry InstalledPlugin EXTENSIONS DISABLE_VARIABLE hookimpl CompressionStrategy CompressionPlan
     minted_at move_to decode_cursor encode_cursor
-    Clock Mode Portal Wire ThreadWire for_async run_now sleeper utc_now wire_for
+    Clock Mode Portal Wire ThreadWire LoopBound for_async gather run_now sleeper utc_now wire_for
 """
 PUBLIC = {"__version__", *FOR_APPLICATIONS.split(), *ERRORS.split(), *FOR_STORES_AND_EXTENSIONS.split()}
 

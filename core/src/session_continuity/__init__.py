@@ -144,10 +144,12 @@ if TYPE_CHECKING:
     )
     from session_continuity.runtime import (
         Clock as Clock,
+        LoopBound as LoopBound,
         Mode as Mode,
         Portal as Portal,
         ThreadWire as ThreadWire,
         Wire as Wire,
+        gather as gather,
         run_now as run_now,
         sleeper as sleeper,
         utc_now as utc_now,
@@ -195,7 +197,7 @@ _HOMES = {
     "paging": "Page decode_cursor encode_cursor",
     "plugin": "CONTRACT BackendPlugin",
     "registry": "InstalledPlugin EXTENSIONS DISABLE_VARIABLE Registry default_registry",
-    "runtime": "Clock Mode Portal ThreadWire Wire run_now sleeper utc_now wire_for",
+    "runtime": "Clock LoopBound Mode Portal ThreadWire Wire gather run_now sleeper utc_now wire_for",
     "storage": "Storage open_storage",
     "tokens": "TokenCounter estimate_tokens",
 }

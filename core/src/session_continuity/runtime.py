@@ -14,8 +14,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Clock",
     "DirectWire",
+    "LoopBound",
     "Mode",
     "Periodic",
     "Portal",
     "Runner",
     "ThreadWire",
     "Wire",
+    "gather",
     "run_now",
     "sleeper",
     "utc_now",
@@ -106,6 +108,75 @@ async def _sleep_async(seconds: float) -> None:
 
 async def _sleep_blocking(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251  # there is no loop to block in blocking mode
+
+
+async def gather(mode: Mode, calls: Sequence[Callable[[], Coroutine[Any, Any, R]]], *, limit: int = 8) -> list[R]:
+    """The results of these calls, in their order, up to `limit` of them under way at once: as tasks, or in threads in
+    blocking mode, where they must not suspend.
+
+    When one fails, those that have not begun are dropped, tasks are cancelled, and nothing goes on behind the caller's
+    back: what has begun is waited for before the error is raised.
+    """
+    if len(calls) < 2:
+        return [await call() for call in calls]
+    return await (_gather_tasks if mode == "async" else _gather_threads)(calls, limit)
+
+
+async def _gather_tasks(calls: Sequence[Callable[[], Coroutine[Any, Any, R]]], limit: int) -> list[R]:
+    import asyncio
+
+    free = asyncio.Semaphore(limit)
+
+    async def run(call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        async with free:
+            return await call()
+
+    tasks = [asyncio.ensure_future(run(call)) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _gather_threads(calls: Sequence[Callable[[], Coroutine[Any, Any, R]]], limit: int) -> list[R]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def run(context: Context, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        return context.run(lambda: run_now(call()))
+
+    contexts = [copy_context() for _ in calls]
+    with ThreadPoolExecutor(min(limit, len(calls)), "session-continuity-gather") as threads:
+        return list(threads.map(run, contexts, calls))
+
+
+class LoopBound(Generic[R]):
+    """Something that is made at the first `get`, once, and belongs to the event loop of that moment, as async clients
+    do."""
+
+    def __init__(self, make: Callable[[], Awaitable[R]]) -> None:
+        import asyncio
+
+        self._make = make
+        self._lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._made: list[R] = []
+
+    async def get(self) -> R:
+        """The one thing. Raises ConfigError in another loop, and whatever making it raises; then the next call makes
+        it."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop:
+            raise ConfigError("this store belongs to another event loop; open one in each loop")
+        self._loop = loop
+        if not self._made:
+            async with self._lock:
+                if not self._made:
+                    self._made.append(await self._make())
+        return self._made[0]
 
 
 class Wire(Protocol):

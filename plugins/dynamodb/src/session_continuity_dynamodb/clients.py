@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from session_continuity import ConfigError, Mode, ThreadWire, wire_for
+from session_continuity import ConfigError, LoopBound, Mode, ThreadWire, wire_for
+from session_continuity_dynamodb._version import __version__
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -88,7 +89,7 @@ def settings(options: DynamoDBOptions) -> dict[str, Any]:
         "read_timeout": options.read_timeout,
         "max_pool_connections": options.max_pool_connections,
         "parameter_validation": False,
-        "user_agent_extra": "session-continuity",
+        "user_agent": f"session-continuity/{__version__} md/Botocore#{import_module('botocore').__version__}",
     }
 
 
@@ -157,21 +158,14 @@ class AioClient:
     """aiobotocore, in the loop that made the first request."""
 
     def __init__(self, options: DynamoDBOptions, given: Any = None) -> None:
-        import asyncio
-
         self._options = options
-        self._client = given
+        self._given = given
         self._stack: AsyncExitStack | None = None
-        self._loop: Any = None
-        self._lock = asyncio.Lock()
-
-    @property
-    def native(self) -> Any:
-        return self._client
+        self._client = LoopBound(self._opened)
+        self.native = given
 
     async def invoke(self, api: str, params: dict[str, Any]) -> dict[str, Any]:
-        self._check_loop()
-        client = self._client or await self._made()
+        client = await self._client.get()
         answer: dict[str, Any] = await getattr(client, METHODS[api])(**params)
         return answer
 
@@ -180,25 +174,16 @@ class AioClient:
         if stack is not None:
             await stack.aclose()
 
-    def _check_loop(self) -> None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise ConfigError("this store belongs to another event loop; open one in each loop")
-
-    async def _made(self) -> Any:
+    async def _opened(self) -> Any:
+        if self._given is not None:
+            return self._given
         from contextlib import AsyncExitStack
 
-        async with self._lock:
-            if self._client is None:
-                stack = AsyncExitStack()
-                self._client = await stack.enter_async_context(await self._prepared())
-                decode_fast(self._client)
-                self._stack = stack
-            return self._client
+        stack = AsyncExitStack()
+        self.native = await stack.enter_async_context(await self._prepared())
+        decode_fast(self.native)
+        self._stack = stack
+        return self.native
 
     async def _prepared(self) -> Any:
         """The client's context. The models that it is made from are read in a thread: that takes about 0.1 s."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from session_continuity import Mode, ThrottledError, run_now, sleeper
+from session_continuity import Mode, ThrottledError, gather, sleeper
 from session_continuity_dynamodb.clients import Client
 from session_continuity_dynamodb.errors import (
     BACKEND,
@@ -178,9 +178,7 @@ class Wire:
 
     async def gather(self, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
         """The results of these calls, in order, several of them under way at once."""
-        if len(calls) < 2:
-            return [await call() for call in calls]
-        return await (_gather_tasks(calls) if self.mode == "async" else _gather_threads(calls))
+        return await gather(self.mode, calls, limit=IN_FLIGHT)
 
     def tries(self, operation: str) -> Iterator[None]:
         """What a write that others keep getting in front of takes one of before each try. Raises ThrottledError when
@@ -216,31 +214,3 @@ class Wire:
 
 def _bears(item: Item | None, write_id: str) -> bool:
     return item is not None and {"S": write_id} in (item.get("wid"), item.get("rev"))
-
-
-async def _gather_tasks(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-    import asyncio
-
-    free = asyncio.Semaphore(IN_FLIGHT)
-
-    async def run(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        async with free:
-            return await call()
-
-    tasks = [asyncio.ensure_future(run(call)) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _gather_threads(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    def run(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return run_now(call())
-
-    with ThreadPoolExecutor(min(IN_FLIGHT, len(calls)), "session-continuity-dynamodb") as threads:
-        return list(threads.map(run, calls))

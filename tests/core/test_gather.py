@@ -1,0 +1,190 @@
+"""Several calls at once, and what belongs to one event loop, in either mode."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import pytest
+
+from session_continuity import ConfigError, LoopBound, Mode, gather, run_now, sleeper
+
+variable: ContextVar[str] = ContextVar("variable", default="outside")
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(params=["async", "blocking"])
+def mode(request: pytest.FixtureRequest) -> Mode:
+    mode: Mode = request.param
+    return mode
+
+
+@pytest.fixture
+def run(mode: Mode) -> Iterator[Run]:
+    if mode == "blocking":
+        yield run_now
+        return
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
+class Crowd:
+    """Calls that count how many of them are under way; each waits until enough others are."""
+
+    def __init__(self, mode: Mode, together: int) -> None:
+        self._mode = mode
+        self._together = together
+        self._lock = threading.Lock()
+        self.present = self.most = self.begun = 0
+        self._full = asyncio.Event() if mode == "async" else threading.Event()
+
+    async def call(self, number: int) -> int:
+        with self._lock:
+            self.begun += 1
+            self.present += 1
+            self.most = max(self.most, self.present)
+            if self.begun >= self._together:
+                self._full.set()
+        if isinstance(self._full, asyncio.Event):
+            await asyncio.wait_for(self._full.wait(), 10)
+        else:
+            assert self._full.wait(10)
+        with self._lock:
+            self.present -= 1
+        return number * number
+
+
+def test_results_come_in_the_order_of_the_calls(mode: Mode, run: Run) -> None:
+    async def at_once() -> tuple[Crowd, list[int]]:
+        crowd = Crowd(mode, together=5)
+        return crowd, await gather(mode, [partial(crowd.call, n) for n in range(5)])
+
+    crowd, found = run(at_once())
+    assert found == [0, 1, 4, 9, 16]
+    assert crowd.most == 5
+
+
+def test_no_more_than_the_limit_are_under_way_at_once(mode: Mode, run: Run) -> None:
+    async def at_once() -> Crowd:
+        crowd = Crowd(mode, together=3)
+        await gather(mode, [partial(crowd.call, n) for n in range(20)], limit=3)
+        return crowd
+
+    crowd = run(at_once())
+    assert (crowd.begun, crowd.most) == (20, 3)
+
+
+def test_none_and_one_need_no_task_and_no_thread(mode: Mode, run: Run) -> None:
+    async def where() -> object:
+        return asyncio.current_task() if mode == "async" else threading.current_thread()
+
+    async def same_place() -> bool:
+        return await gather(mode, [where]) == [await where()] and await gather(mode, list[Any]()) == []
+
+    assert run(same_place())
+
+
+def test_an_error_is_raised_when_nothing_is_under_way_any_more(mode: Mode, run: Run) -> None:
+    async def failing() -> tuple[Crowd, int]:
+        crowd = Crowd(mode, together=3)
+
+        async def refuse() -> int:
+            await crowd.call(0)
+            raise KeyError("mine")
+
+        async def slow(number: int) -> int:
+            await sleeper(mode)(0.005)
+            return await crowd.call(number)
+
+        calls = [refuse, *(partial(slow, n) for n in range(200))]
+        with pytest.raises(KeyError, match="mine"):
+            await gather(mode, calls, limit=3)
+        return crowd, crowd.begun
+
+    crowd, begun = run(failing())
+    assert crowd.present == 0
+    assert crowd.begun == begun < 200
+
+
+def test_calls_see_the_context_of_their_caller(mode: Mode, run: Run) -> None:
+    async def told() -> str:
+        return variable.get()
+
+    async def inside() -> list[str]:
+        variable.set("inside")
+        return await gather(mode, [told, told])
+
+    assert run(inside()) == ["inside", "inside"]
+
+
+def test_cancelling_the_caller_ends_every_call() -> None:
+    ended: list[int] = []
+
+    async def held(number: int, begun: asyncio.Event) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            ended.append(number)
+
+    async def cancelled() -> None:
+        begun = [asyncio.Event() for _ in range(2)]
+        task = asyncio.create_task(gather("async", [partial(held, n, event) for n, event in enumerate(begun)]))
+        for event in begun:
+            await event.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sorted(ended) == [0, 1]
+
+    asyncio.run(cancelled())
+
+
+def test_what_is_bound_to_a_loop_is_made_once_by_many_at_once() -> None:
+    made: list[object] = []
+
+    async def make() -> object:
+        await asyncio.sleep(0)
+        made.append(object())
+        return made[-1]
+
+    async def many() -> None:
+        bound = LoopBound(make)
+        found = await asyncio.gather(*(bound.get() for _ in range(5)))
+        assert made == [found[0]]
+        assert set(map(id, found)) == {id(made[0])}
+
+    asyncio.run(many())
+
+
+def test_what_is_bound_to_a_loop_refuses_another() -> None:
+    async def make() -> str:
+        return "client"
+
+    bound = LoopBound(make)
+    assert asyncio.run(bound.get()) == "client"
+    with pytest.raises(ConfigError, match="another event loop"):
+        asyncio.run(bound.get())
+
+
+def test_what_could_not_be_made_is_made_by_the_next_call() -> None:
+    failures = [KeyError("mine")]
+
+    async def make() -> str:
+        if failures:
+            raise failures.pop()
+        return "client"
+
+    async def twice() -> str:
+        bound = LoopBound(make)
+        with pytest.raises(KeyError):
+            await bound.get()
+        return await bound.get()
+
+    assert asyncio.run(twice()) == "client"

@@ -7,6 +7,7 @@ from typing import Any
 
 from session_continuity import (
     Appended,
+    Clock,
     Message,
     MessageQuery,
     Page,
@@ -67,6 +68,24 @@ class KeepsLateTimes(Model):
     def in_time(self, kept: Kept, turn: Sequence[Message], chosen_ids: Chosen) -> Sequence[Message]:
         del kept, chosen_ids
         return turn
+
+
+@breaks("SC-ORD-003")
+class ForgetsTheTimeWithTheNewest(Model):
+    """After the removal of the newest message the store takes any time."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.forgotten: set[str] = set()
+
+    def delete_message(self, session_id: str, message_id: str) -> bool:
+        messages = self.needed(session_id).messages
+        if messages and messages[-1].id == message_id:
+            self.forgotten.add(session_id)
+        return super().delete_message(session_id, message_id)
+
+    def in_time(self, kept: Kept, turn: Sequence[Message], chosen_ids: Chosen) -> Sequence[Message]:
+        return turn if kept.head.id in self.forgotten else super().in_time(kept, turn, chosen_ids)
 
 
 @breaks("SC-ORD-004")

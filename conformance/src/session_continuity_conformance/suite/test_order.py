@@ -67,6 +67,22 @@ async def test_times_never_decrease_among_many(store: Store) -> None:
     )
 
 
+@clause("SC-ORD-003")
+async def test_times_never_decrease_after_a_removal(store: Store) -> None:
+    session = await store.session()
+    start = store.tick()
+    kept, *removed = await store.append(session.id, "first", "second", "third", at=start + timedelta(seconds=5))
+    for message in reversed(removed):
+        await store.adapter.delete_message(session.id, message.id)
+        (late,) = await store.append(session.id, "late", at=start)
+        holds(
+            "created_at of a turn older than the messages that are left",
+            late.created_at >= kept.created_at,
+            expected=f"not before {kept.created_at}",
+            observed=late.created_at,
+        )
+
+
 @clause("SC-ORD-004")
 async def test_moved_turn_mints_ids_anew(store: Store) -> None:
     session = await store.session()

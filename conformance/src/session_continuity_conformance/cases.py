@@ -46,7 +46,8 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One broken clause, ready to be read. `program` does it again, where that is not plain from the example."""
+    """One broken clause, ready to be read. `program` does it again, where that is not plain from the example;
+    `unwritten` is the method that raised NotImplementedError, where that is all."""
 
     clause: str
     done: tuple[str, ...]
@@ -54,6 +55,7 @@ class Finding:
     observed: str
     where: str
     program: tuple[str, ...] = ()
+    unwritten: str = ""
 
     def lines(self) -> list[str]:
         """The finding for people, in the order in which they need it."""
@@ -162,7 +164,14 @@ def _finding(clause: Clause, store: Store, error: Exception, *, scripted: bool) 
         observed=observed,
         where=_where(store, error),
         program=tuple(script(store.log, store.target.name, told).splitlines()) if scripted else (),
+        unwritten=_unwritten(store, error),
     )
+
+
+def _unwritten(store: Store, error: BaseException) -> str:
+    """The method that is not written yet, where the example came no further than that."""
+    last, raised = store.log.last, error if error.__cause__ is None else error.__cause__
+    return last.method if isinstance(raised, NotImplementedError) and last is not None else ""
 
 
 def _contrast(error: Exception) -> tuple[str, str]:

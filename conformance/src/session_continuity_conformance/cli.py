@@ -85,6 +85,7 @@ def _isolated() -> list[str]:
         "-W",
         "error",
         "-q",
+        "--tb=native",  # the findings take its place; the other forms parse source files for every failure
     ]
 
 

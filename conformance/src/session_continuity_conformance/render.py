@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from textwrap import wrap
 from typing import Any
 
 from session_continuity_conformance._version import __version__
@@ -41,7 +42,7 @@ def _store(report: StoreReport, paint: Any) -> list[str]:
     good = report.conformant
     lines = ["", paint(f"{report.subject.name}", _BOLD), *_header(report), ""]
     lines += _areas(report)
-    lines += _failures(report)
+    lines += _unwritten(report) + _failures(report)
     lines += [
         f"{unrun.clause.id} ({unrun.clause.level}) could not be run: {unrun.clause.text}"
         for unrun in report.clauses
@@ -85,8 +86,33 @@ def _tally(clauses: Sequence[ClauseReport]) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
 
 
+def _unwritten(report: StoreReport) -> list[str]:
+    """The methods that are not written yet, each with the clauses that wait for it."""
+    waiting: dict[str, list[str]] = {}
+    for result in report.findings():
+        if result.finding is not None and result.finding.unwritten:
+            clauses = waiting.setdefault(result.finding.unwritten, [])
+            clauses += [] if result.clause in clauses else [result.clause]
+    if not waiting:
+        return []
+    lines = [
+        line
+        for method, clauses in sorted(waiting.items(), key=lambda item: -len(item[1]))
+        for line in [f"  {method}, for which {len(clauses)} wait:", *_indented(", ".join(clauses))]
+    ]
+    return ["", "not written yet (NotImplementedError):", *lines]
+
+
+def _indented(text: str) -> list[str]:
+    return wrap(text, 112, initial_indent="    ", subsequent_indent="    ")
+
+
 def _failures(report: StoreReport) -> list[str]:
-    found = _first_per_clause(report.findings())
+    found = [
+        result
+        for result in _first_per_clause(report.findings())
+        if result.finding is None or not result.finding.unwritten
+    ]
     lines: list[str] = []
     for result in found[:SHOWN_FAILURES]:
         lines += ["", *_failure(report, result)]

@@ -256,7 +256,7 @@ class Store:
     async def finish(self) -> None:
         """Remove every session that the example made, see that nothing is left, and close."""
         made = {call.args[0].id for call in self.log.calls if call.method == "create_session"}
-        for part in {part for part, _ in self._opened}:
+        for part in {part for part, _ in self._opened if made}:
             await self._sweep(part, await self._open_one(part), made)
         for _, adapter in self._opened:
             await adapter.close()

@@ -29,8 +29,9 @@ from session_continuity import (
 from session_continuity.cli.demo import demo
 from session_continuity.cli.output import complain
 from session_continuity.cli.plugins import add_commands, plugins
+from session_continuity.cli.proving import conformance, new_backend, new_extension
 from session_continuity.cli.sessions import delete_sessions, list_sessions, show_session
-from session_continuity.cli.stores import cleanup, conformance, health
+from session_continuity.cli.stores import cleanup, health
 
 __all__ = ["run"]
 
@@ -44,6 +45,8 @@ _COMMANDS: list[_Command] = [
     ("health", health, ["sqlite:///chat.db"]),
     ("cleanup", cleanup, ["sqlite:///chat.db"]),
     ("conformance", conformance, ["memory://test sqlite:///test.db", "memory://test --mode async --clause SC-APP"]),
+    ("new-backend", new_backend, ["mystore"]),
+    ("new-extension", new_extension, ["mytrace --directory mytrace"]),
 ]
 _SESSION_COMMANDS: list[_Command] = [
     ("list", list_sessions, ["sqlite:///chat.db --user u1 --limit 10"]),

@@ -1,0 +1,106 @@
+"""Beginnings of other people's distributions: a store, or an extension.
+
+The files under `templates` are written out with `$name`, `$package`, `$prefix` and their like filled in, in their
+paths (`PACKAGE`) too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from string import Template
+
+from session_continuity import CONTRACT, ConfigError, InstalledPlugin, default_registry
+from session_continuity_conformance._version import __version__
+from session_continuity_conformance.scaffold.tasks import tasks
+
+__all__ = ["new_backend", "new_extension"]
+
+LONGEST_NAME = 40
+SUFFIX = ".tmpl"
+
+Written = tuple[Path, list[Path]]
+
+
+def new_backend(name: str, directory: Path | None = None) -> Written:
+    """Write the distribution of a new store for `name://`; return its directory and its files.
+
+    Raises ConfigError for a name that is malformed or taken, and for a directory that exists; then nothing is written.
+    """
+    _check_name(name, default_registry().installed_backends(), "scheme")
+    return _write("backend", name, directory, tasks())
+
+
+def new_extension(name: str, directory: Path | None = None) -> Written:
+    """Write the distribution of a new extension; otherwise as `new_backend`."""
+    _check_name(name, default_registry().installed_extensions(), "extension")
+    return _write("extension", name, directory, {})
+
+
+def _check_name(name: str, installed: list[InstalledPlugin], kind: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST_NAME:
+        raise ConfigError(
+            f"a name is of lower-case letters and digits, begins with a letter, may hold single hyphens and has up to "
+            f"{LONGEST_NAME} characters, as in mystore; {name!r} is not"
+        )
+    claims = [plugin.distribution for plugin in installed if plugin.name == name]
+    if claims:
+        raise ConfigError(f"the {kind} {name} is taken by {claims[0]}; choose another name")
+    try:
+        distribution(f"session-continuity-{name}")
+    except PackageNotFoundError:
+        return
+    raise ConfigError(f"a distribution session-continuity-{name} is installed already; choose another name")
+
+
+def _write(kind: str, name: str, directory: Path | None, tasks: Mapping[str, str]) -> Written:
+    home = directory or Path(f"session-continuity-{name}")
+    words = {**_words(name), **tasks}
+    root = files("session_continuity_conformance").joinpath("scaffold", "templates", kind)
+    texts = {
+        home / path.replace("PACKAGE", words["package"]): Template(text).substitute(words)
+        for path, text in _templates(root)
+    }
+    try:
+        home.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(f"{home} exists; name another place with --directory") from None
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    return home, sorted(texts)
+
+
+def _templates(folder: Traversable, inside: str = "") -> Iterator[tuple[str, str]]:
+    """Every template below a folder: the path of its file, and its text."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _templates(entry, f"{inside}{entry.name}/")
+        elif entry.name.endswith(SUFFIX):
+            yield f"{inside}{entry.name.removesuffix(SUFFIX)}", entry.read_text("utf-8")
+
+
+def _words(name: str) -> dict[str, str]:
+    core = version("session-continuity")
+    return {
+        "name": name,
+        "package": f"session_continuity_{name.replace('-', '_')}",
+        "prefix": "".join(part.capitalize() for part in name.split("-")),
+        "variable": f"{name.replace('-', '_').upper()}_URL",
+        "year": str(datetime.now(UTC).year),
+        "contract": ".".join(map(str, CONTRACT)),
+        "api_version": repr(CONTRACT),
+        "core": _pinned(core),
+        "suite": _pinned(__version__),
+    }
+
+
+def _pinned(installed: str) -> str:
+    """The versions that go with this one: up to the next that may break."""
+    major, minor = (int(part) for part in installed.split(".")[:2])
+    return f">={major}.{minor},<{major + 1}" if major else f">=0.{minor},<0.{minor + 1}"

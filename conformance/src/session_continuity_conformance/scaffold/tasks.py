@@ -1,0 +1,49 @@
+"""The clauses as tasks for whoever writes a store: each stands with the method that has to keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import wrap
+
+from session_continuity_conformance.clauses import Clause, all_clauses
+from session_continuity_conformance.wrapping import METHODS
+
+WIDTH = 120
+
+_METHOD_OF = {
+    "Patch": "update_session",
+    "SessionFilter": "list_sessions",
+    "MessageQuery": "get_messages",
+    "Appended": "append_messages",
+    "HealthStatus": "health",
+}
+"""Where the rules of a value type are kept."""
+
+
+def tasks() -> Mapping[str, str]:
+    """The lines for the docstring of each method, as `clauses_METHOD`, and for that of the class, as `clauses`."""
+    return {
+        "clauses": _lines([clause for clause in all_clauses().values() if not method_of(clause)], 4),
+        **{f"clauses_{method}": _lines(clauses_of_method(method), 8) for method in METHODS},
+    }
+
+
+def clauses_of_method(method: str) -> list[Clause]:
+    """The clauses that a method has to keep."""
+    return [clause for clause in all_clauses().values() if method_of(clause) == method]
+
+
+def method_of(clause: Clause) -> str | None:
+    """The method that has to keep a clause, or None where it is the adapter as a whole."""
+    places = [source.partition(" | ")[0] for source in clause.source]
+    methods = [_METHOD_OF.get(place, place) for place in places]
+    return next((method for method in methods if method in METHODS), None)
+
+
+def _lines(clauses: list[Clause], indent: int) -> str:
+    margin = " " * indent
+    lines: list[str] = []
+    for clause in clauses:
+        bound = f" (where {clause.capability} is declared)" if clause.capability else ""
+        lines += wrap(f"{clause.id}{bound}: {clause.text}", WIDTH - indent, subsequent_indent="  ")
+    return f"\n{margin}".join(lines)

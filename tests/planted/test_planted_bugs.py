@@ -1,0 +1,60 @@
+"""The suite against real plugins with a bug written into them: each is found, and named by its clause."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..redis.servers import NEEDED, Server, engines
+from .plants import MEMORY, REDIS, SQLITE, Plant
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    found = engines()
+    if not found:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(NEEDED)
+    server = Server(next(iter(found.values())), tmp_path_factory.mktemp("redis")).start()
+    yield server.url
+    server.stop()
+
+
+def broken_clauses(plant: Plant, url: str, directory: Path) -> set[str]:
+    """What the command finds broken in the area of the plant's clause, in a process that imports the copy."""
+    plant.write(directory)
+    report = directory / "report.json"
+    area = plant.clause.rpartition("-")[0]
+    command = [sys.executable, "-m", "session_continuity_conformance", url, "--mode", "blocking", "--clause", area]
+    told = subprocess.run(
+        [*command, "--json", str(report)],
+        env={**os.environ, "PYTHONPATH": str(directory)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert told.returncode == 1, told.stdout + told.stderr
+    (store,) = json.loads(report.read_text())["stores"]
+    return {clause["id"] for clause in store["clauses"] if clause["status"] == "failed"}
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_a_bug_in_the_memory_store_is_named(name: str, tmp_path: Path) -> None:
+    assert MEMORY[name].clause in broken_clauses(MEMORY[name], "memory://planted", tmp_path)
+
+
+@pytest.mark.parametrize("name", SQLITE)
+def test_a_bug_in_the_sqlite_store_is_named(name: str, tmp_path: Path) -> None:
+    assert SQLITE[name].clause in broken_clauses(SQLITE[name], f"sqlite:///{tmp_path}/planted.db", tmp_path)
+
+
+@pytest.mark.parametrize("name", REDIS)
+def test_a_bug_in_the_redis_store_is_named(name: str, redis_url: str, tmp_path: Path) -> None:
+    plant = REDIS[name]
+    assert plant.clause in broken_clauses(plant, f"{redis_url}?namespace={tmp_path.name}", tmp_path)

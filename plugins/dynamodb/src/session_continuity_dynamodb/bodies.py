@@ -15,7 +15,7 @@ from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.codec import from_json, item_key, json_text, loaded, to_json
 from session_continuity_dynamodb.config import MAX_ITEM_BYTES
 from session_continuity_dynamodb.keys import Keys
-from session_continuity_dynamodb.values import Item, Value, binary, decode, encode, fits, flag, item_size, number, text
+from session_continuity_dynamodb.values import Item, binary, decode, encode, fits, flag, item_size, number, text
 
 Compression = Literal["zlib", "zstd"]
 
@@ -101,7 +101,7 @@ def messages_of(items: list[Item], session_id: str) -> tuple[Message, ...]:
 
 
 def _fields(item: Item, session_id: str) -> dict[str, Any]:
-    content, data = _read_body(item)
+    content, data = (item["content"]["S"], None) if _is_plain(item) else _read_body(item)
     fields: dict[str, Any] = {
         "id": item["id"]["S"],
         "session_id": session_id,
@@ -118,9 +118,12 @@ def _fields(item: Item, session_id: str) -> dict[str, Any]:
     return fields
 
 
+def _is_plain(item: Item) -> bool:
+    """Whether the message is a text and nothing more, as most are."""
+    return "metadata" not in item and "content" in item and "S" in item["content"]
+
+
 def _read_body(item: Item) -> tuple[Any, Any]:
-    if (content := item.get("content", {}).get("S")) is not None and "metadata" not in item:
-        return content, None
     if "body" in item:
         content, data = json.loads(_decompress(binary(item["body"]["B"]), item["codec"]["S"]))
         return content, data
@@ -156,10 +159,6 @@ def check_sizes(items: list[Item], operation: str) -> None:
     for size, limit in ((max(sizes), MAX_ITEM_BYTES), (sum(sizes), MAX_TURN_BYTES)):
         if size > limit:
             raise MessageTooLargeError(backend="dynamodb", operation=operation, size=size, limit=limit)
-
-
-def row_tokens(item: Item) -> Value | None:
-    return item.get("tokenCount")
 
 
 def _compress(data: bytes, compression: str) -> bytes:

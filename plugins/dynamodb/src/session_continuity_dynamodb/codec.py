@@ -386,9 +386,10 @@ class Activity:
             **{attribute: value for attribute, value in optional.items() if value is not None},
         }
 
-    def is_gone(self, now: datetime) -> bool:
-        """Whether no call may see the session."""
-        return self.status == DELETING or is_past(self.expires_at, now)
+
+def is_gone(activity: Item, now: datetime) -> bool:
+    """Whether no call may see the session of this activity item."""
+    return string(activity, "status") == DELETING or is_past(time_of(activity.get("expiresAt")), now)
 
 
 def is_past(expires_at: datetime | None, now: datetime) -> bool:

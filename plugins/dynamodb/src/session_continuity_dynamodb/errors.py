@@ -9,6 +9,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionClosedError,
+    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     NoRegionError,
@@ -131,7 +132,7 @@ def translate(error: Exception, operation: str, table: str) -> SessionContinuity
         )
     if isinstance(error, NoRegionError):
         return StorageError("no region; add ?region=… to the URL, or set AWS_REGION", **where)
-    if isinstance(error, (HTTPClientError, ConnectionClosedError, OSError)):
+    if isinstance(error, (HTTPClientError, ConnectionClosedError, EndpointConnectionError, OSError)):
         return UnavailableError(f"no answer from the service ({type(error).__name__})", **where)
     if isinstance(error, BotoCoreError):
         return StorageError(f"{type(error).__name__}: the request could not be made", **where)

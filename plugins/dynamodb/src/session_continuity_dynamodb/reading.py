@@ -19,7 +19,6 @@ from session_continuity import (
 )
 from session_continuity_dynamodb import codec, keys
 from session_continuity_dynamodb.bodies import is_message, message_of, messages_of
-from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import locate
 from session_continuity_dynamodb.sessions import adopt
@@ -110,10 +109,12 @@ class _Reader:
         while True:
             rows, following = await self.store.wire.query(self.params, limit=limit + _HEADS)
             for row in rows:
-                if row["SK"]["S"] in (keys.META, keys.ACTIVITY):
+                sort = row["SK"]["S"]
+                if is_message(row):
+                    if sort not in exclude:
+                        found.append(row)
+                elif sort in (keys.META, keys.ACTIVITY):
                     self.gate = self.gate or row
-                elif is_message(row) and row["SK"]["S"] not in exclude:
-                    found.append(row)
             if following is None or len(found) >= self.wanted:
                 return found[: self.wanted]
             self.params["ExclusiveStartKey"] = following
@@ -154,7 +155,7 @@ async def delete_all_messages(store: Store, session_id: str) -> int:
     newest, activity = await _newest(store, session_id)
     if activity is None:
         await adopt(store, session_id)
-    elif Activity.of(activity).is_gone(store.now()):
+    elif codec.is_gone(activity, store.now()):
         raise SessionNotFoundError(session_id)
     if newest is None:
         return 0

@@ -10,7 +10,6 @@ from datetime import datetime
 
 from session_continuity import SessionNotFoundError
 from session_continuity_dynamodb import codec, keys
-from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.config import DynamoDBOptions
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.keys import Keys
@@ -47,10 +46,13 @@ class Known:
                 self._last.popitem(last=False)
 
     def seen(self, session_id: str, rows: Iterable[Item]) -> None:
+        small = {
+            (session_id, row["id"]["S"]): row
+            for row in rows
+            if "content" not in row or len(row["content"].get("S", "")) <= _LARGEST_KNOWN_ROW
+        }
         with self._lock:
-            for row in rows:
-                if len(row.get("content", {}).get("S", "")) <= _LARGEST_KNOWN_ROW:
-                    self._rows[session_id, row["id"]["S"]] = row
+            self._rows.update(small)
             while len(self._rows) > _ROWS_KNOWN:
                 self._rows.popitem(last=False)
 
@@ -100,7 +102,7 @@ class Store:
             meta is not None
             and codec.is_session(meta)
             and not codec.is_past(codec.time_of(meta.get("expiresAt")), self.now())
-            and (activity is None or Activity.of(activity).status != codec.DELETING)
+            and (activity is None or codec.string(activity, "status") != codec.DELETING)
         )
 
     async def check_gate(self, session_id: str, gate: Item | None) -> None:
@@ -116,7 +118,7 @@ class Store:
     def _is_open(self, gate: Item) -> bool:
         if gate["SK"]["S"] == keys.META:
             return self.is_live(gate, None)
-        return not Activity.of(gate).is_gone(self.now())
+        return not codec.is_gone(gate, self.now())
 
     def not_expired(self, expression: Expression) -> str:
         """The condition that an item's expiry, as a number, is later than now."""

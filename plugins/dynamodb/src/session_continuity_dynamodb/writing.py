@@ -170,9 +170,9 @@ async def _last_place(store: Store, session_id: str, gate: Item | None, turn: Se
     if gate is None:
         await adopt(store, session_id)
         return keys.NO_MESSAGE
-    activity = Activity.of(gate)
-    if activity.is_gone(store.now()):
+    if codec.is_gone(gate, store.now()):
         raise SessionNotFoundError(session_id)
+    activity = Activity.of(gate)
     if activity.status not in codec.OPEN_STATUSES:
         raise SessionClosedError(session_id, activity.status)
     tokens = _tokens(turn)

@@ -11,6 +11,7 @@ from hypothesis import settings
 from session_continuity import SessionManager
 
 from .faces import FACES, Clock, Face, FaceName, Watched
+from .scribes import AsyncScribe, Scribe
 
 settings.register_profile("manager", deadline=None, max_examples=60)
 settings.load_profile("manager")
@@ -51,3 +52,9 @@ def store(face: Face, clock: Clock) -> Watched:
 @pytest.fixture
 def manager(face: Face, store: Watched) -> SessionManager:
     return face.manager(store)
+
+
+@pytest.fixture(params=[Scribe, AsyncScribe])
+def scribe(request: pytest.FixtureRequest) -> Scribe:
+    made: Scribe = request.param()
+    return made

@@ -194,6 +194,16 @@ def test_engine_that_does_not_answer_is_unavailable_in_time(bench: Bench) -> Non
         bench.run(store.close())
 
 
+def test_engine_that_is_not_there_is_unavailable(bench: Bench) -> None:
+    store = DynamoDBStorage(
+        table=bench.table, endpoint_url="http://127.0.0.1:1", region="us-east-1", mode=bench.mode, max_attempts=1
+    )
+    with pytest.raises(UnavailableError) as raised:
+        bench.run(store.get_session("any"))
+    assert raised.value.retryable
+    bench.run(store.close())
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [

@@ -35,6 +35,7 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity_conformance.clauses import Contract
+from session_continuity_conformance.endpoints import Endpoint
 from session_continuity_conformance.model import Model
 
 T = TypeVar("T")
@@ -235,6 +236,9 @@ class ReferenceTarget:
             return None
         argument = f"{self.storage.__name__}:{self.world.path}"
         return {"factory": "session_continuity_conformance.mutants:shared_target", "argument": argument}
+
+    def endpoint(self) -> Endpoint | None:
+        return None
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self.storage(self.world, namespace, mode)

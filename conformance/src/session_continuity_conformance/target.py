@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from session_continuity import Mode, Registry, StorageAdapter, default_registry, parse_url
 from session_continuity_conformance.clauses import Contract
+from session_continuity_conformance.endpoints import Endpoint, endpoint_of
 
 
 class Target(Protocol):
@@ -53,6 +54,10 @@ class Target(Protocol):
         store is not one that lives and dies with its adapter."""
         ...
 
+    def endpoint(self) -> Endpoint | None:
+        """Where the store's server listens; None where a proxy cannot be put before it."""
+        return None
+
 
 def native_mode(target: Target, wanted: Mode) -> Mode:
     """The mode wanted, or the other one where the store has only that."""
@@ -76,6 +81,10 @@ class UrlTarget:
 
     def remote(self) -> dict[str, str] | None:
         return {"url": self._url}
+
+    def endpoint(self) -> Endpoint | None:
+        options = self._registry.plugin(self.scheme).options
+        return endpoint_of(self._url, options, lambda url: UrlTarget(url, self._registry))
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self._registry.create(in_namespace(self._url, namespace), mode)

@@ -20,6 +20,8 @@ What holds for every method:
 - *Cancellation.* A cancelled call raises the cancellation; what it had begun may still be finished behind it. It uses
   nothing up, and no other call gets its answer.
 - *Errors.* Only errors from `session_continuity.errors`; the raw cause is chained, never wrapped twice.
+- *Faults.* A connection that breaks and a server that does not answer end a call within the adapter's own timeouts, and
+  are at worst an `UnavailableError` or `ThrottledError`; once the server answers again, so does the same adapter.
 - *Close.* After `close` every method but `close` raises `StorageClosedError`.
 
 In blocking mode the methods are still `async def` but never suspend, so that `runtime.run_now` can run them in the

@@ -15,6 +15,7 @@ from session_continuity_conformance.drivers import DriverName
 from session_continuity_conformance.examples import examples
 from session_continuity_conformance.model import Model
 from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget, SharedStorage
+from session_continuity_conformance.served import ServedStorage, serving
 from session_continuity_conformance.store import NotApplicableError
 
 C = TypeVar("C", bound=type[Any])
@@ -54,7 +55,12 @@ class Mutant:
 
 @contextmanager
 def opened(storage: type[ReferenceStorage]) -> Generator[ReferenceTarget]:
-    """A new store of this class; in a file of its own, where it is one that processes share."""
+    """A new store of this class; in a file of its own, where it is one that processes share, and behind a server of its
+    own, where it is one that has a wire."""
+    if issubclass(storage, ServedStorage):
+        with serving(storage) as target:
+            yield target
+        return
     if not issubclass(storage, SharedStorage):
         yield ReferenceTarget(storage)
         return

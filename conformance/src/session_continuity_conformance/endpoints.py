@@ -1,0 +1,120 @@
+"""Where the server of a store listens, so that a proxy can be put before it; found in the store's URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, get_args
+from urllib.parse import quote, unquote
+
+from session_continuity import BackendOptions, parse_url
+
+if TYPE_CHECKING:
+    from session_continuity_conformance.target import Target
+
+_LOOPBACK = r"127\.0\.0\.1|localhost|\[::1\]"
+_AUTHORITY = re.compile(
+    rf"(?P<before>[^/?$]*//(?:[^/?$]*@)?)(?P<host>{_LOOPBACK})(?::(?P<port>\d+))?(?P<after>[/?].*|)"
+)
+_ADDRESS = re.compile(rf"(?P<before>(?:http://)?)(?P<host>{_LOOPBACK}):(?P<port>\d+)(?P<after>/?)")
+
+SECONDS = "0.3"
+_TIMEOUTS = ("timeout", "read_timeout", "socket_timeout", "request_timeout", "connect_timeout")
+_RETRIES = {"retries": "1", "max_retries": "1", "max_attempts": "2"}
+PATIENCE = 20.0
+LONG_PATIENCE = 60.0
+
+
+class Reroute(Protocol):
+    """Gives the same store by another address."""
+
+    def __call__(self, host: str, port: int, /) -> Target: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address of a store's server. `through` opens the store by another one, with timeouts as short as it can set
+    them; within `patience` seconds they must have ended any call."""
+
+    host: str
+    port: int
+    through: Reroute
+    patience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One address inside a URL, and the URL's text before and after it."""
+
+    host: str
+    port: int
+    before: str
+    after: str
+
+    def at(self, host: str, port: int) -> str:
+        """The URL with another address."""
+        return f"{self.before}{host}:{port}{self.after}"
+
+
+def address_in(url: str, options: type[BackendOptions]) -> Address | None:
+    """The loopback address that a URL states, as its host or as an option's value; None where there is none."""
+    return _authority(url, options) or _option(url)
+
+
+def _authority(url: str, options: type[BackendOptions]) -> Address | None:
+    found = _AUTHORITY.fullmatch(url)
+    if found is None:
+        return None
+    default = options.model_fields["port"].default if "port" in options.model_fields else None
+    port = found["port"] or default
+    if not port:
+        return None
+    return Address(found["host"].strip("[]"), int(port), found["before"], found["after"])
+
+
+def _option(url: str) -> Address | None:
+    address, _, query = url.partition("?")
+    options = query.split("&")
+    for place, option in enumerate(options):
+        name, _, value = option.partition("=")
+        found = _ADDRESS.fullmatch(unquote(value))
+        if found is not None:
+            before = "&".join([*options[:place], f"{name}={found['before']}"])
+            after = "".join(f"&{other}" for other in options[place + 1 :])
+            return Address(
+                found["host"].strip("[]"), int(found["port"]), f"{address}?{before}", f"{found['after']}{after}"
+            )
+    return None
+
+
+def hurried(url: str, options: type[BackendOptions]) -> tuple[str, float]:
+    """The URL with short timeouts and few retries, where its options have them by the usual names and it does not state
+    them; and the seconds within which a call must then end."""
+    stated = parse_url(url).query
+    added = {name: SECONDS for name in _TIMEOUTS if _takes(options, name, float) and name not in stated}
+    patience = PATIENCE if added else LONG_PATIENCE
+    added |= {name: value for name, value in _RETRIES.items() if _takes(options, name, int) and name not in stated}
+    return _with(url, added), patience
+
+
+def _takes(options: type[BackendOptions], name: str, kind: type) -> bool:
+    field = options.model_fields.get(name)
+    return field is not None and kind in (field.annotation, *get_args(field.annotation))
+
+
+def _with(url: str, added: Mapping[str, str]) -> str:
+    address, mark, query = url.partition("?")
+    stated = [query] if mark and query else []
+    return "?".join(filter(None, [address, "&".join([*stated, *(f"{k}={quote(v)}" for k, v in added.items())])]))
+
+
+def endpoint_of(url: str, options: type[BackendOptions], open_url: Callable[[str], Target]) -> Endpoint | None:
+    """Where the server of the store at this URL listens, None where a proxy cannot be put before it."""
+    address = address_in(url, options)
+    if address is None:
+        return None
+    quick, patience = hurried(url, options)
+    moved = address_in(quick, options)
+    assert moved is not None
+    return Endpoint(address.host, address.port, lambda host, port: open_url(moved.at(host, port)), patience)

@@ -1,0 +1,230 @@
+"""A loopback TCP proxy that breaks what passes through it: it lies between a client and its server.
+
+It knows no protocol. What a client sends after it was sent something, or at first, is a request; what comes back is its
+reply. That holds where one connection carries one request at a time, and nothing is encrypted.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from typing import Literal, Self
+
+Fault = Literal["cut off", "lose the reply", "hang up", "stall"]
+"""`cut off`: half of the request reaches the server, then the stream ends there, and the client's is reset. In all
+others the server gets the request whole, and in place of its reply the client gets: a reset, an end of the stream, or
+nothing at all."""
+
+CHUNK = 1 << 16
+_TLS = b"\x16\x03"
+_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass(slots=True)
+class _Pair:
+    """Both ends of one connection, and what its present request will meet."""
+
+    near: socket.socket
+    far: socket.socket
+    answered: bool = True
+    fault: Fault | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Proxy:
+    """Listens on `host` and `port`, and passes on to the address given. A context manager."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, host: str, port: int) -> None:
+        self.requests = 0
+        self.encrypted = False
+        self.overrun = False
+        self._target = (host, port)
+        self._lock = threading.Lock()
+        self._pairs: list[_Pair] = []
+        self._planned: Fault | None = None
+        self._pass = 0
+        self._patience = 0.0
+        self._struck = False
+        self._refusing = False
+        self._watch = threading.Timer(0, lambda: None)
+        self._server = _Server((self.host, 0), self)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def plan(self, fault: Fault, *, after: int = 0, patience: float = 30.0) -> None:
+        """Let so many requests pass, then let one meet this fault. A stalled one that nobody gave up after `patience`
+        seconds is cut, and `overrun` says so."""
+        with self._lock:
+            self._planned, self._pass, self._patience = fault, after, patience
+            self._struck = self.overrun = False
+
+    def unplan(self) -> bool:
+        """Forget what was planned; whether it has struck."""
+        with self._lock:
+            self._planned = None
+            self._watch.cancel()
+            return self._struck
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            _reset(pair.near, pair.far)
+
+    def refuse(self) -> None:
+        """Reset every connection, and each new one at once, until `accept`."""
+        self._refusing = True
+        self.cut()
+
+    def accept(self) -> None:
+        """Take connections again."""
+        self._refusing = False
+
+    def close(self) -> None:
+        """Stop listening and end every connection."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self.unplan()
+        self.cut()
+
+    def serve(self, near: socket.socket) -> None:
+        """Carry one connection to its end."""
+        far = None if self._refusing else self._reach()
+        if far is None:
+            _reset(near)
+            return
+        for end in (near, far):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pair = _Pair(near, far)
+        with far, self._kept(pair):
+            replies = threading.Thread(target=self._carry_replies, args=(pair,), daemon=True)
+            replies.start()
+            self._carry_requests(pair)
+            replies.join()
+
+    def _reach(self) -> socket.socket | None:
+        try:
+            return socket.create_connection(self._target)
+        except OSError:
+            return None
+
+    @contextmanager
+    def _kept(self, pair: _Pair) -> Generator[None]:
+        with self._lock:
+            self._pairs.append(pair)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pairs.remove(pair)
+
+    def _carry_requests(self, pair: _Pair) -> None:
+        with suppress(OSError):
+            while data := pair.near.recv(CHUNK):
+                if self._begins(pair, data):
+                    pair.fault = self._meets()
+                if pair.fault == "cut off":
+                    pair.far.sendall(data[: len(data) // 2])
+                    self._strike(pair)
+                    break
+                pair.far.sendall(data)
+        _end(pair.far)
+
+    def _carry_replies(self, pair: _Pair) -> None:
+        with suppress(OSError):
+            while data := pair.far.recv(CHUNK):
+                pair.answered = True
+                if pair.fault is not None:
+                    self._strike(pair)
+                else:
+                    pair.near.sendall(data)
+        _end(pair.near)
+
+    def _begins(self, pair: _Pair, data: bytes) -> bool:
+        """Whether this is the beginning of a request."""
+        with pair.lock:
+            begins, pair.answered = pair.answered, False
+        if begins:
+            self.encrypted = self.encrypted or data.startswith(_TLS)
+            with self._lock:
+                self.requests += 1
+        return begins
+
+    def _meets(self) -> Fault | None:
+        with self._lock:
+            if self._planned is None:
+                return None
+            if self._pass:
+                self._pass -= 1
+                return None
+            fault, self._planned = self._planned, None
+            return fault
+
+    def _strike(self, pair: _Pair) -> None:
+        with self._lock:
+            self._struck = True
+        if pair.fault == "hang up":
+            with suppress(OSError):
+                pair.near.shutdown(socket.SHUT_WR)
+        elif pair.fault == "stall":
+            self._watch = threading.Timer(self._patience, self._lose_patience, (pair,))
+            self._watch.start()
+        else:
+            _reset(pair.near)
+
+    def _lose_patience(self, pair: _Pair) -> None:
+        with self._lock:
+            waited = pair in self._pairs
+        if waited:
+            self.overrun = True
+            _reset(pair.near, pair.far)
+
+
+class _Server(ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], proxy: Proxy) -> None:
+        self.proxy = proxy
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing to say of a connection that broke: breaking them is what this is for."""
+
+
+class _Handler(BaseRequestHandler):
+    def handle(self) -> None:
+        server = self.server
+        assert isinstance(server, _Server)
+        server.proxy.serve(self.request)
+
+
+def _reset(*ends: socket.socket) -> None:
+    """End with a reset in place of the usual handshake, and wake whoever reads."""
+    for end in ends:
+        with suppress(OSError):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            end.shutdown(socket.SHUT_RD)
+        end.close()
+
+
+def _end(end: socket.socket) -> None:
+    """Tell the other side that nothing more comes."""
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_WR)

@@ -1,0 +1,169 @@
+"""The reference behind a socket, for the proof that the suite's faults on the wire are told from one another.
+
+A request is the number of a piece of work that waits in this process; the server does it and sends the number back.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Any, ClassVar, TypeVar
+
+from session_continuity import HealthStatus, StorageClosedError, UnavailableError
+from session_continuity_conformance.endpoints import Endpoint
+from session_continuity_conformance.model import Model
+from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget, World
+
+T = TypeVar("T")
+
+PATIENCE = 1.0
+
+
+class Desk:
+    """Work that waits to be asked for by number, and what came of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[Callable[[], Any]] = []
+        self._done: dict[int, tuple[Any, Exception | None]] = {}
+
+    def leave(self, work: Callable[[], Any]) -> int:
+        with self._lock:
+            self._waiting.append(work)
+            return len(self._waiting) - 1
+
+    def do(self, number: int) -> None:
+        try:
+            self._done[number] = self._waiting[number](), None
+        except Exception as error:
+            self._done[number] = None, error
+
+    def result(self, number: int) -> Any:
+        result, error = self._done[number]
+        if error is not None:
+            raise error
+        return result
+
+
+class _Server(ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.address: tuple[str, int] = ("127.0.0.1", self.server_address[1])
+
+
+class _Handler(StreamRequestHandler):
+    def handle(self) -> None:
+        server = self.server
+        assert isinstance(server, _Server)
+        try:
+            while (line := self.rfile.readline()).endswith(b"\n"):
+                server.desk.do(int(line))
+                self.wfile.write(line)
+        except OSError:
+            return
+
+
+class ServedWorld(World):
+    """A world whose adapters reach it through the server at `address`."""
+
+    def __init__(self, desk: Desk, address: tuple[str, int]) -> None:
+        super().__init__()
+        self.desk = desk
+        self.address = address
+
+    def at(self, host: str, port: int) -> ServedWorld:
+        """The same world by another address."""
+        moved = copy(self)
+        moved.address = (host, port)
+        return moved
+
+
+class ServedStorage(ReferenceStorage):
+    """One connection, used by one call at a time and closed when it breaks; nothing is sent twice."""
+
+    timeout: ClassVar[float | None] = 0.2
+    world: ServedWorld
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._alone = threading.Lock()
+        self._connection: socket.socket | None = None
+
+    def work(self, operation: str, action: Callable[[Model], T]) -> T:
+        if self.closed:
+            raise StorageClosedError(backend=self.backend, operation=operation)
+        number = self.world.desk.leave(lambda: super(ServedStorage, self).work(operation, action))
+        with self._alone:
+            self.ask(operation, number)
+        result: T = self.world.desk.result(number)
+        return result
+
+    def ask(self, operation: str, number: int) -> None:
+        """Let the server do a piece of work."""
+        try:
+            self.exchange(number)
+        except OSError as error:
+            self.hang_up()
+            raise UnavailableError(
+                "the connection broke; repeat the call", backend=self.backend, operation=operation
+            ) from error
+
+    def exchange(self, number: int) -> None:
+        """One request and its reply. Raises OSError."""
+        if self._connection is None:
+            self._connection = socket.create_connection(self.world.address, self.timeout)
+        self._connection.sendall(b"%08d\n" % number)
+        if not self._connection.recv(100):
+            raise ConnectionError("the server hung up")
+
+    def hang_up(self) -> None:
+        """Close the connection, so that the next call opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    async def close(self) -> None:
+        await super().close()
+        self.hang_up()
+
+    async def health(self) -> HealthStatus:
+        try:
+            return await super().health()
+        except UnavailableError:
+            return HealthStatus(status="unhealthy", remedy="start the server")
+
+
+class ServedTarget(ReferenceTarget):
+    """The reference behind its server."""
+
+    def endpoint(self) -> Endpoint:
+        world = self.world
+        assert isinstance(world, ServedWorld)
+
+        def through(host: str, port: int) -> ServedTarget:
+            return replace(self, world=world.at(host, port))
+
+        return Endpoint(*world.address, through, PATIENCE)
+
+
+@contextmanager
+def serving(storage: type[ServedStorage] = ServedStorage) -> Generator[ServedTarget]:
+    """A store of this class with a server of its own."""
+    desk = Desk()
+    with _Server(desk) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield ServedTarget(storage, world=ServedWorld(desk, server.address))
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,175 @@
+"""The proxy breaks what it is told to, as a client and its server see it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+
+import pytest
+
+from session_continuity_conformance.proxy import Fault, Proxy
+
+
+class Echo(ThreadingTCPServer):
+    """Answers each line with itself, and remembers what it got."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+        super().__init__(("127.0.0.1", 0), _Answer)
+
+
+class _Answer(StreamRequestHandler):
+    def handle(self) -> None:
+        server = self.server
+        assert isinstance(server, Echo)
+        try:
+            while line := self.rfile.readline():
+                server.got.append(line)
+                self.wfile.write(line)
+        except OSError:
+            return
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    with Echo() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def proxy(echo: Echo) -> Iterator[Proxy]:
+    with Proxy("127.0.0.1", echo.server_address[1]) as between:
+        yield between
+
+
+@pytest.fixture
+def client(proxy: Proxy) -> Iterator[socket.socket]:
+    with socket.create_connection((proxy.host, proxy.port), timeout=5) as connection:
+        yield connection
+
+
+def ask(client: socket.socket, text: bytes = b"question\n") -> bytes:
+    client.sendall(text)
+    return client.recv(100)
+
+
+def until(condition: Callable[[], object]) -> None:
+    pause, deadline = threading.Event(), time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        pause.wait(0.01)
+
+
+def test_what_is_not_planned_passes_and_is_counted(proxy: Proxy, client: socket.socket) -> None:
+    assert ask(client) == b"question\n"
+    assert ask(client, b"another\n") == b"another\n"
+    assert proxy.requests == 2
+    assert not proxy.encrypted
+
+
+def test_request_that_comes_in_pieces_is_one(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
+    client.sendall(b"quest")
+    until(lambda: proxy.requests)
+    assert ask(client, b"ion\n") == b"question\n"
+    assert (proxy.requests, echo.got) == (1, [b"question\n"])
+
+
+def test_cut_off_request_reaches_the_server_in_half(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
+    proxy.plan("cut off")
+    with pytest.raises(ConnectionResetError):
+        ask(client)
+    until(lambda: echo.got)
+    assert echo.got == [b"ques"]
+    assert proxy.unplan()
+
+
+def test_lost_reply_was_sent(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
+    proxy.plan("lose the reply")
+    with pytest.raises(ConnectionResetError):
+        ask(client)
+    assert echo.got == [b"question\n"]
+    assert proxy.unplan()
+
+
+def test_hang_up_is_the_end_of_the_stream(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
+    proxy.plan("hang up")
+    assert ask(client) == b""
+    assert echo.got == [b"question\n"]
+    assert proxy.unplan()
+
+
+def test_stalled_call_waits_until_its_client_gives_up(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
+    proxy.plan("stall", patience=30)
+    client.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        ask(client)
+    assert echo.got == [b"question\n"]
+    assert proxy.unplan()
+    assert not proxy.overrun
+
+
+def test_client_that_does_not_give_up_is_cut_off_in_the_end(proxy: Proxy, client: socket.socket) -> None:
+    proxy.plan("stall", patience=0.1)
+    with pytest.raises(ConnectionResetError):
+        ask(client)
+    assert proxy.overrun
+
+
+@pytest.mark.parametrize("fault", ["cut off", "lose the reply"])
+def test_fault_strikes_the_request_that_was_chosen(proxy: Proxy, client: socket.socket, fault: Fault) -> None:
+    proxy.plan(fault, after=1)
+    assert ask(client) == b"question\n"
+    with pytest.raises(ConnectionResetError):
+        ask(client)
+    assert proxy.unplan()
+
+
+def test_fault_that_nothing_met_is_told(proxy: Proxy, client: socket.socket) -> None:
+    proxy.plan("cut off", after=1)
+    ask(client)
+    assert not proxy.unplan()
+    assert ask(client) == b"question\n"
+
+
+def test_server_that_is_away_resets_old_and_new_connections(proxy: Proxy, client: socket.socket) -> None:
+    ask(client)
+    proxy.refuse()
+    with pytest.raises(OSError, match=r"reset|Broken pipe|abort"):
+        ask(client)
+    is_reset_at_once(proxy)
+    proxy.accept()
+    with socket.create_connection((proxy.host, proxy.port)) as another:
+        assert ask(another) == b"question\n"
+
+
+def test_server_that_does_not_exist_is_away() -> None:
+    with Proxy("127.0.0.1", 1) as proxy:
+        is_reset_at_once(proxy)
+
+
+def is_reset_at_once(proxy: Proxy) -> None:
+    with socket.create_connection((proxy.host, proxy.port), timeout=5) as client, pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
+def test_encryption_is_noticed(proxy: Proxy, client: socket.socket) -> None:
+    ask(client, b"\x16\x03\x01\n")
+    assert proxy.encrypted
+
+
+def test_closed_proxy_leaves_no_thread(echo: Echo) -> None:
+    before = threading.active_count()
+    with Proxy("127.0.0.1", echo.server_address[1]) as proxy:
+        client = socket.create_connection((proxy.host, proxy.port))
+        ask(client)
+    client.close()
+    until(lambda: threading.active_count() <= before)

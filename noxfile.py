@@ -21,7 +21,16 @@ EXTRAS = {"core": "[cli]", "plugins/dynamodb": "[async,zstd]"}
 SOURCES = [f"{package}/src" for package in PACKAGES]
 CODE = [*SOURCES, "tests", "benchmarks", "examples", "noxfile.py"]
 CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs"]
-TESTERS = ["pytest", "pytest-timeout", "hypothesis", "coverage[toml]", "moto[server]", "cfn-lint", "python-hcl2", "ruff"]
+TESTERS = [
+    "pytest",
+    "pytest-timeout",
+    "hypothesis",
+    "coverage[toml]",
+    "moto[server]",
+    "cfn-lint",
+    "python-hcl2",
+    "ruff",
+]
 
 
 def install(session: nox.Session, *tools: str) -> None:

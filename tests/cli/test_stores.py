@@ -1,10 +1,6 @@
-"""`health`, `cleanup`, `conformance`."""
+"""`health`, `cleanup`."""
 
 from __future__ import annotations
-
-import json
-
-import pytest
 
 from session_continuity import SessionManager
 
@@ -49,36 +45,3 @@ def test_cleanup_removes_expired_sessions_and_counts_them(command: CommandLine) 
     assert command("cleanup", STORE).rows == [["removed", "0"]]
     assert command.on_terminal("cleanup", STORE).out == "removed 0 expired sessions\n"
     assert [row[0] for row in command("sessions", "list", STORE).rows] == ["s0"]
-
-
-def test_conformance_proves_a_store(command: CommandLine) -> None:
-    chosen = ["--mode", "blocking", "--clause", "SC-SES-001"]
-    done = command("conformance", "memory://test", *chosen, "--markdown", "table.md", "--junit", "junit.xml")
-    assert done.code == 0, done.out + done.err
-    assert "memory" in done.out
-    assert "SC-SES-001" in (command.folder / "junit.xml").read_text()
-    assert (command.folder / "table.md").exists()
-
-
-def test_conformance_in_json_is_one_document(command: CommandLine) -> None:
-    chosen = ["--mode", "blocking", "--clause", "SC-SES-001", "--json"]
-    done = command("conformance", *chosen, environ={"SESSION_CONTINUITY_URL": "memory://test"})
-    assert done.code == 0
-    assert json.loads(done.out)
-    assert "memory" in done.err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "name a store, as in memory://test, or set SESSION_CONTINUITY_URL"),
-        (["memory://test", "--mode", "sideways"], "sideways"),
-        (["memory://test", "--clause", "SC-NONE"], "nothing could run"),
-        (["nope://x"], "nope"),
-    ],
-)
-def test_conformance_of_nothing_is_a_usage_error(command: CommandLine, arguments: list[str], words: str) -> None:
-    done = command("conformance", *arguments)
-    assert done.code == 2
-    assert words in done.out + done.err
-    assert "Traceback" not in done.out + done.err

@@ -19,7 +19,7 @@ from session_continuity_conformance.drivers import DriverName, driver
 from session_continuity_conformance.recording import short, short_path, source_of
 from session_continuity_conformance.scripting import script
 from session_continuity_conformance.store import NotApplicableError, Store
-from session_continuity_conformance.target import Target
+from session_continuity_conformance.target import Target, native_mode
 
 Example = Callable[[Store], Coroutine[Any, Any, None]]
 Test = Callable[["Case"], None]
@@ -156,16 +156,20 @@ def proves(name: str, proof: Proof) -> Test:
 
 def _finding(clause: Clause, store: Store, error: Exception, *, scripted: bool) -> Finding:
     expected, observed = _contrast(error)
-    told = f"expected {expected}; observed {observed}"
     return Finding(
         clause=clause.id,
         done=tuple(store.log.lines()),
         expected=expected,
         observed=observed,
         where=_where(store, error),
-        program=tuple(script(store.log, store.target.name, told).splitlines()) if scripted else (),
+        program=_program(store, f"expected {expected}; observed {observed}") if scripted else (),
         unwritten=_unwritten(store, error),
     )
+
+
+def _program(store: Store, told: str) -> tuple[str, ...]:
+    target = store.target
+    return tuple(script(store.log, target.name, native_mode(target, "blocking"), told).splitlines())
 
 
 def _unwritten(store: Store, error: BaseException) -> str:

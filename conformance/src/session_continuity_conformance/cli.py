@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TextIO
 
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from session_continuity_conformance import plugin
+from session_continuity_conformance.documents import as_json, as_markdown
 from session_continuity_conformance.plugin import PROPERTY, reports_of
-from session_continuity_conformance.render import as_json, as_markdown, as_text
+from session_continuity_conformance.render import as_text
 from session_continuity_conformance.report import Result, StoreReport
 
 CONFORMANT, NOT_CONFORMANT, NOTHING_RUN = 0, 1, 2
@@ -51,7 +55,7 @@ def run(
     arguments = [*_isolated(), *(f"--{name}={value}" for name, values in several.items() for value in values)]
     arguments += [f"--{name}={value}" for name, value in single.items() if value is not None]
     captured = io.StringIO()
-    with redirect_stdout(captured), redirect_stderr(captured):
+    with redirect_stdout(captured), redirect_stderr(captured), _no_trace_of_hypothesis():
         code = pytest.main(arguments, plugins=[plugin, watcher])
     reports = watcher.reports
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not reports:
@@ -89,6 +93,17 @@ def _isolated() -> list[str]:
     ]
 
 
+@contextmanager
+def _no_trace_of_hypothesis() -> Generator[None]:
+    """Hypothesis keeps its notes elsewhere than in the working directory."""
+    with TemporaryDirectory() as folder:
+        set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            set_hypothesis_home_dir(None)
+
+
 def _complaint(said: str) -> str:
     """What pytest said when it could not run, without its decoration."""
     lines = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.strip()]
@@ -118,8 +133,9 @@ class _Watcher:
     def _show(self, result: Result) -> None:
         self._done += 1
         self._failed += result.outcome == "failed"
-        rest = f"{self._failed} failed  {result.clause} {result.target} {result.mode}"
-        self._stream.write(f"\r\x1b[K{self._done}/{self._total}  {rest}" if self._done < self._total else "\r\x1b[K")
+        told = f"{self._done}/{self._total}  {self._failed} failed  {result.clause} {result.target} {result.mode}"
+        room = shutil.get_terminal_size().columns - 1
+        self._stream.write(f"\r\x1b[K{told[:room]}" if self._done < self._total else "\r\x1b[K")
         self._stream.flush()
 
     @pytest.hookimpl(trylast=True)

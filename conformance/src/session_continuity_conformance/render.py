@@ -1,10 +1,8 @@
-"""Reports as text, JSON and Markdown."""
+"""The report for people."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from importlib.metadata import version
 from textwrap import wrap
 from typing import Any
@@ -48,8 +46,8 @@ def _store(report: StoreReport, paint: Any) -> list[str]:
         for unrun in report.clauses
         if unrun.status == "not run"
     ]
-    seconds = sum(result.seconds for result in report.results)
-    counts = f"{report.executed} examples of {len(report.clauses)} clauses in {seconds:.1f} s"
+    times = ", ".join(f"{mode} {report.seconds(mode):.1f} s" for mode in DRIVERS if report.seconds(mode))
+    counts = f"{report.executed} examples of {len(report.clauses)} clauses; {times}"
     return [*lines, "", paint(f"{report.verdict}", _GREEN if good else _RED) + f"  {counts}"]
 
 
@@ -149,78 +147,39 @@ def again(report: StoreReport, result: Result) -> str:
 
 
 def _side_by_side(reports: Sequence[StoreReport]) -> list[str]:
-    width = max(len(report.subject.label) for report in reports) + 2
-    lines = ["  ".join(["clause".ljust(12), *(report.subject.label.ljust(width) for report in reports)])]
-    for clauses in _differing(reports):
-        marks = [clauses[report.subject.label].ljust(width) for report in reports]
-        lines.append("  ".join([clauses["id"].ljust(12), *marks]))
-    lines.append("  ".join(["verdict".ljust(12), *(report.verdict for report in reports)]))
-    return lines
+    """The stores in columns: areas, modes with their times, and the clauses on which they differ."""
+    rows = [["", *(report.subject.label for report in reports)]]
+    rows += [[f"{area} {name}", *(_score(report, area) for report in reports)] for area, name in AREAS.items()]
+    rows += [[f"{mode} mode", *(_time(report, mode) for report in reports)] for mode in DRIVERS]
+    rows += _differing(reports)
+    rows.append(["verdict", *(report.judgement for report in reports)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = [row for row in rows if any(cell != "" for cell in row[1:])]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
 
 
-def _differing(reports: Sequence[StoreReport]) -> list[dict[str, str]]:
-    """Clauses on which the stores differ, or that any of them breaks."""
-    rows: dict[str, dict[str, str]] = {}
+def _score(report: StoreReport, area: str) -> str:
+    """How many of the clauses of an area that bind the store hold."""
+    bound = report.bound(area)
+    passed = sum(clause.status == "passed" for clause in bound)
+    return f"{_MARKS['passed' if passed == len(bound) else 'failed']} {passed}/{len(bound)}" if bound else ""
+
+
+def _time(report: StoreReport, mode: str) -> str:
+    results = [result for result in report.results if result.mode == mode and result.outcome in ("passed", "failed")]
+    failed = sum(result.outcome == "failed" for result in results)
+    broken = f", {failed} failed" if failed else ""
+    return f"{len(results)} examples{broken}, {report.seconds(mode):.1f} s" if results else ""
+
+
+def _differing(reports: Sequence[StoreReport]) -> list[list[str]]:
+    """The clauses on which the stores differ, or that any of them breaks, with what became of them."""
+    found: dict[str, dict[str, str]] = {}
     for report in reports:
         for clause in report.clauses:
-            rows.setdefault(clause.clause.id, {"id": clause.clause.id})[report.subject.label] = clause.status
-    labels = [report.subject.label for report in reports]
-    complete = [{**dict.fromkeys(labels, "not run"), **row} for row in rows.values()]
-    return [row for row in complete if {row[label] for label in labels} != {"passed"}]
-
-
-def as_json(reports: Sequence[StoreReport]) -> str:
-    """The report for programs."""
-    return json.dumps({"suite": __version__, "stores": [_document(report) for report in reports]}, indent=2)
-
-
-def _document(report: StoreReport) -> Mapping[str, Any]:
-    return {
-        "store": report.subject.name,
-        "label": report.subject.label,
-        "distribution": report.subject.distribution,
-        "contract": ".".join(map(str, report.contract)),
-        "capabilities": report.subject.capabilities,
-        "verdict": report.verdict,
-        "conformant": report.conformant,
-        "partial": report.partial,
-        "search": str(report.effort),
-        "clauses": [
-            {
-                "id": each.clause.id,
-                "level": each.clause.level,
-                "text": each.clause.text,
-                "status": each.status,
-                "results": [asdict(result) for result in each.results],
-            }
-            for each in report.clauses
-        ],
-    }
-
-
-def as_markdown(reports: Sequence[StoreReport]) -> str:
-    """A matrix of areas and clauses for a plugin's README."""
-    names = [f"`{report.subject.label}`" for report in reports]
-    lines = [
-        f"| clause | {' | '.join(names)} |",
-        f"|---|{'---|' * len(reports)}",
-        *(_row(area, name, reports) for area, name in AREAS.items() if _has(area, reports)),
-        f"| **verdict** | {' | '.join(f'**{report.verdict}**' for report in reports)} |",
+            found.setdefault(clause.clause.id, {})[report.subject.label] = clause.status
+    rows = [
+        [name, *(statuses.get(report.subject.label, "not run") for report in reports)]
+        for name, statuses in found.items()
     ]
-    return "\n".join(lines) + "\n"
-
-
-def _has(area: str, reports: Sequence[StoreReport]) -> bool:
-    return any(clause.clause.area == area for report in reports for clause in report.clauses)
-
-
-def _row(area: str, name: str, reports: Sequence[StoreReport]) -> str:
-    cells = [_cell([clause for clause in report.clauses if clause.clause.area == area]) for report in reports]
-    return f"| {area} {name} | {' | '.join(cells)} |"
-
-
-def _cell(clauses: Sequence[ClauseReport]) -> str:
-    bound = [clause for clause in clauses if clause.status != "not applicable"]
-    broken = [clause.clause.id for clause in bound if clause.status != "passed"]
-    passed = f"{len(bound) - len(broken)}/{len(bound)}"
-    return f"✗ {passed}: {', '.join(broken)}" if broken else f"✓ {passed}"
+    return [row for row in rows if set(row[1:]) - {"passed"}]

@@ -111,14 +111,28 @@ class StoreReport:
 
     @property
     def verdict(self) -> str:
+        """The judgement, with what it was passed on."""
+        number = f"{len(self.clauses)} clauses" if len(self.clauses) > 1 else "one clause"
+        scope = f" (only the {number} asked for)" if self.partial and self.conformant else ""
+        return f"{self.judgement}{scope}"
+
+    @property
+    def judgement(self) -> str:
         contract = ".".join(map(str, self.contract))
         if not self.executed:
             return "NOTHING RUN"
         if self.broken("MUST"):
             return f"NOT CONFORMANT {contract}"
         exceptions = " WITH EXCEPTIONS" if self.broken("SHOULD") else ""
-        scope = f" (only the {len(self.clauses)} clauses asked for)" if self.partial else ""
-        return f"CONFORMANT {contract}{exceptions}{scope}"
+        return f"CONFORMANT {contract}{exceptions}"
+
+    def bound(self, area: str) -> list[ClauseReport]:
+        """The clauses of an area that say something about this store."""
+        return [each for each in self.clauses if each.clause.area == area and each.status != "not applicable"]
+
+    def seconds(self, mode: str) -> float:
+        """How long the examples of one mode took."""
+        return sum(result.seconds for result in self.results if result.mode == mode)
 
     def findings(self) -> list[Result]:
         """Failed and skipped examples, one per clause and mode group, in the order of the clauses."""

@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from session_continuity import Patch
+from session_continuity import Mode, Patch
 from session_continuity_conformance.recording import Call, Log
 
 HEAD = """\
+import asyncio
 from datetime import datetime, timedelta
 
 from session_continuity import *
@@ -24,13 +25,14 @@ async def program(adapter):
 TAIL = """\
 
 
-run_now(program(default_registry().create({url!r}, "blocking")))"""
+{run}(program(default_registry().create({url!r}, {mode!r})))"""
 
 
-def script(log: Log, url: str, complaint: str) -> str:
+def script(log: Log, url: str, mode: Mode, complaint: str) -> str:
     """The calls of a log as a program for a new store at this URL; the last line says what is wrong there."""
+    run = "run_now" if mode == "blocking" else "asyncio.run"
     body = [f"    {line}" for call in log.calls for line in statement(call)]
-    return "\n".join([HEAD, *body, f"    # {complaint}", TAIL.format(url=url)])
+    return "\n".join([HEAD, *body, f"    # {complaint}", TAIL.format(run=run, url=url, mode=mode)])
 
 
 def statement(call: Call) -> list[str]:

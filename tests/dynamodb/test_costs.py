@@ -293,7 +293,7 @@ def test_delete_is_pages_and_batches_of_25(quick: Bench) -> None:
     batches = [request for request in made if request.api == "BatchWriteItem"]
     assert sorted(len(request.params["RequestItems"][TABLE]) for request in batches) == [8, 25, 25, 25, 25]
     assert sorted(apis(made)) == sorted(
-        ["BatchGetItem", "TransactWriteItems", "Query", *["BatchWriteItem"] * 5, "TransactWriteItems"]
+        ["BatchGetItem", "TransactWriteItems", "Query", "GetItem", *["BatchWriteItem"] * 5, "TransactWriteItems"]
     )
 
 

@@ -244,3 +244,15 @@ def test_messages_appended_while_all_are_deleted_stay(bench: Bench) -> None:
     assert outcomes[0] + len(found) == 35
     assert (held.message_count, held.token_count) == (len(found), 3 * len(found))
     assert {message.content for message in found} <= {message.content for message in late}
+
+
+def test_append_that_is_repeated_leaves_its_chosen_id_taken(anywhere: Bench) -> None:
+    store = anywhere.open()
+    session = anywhere.create(store)
+    first = anywhere.message(session, "first", id="mine")
+    for _ in range(3):
+        anywhere.run(store.append_messages(session.id, [first], chosen_ids={"mine"}))
+    other = anywhere.message(session, "other", id="mine", created_at=anywhere.clock() + timedelta(seconds=1))
+    with pytest.raises(ValidationError, match="another message"):
+        anywhere.run(store.append_messages(session.id, [other], chosen_ids={"mine"}))
+    assert [message.content for message in anywhere.run(store.get_messages(session.id, MessageQuery()))] == ["first"]

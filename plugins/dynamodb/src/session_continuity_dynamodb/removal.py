@@ -1,16 +1,18 @@
 """Removing a session: a tombstone first, which shuts out every other call, then all of its rows, the heads last.
 
 Whoever meets a tombstone may finish the work: an interrupted delete by being repeated, a create of the same id by
-itself. Rows are found by their partition alone, so that rows of any kind go.
+itself. Rows are found by their partition alone, so that rows of any kind go. A delete that is overtaken in this way
+does not harm a session that was made anew: it removes what it saw while its own tombstone stood, and a key that may
+come again, because its caller chose the id, only under the condition that the tombstone still stands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from session_continuity_dynamodb import codec, keys
-from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.store import Store
@@ -19,61 +21,58 @@ from session_continuity_dynamodb.wire import Action, new_write_id
 
 _HEADS = (keys.META, keys.ACTIVITY, keys.EXPIRY)
 
+_GUARDED = 9
+"""Rows that one transaction removes: of the largest size, they are together within what a transaction may hold."""
+
 
 async def delete(store: Store, session_id: str, expired_before: datetime | None) -> bool:
     tries = store.wire.tries("delete_session")
     while True:
         next(tries)
         meta, activity = await store.heads(session_id, consistent=True)
-        if meta is None and activity is None:
-            await _sweep(store, session_id, spared=())
+        head = meta or activity
+        if head is None and not await _has_rows(store, session_id):
             return False
-        tombstone = _tombstone(meta, activity)
+        tombstone = _tombstone(activity)
         if tombstone is None:
-            if expired_before is not None and not codec.is_past(_expiry(meta, activity), expired_before):
+            if head is not None and expired_before is not None and not _is_past(head, expired_before):
                 return False
             tombstone = await _bury(store, session_id, meta, activity)
         if tombstone is not None:
-            await _clear(store, session_id, meta, activity, tombstone)
-            return codec.is_session(meta) or activity is not None or meta is None or codec.DELETING in meta
+            await _clear(store, session_id, tombstone)
+            return activity is not None or (meta is not None and "id" in meta)
 
 
 async def remove_remains(store: Store, session_id: str) -> None:
     """Remove what is left of a session that is expired, half deleted or without a META."""
     meta, activity = await store.heads(session_id, consistent=True)
-    if not store.is_live(meta, activity):
-        tombstone = _tombstone(meta, activity) or await _bury(store, session_id, meta, activity)
+    if (meta or activity) and not store.is_live(meta, activity):
+        tombstone = _tombstone(activity) or await _bury(store, session_id, meta, activity)
         if tombstone is not None:
-            await _clear(store, session_id, meta, activity, tombstone)
+            await _clear(store, session_id, tombstone)
 
 
-def _tombstone(meta: Item | None, activity: Item | None) -> str | None:
-    for head in (meta, activity):
-        if head is not None and codec.DELETING in head:
-            return codec.string(head, codec.DELETING)
-    return None
+def _tombstone(activity: Item | None) -> str | None:
+    return None if activity is None else codec.string(activity, codec.DELETING)
 
 
-def _expiry(meta: Item | None, activity: Item | None) -> datetime | None:
-    if meta is not None:
-        return codec.time_of(meta.get("expiresAt"))
-    return None if activity is None else Activity.of(activity).expires_at
+def _is_past(head: Item, moment: datetime) -> bool:
+    return codec.is_past(codec.time_of(head.get("expiresAt")), moment)
 
 
 async def _bury(store: Store, session_id: str, meta: Item | None, activity: Item | None) -> str | None:
-    """Turn the heads, as they were read, into tombstones. None when they have changed meanwhile."""
+    """Make the activity item the tombstone, and take META out of the indexes and from the service's own expiry. None
+    when they are not as they were read any more."""
     store.known.forget_session(session_id)
     write_id = new_write_id()
-    actions: list[Action] = []
-    if activity is not None:
-        expression = Expression()
-        expression.set("status", text(codec.DELETING))
-        actions.append(_burial(expression, activity, write_id))
+    expression = Expression()
+    expression.set("status", text(codec.DELETING))
+    actions = [_burial(store.activity_key(session_id), expression, activity, write_id)]
     if meta is not None:
         expression = Expression()
-        expression.remove("GSI1PK")
-        expression.remove("GSI2PK")
-        actions.append(_burial(expression, meta, write_id))
+        for attribute in ("GSI1PK", "GSI2PK", "ttl"):
+            expression.remove(attribute)
+        actions.append(_burial(store.meta_key(session_id), expression, meta, write_id))
     try:
         await store.wire.transact(actions, write_id)
     except CancelledTransactionError:
@@ -81,53 +80,100 @@ async def _bury(store: Store, session_id: str, meta: Item | None, activity: Item
     return write_id
 
 
-def _burial(expression: Expression, head: Item, write_id: str) -> Action:
+def _burial(key: Item, expression: Expression, head: Item | None, write_id: str) -> Action:
     expression.set(codec.DELETING, text(write_id))
     expression.set("wid", text(write_id))
-    watched = ("expiresAt", "adopted", codec.DELETING)
-    unchanged = " AND ".join([expression.exists("PK"), *(expression.same(name, head.get(name)) for name in watched)])
+    if head is None:
+        condition = expression.absent("PK")
+    else:
+        watched = ("expiresAt", "adopted", codec.DELETING)
+        condition = " AND ".join(
+            [expression.exists("PK"), *(expression.same(name, head.get(name)) for name in watched)]
+        )
     return {
         "Update": {
-            "Key": {name: head[name] for name in ("PK", "SK")},
+            "Key": key,
             "UpdateExpression": expression.update(),
-            "ConditionExpression": unchanged,
+            "ConditionExpression": condition,
             **expression.params(),
         }
     }
 
 
-async def _clear(store: Store, session_id: str, meta: Item | None, activity: Item | None, tombstone: str) -> None:
-    """Remove everything under this tombstone; a session that was made anew meanwhile stays."""
-    await _sweep(store, session_id, spared=_HEADS)
-    actions: list[Action] = []
-    for head in (activity, meta):
-        if head is not None:
-            expression = Expression()
-            condition = expression.compare(codec.DELETING, "=", text(tombstone))
-            key = {name: head[name] for name in ("PK", "SK")}
-            actions.append({"Delete": {"Key": key, "ConditionExpression": condition, **expression.params()}})
-    actions.insert(1, {"Delete": {"Key": store.item_key(session_id, keys.EXPIRY)}})
+async def _clear(store: Store, session_id: str, tombstone: str) -> None:
+    """Remove everything under this tombstone, unless somebody else has done so."""
+    if not await _sweep(store, session_id, tombstone):
+        return
+    others = [store.meta_key(session_id), store.item_key(session_id, keys.EXPIRY)]
+    actions: list[Action] = [
+        {"Delete": _while_it_stands(store, session_id, tombstone)},
+        *({"Delete": {"Key": key}} for key in others),
+    ]
     try:
         await store.wire.transact(actions, new_write_id())
     except CancelledTransactionError:
-        # Somebody else has finished this delete.
         return
 
 
-async def _sweep(store: Store, session_id: str, *, spared: tuple[str, ...]) -> None:
-    """Delete every row of the partition but the spared ones."""
+def _while_it_stands(store: Store, session_id: str, tombstone: str) -> dict[str, Any]:
+    """An action on the activity item under the condition that it is this tombstone."""
     expression = Expression()
-    wanted = f"{expression.name('PK')}, {expression.name('SK')}"
+    condition = expression.compare(codec.DELETING, "=", text(tombstone))
+    return {"Key": store.activity_key(session_id), "ConditionExpression": condition, **expression.params()}
+
+
+async def _sweep(store: Store, session_id: str, tombstone: str) -> bool:
+    """Delete every row of the partition but the heads. False when the tombstone fell meanwhile."""
+    params = _all_rows(store, session_id)
+    while True:
+        rows, following = await store.wire.query(params)
+        doomed = [row for row in rows if row["SK"]["S"] not in _HEADS]
+        if doomed and _tombstone(await store.wire.get(store.activity_key(session_id), consistent=True)) != tombstone:
+            return False
+        if not await _remove(store, session_id, tombstone, doomed):
+            return False
+        if following is None:
+            return True
+        params["ExclusiveStartKey"] = following
+
+
+async def _remove(store: Store, session_id: str, tombstone: str, rows: Sequence[Item]) -> bool:
+    plain: list[Item] = []
+    guarded: list[Item] = []
+    for row in rows:
+        (guarded if store.wire.atomic and _may_come_again(row) else plain).append(_key(row))
+    await store.wire.delete_all(plain)
+    size = min(_GUARDED, store.options.transaction_items - 1)
+    for start in range(0, len(guarded), size):
+        stands: Action = {"ConditionCheck": _while_it_stands(store, session_id, tombstone)}
+        deletes: list[Action] = [{"Delete": {"Key": key}} for key in guarded[start : start + size]]
+        try:
+            await store.wire.transact([stands, *deletes], new_write_id())
+        except CancelledTransactionError:
+            return False
+    return True
+
+
+def _may_come_again(row: Item) -> bool:
+    return "ownId" in row or row["SK"]["S"].startswith(keys.POINTER)
+
+
+def _key(row: Item) -> Item:
+    return {name: row[name] for name in ("PK", "SK")}
+
+
+async def _has_rows(store: Store, session_id: str) -> bool:
+    rows, _ = await store.wire.query(_all_rows(store, session_id), limit=1)
+    return bool(rows)
+
+
+def _all_rows(store: Store, session_id: str) -> dict[str, Any]:
+    expression = Expression()
+    wanted = ", ".join(map(expression.name, ("PK", "SK", "ownId")))
     condition = expression.compare("PK", "=", text(store.keys.partition(session_id)))
-    params: dict[str, Any] = {
+    return {
         "KeyConditionExpression": condition,
         "ProjectionExpression": wanted,
         "ConsistentRead": True,
         **expression.params(),
     }
-    while True:
-        rows, following = await store.wire.query(params)
-        await store.wire.delete_all(row for row in rows if row["SK"]["S"] not in spared)
-        if following is None:
-            return
-        params["ExclusiveStartKey"] = following

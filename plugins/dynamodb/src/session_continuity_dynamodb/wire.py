@@ -152,13 +152,16 @@ class Wire:
         await self.call("TransactWriteItems", {"TransactItems": items, "ClientRequestToken": write_id})
 
     async def _one_by_one(self, actions: Sequence[Action]) -> None:
-        """The actions in order; when a condition fails, what was put before is taken back."""
+        """The actions in order; when a condition fails, what was put here before is taken back. An item that is there
+        already as it should be stays: it may be another's, or this one's whose reply was lost."""
         made: list[Item] = []
         for index, action in enumerate(actions):
             [(kind, params)] = action.items()
             key: Item = params["Key"] if "Key" in params else {name: params["Item"][name] for name in ("PK", "SK")}
             try:
                 await self.request(_SINGLE[kind], params)
+                if kind == "Put":
+                    made.append(key)
             except ConditionFailedError as failed:
                 found = failed.item or await self.get(key, consistent=True)
                 if kind != "Put" or found != params["Item"]:
@@ -167,8 +170,6 @@ class Wire:
                     raise CancelledTransactionError(
                         [*[none] * index, Reason(True, found), *[none] * (len(actions) - index - 1)]
                     ) from failed
-            if kind == "Put":
-                made.append(key)
 
     async def query(self, params: dict[str, Any], *, limit: int | None = None) -> tuple[list[Item], Item | None]:
         """One page of rows, and the key after which the next begins, None at the end."""

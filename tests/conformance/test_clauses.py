@@ -25,14 +25,10 @@ from session_continuity_conformance.mutants import mutants
 TYPES = ("Patch", "SessionFilter", "MessageQuery", "Appended", "HealthStatus")
 
 ELSEWHERE = {
-    "U24": "cost of an edit",
-    "U25": "cost of a context",
-    "U26": "cost of an append",
     "U27": "speed of a delete",
     "U32": "a matter of the manager",
     "U33": "a matter of the manager",
     "U35": "a matter of the manager",
-    "U43": "cost of an append",
 }
 """Known defects that break no sentence of the storage contract which a mutant could break."""
 

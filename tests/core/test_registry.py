@@ -52,6 +52,23 @@ PLUGIN = """
 WORKS = 'from session_continuity_memory import MemoryStorage; return MemoryStorage(mode=mode, namespace="made")'
 
 
+def some_probe(adapter: StorageAdapter) -> None:
+    """What a probe may look like to an import."""
+
+
+def test_probe_of_a_plugin_is_imported_when_it_is_asked_for() -> None:
+    registry = Registry()
+    probed, bare, lost = RuntimePlugin("probed"), RuntimePlugin("bare"), RuntimePlugin("lost")
+    probed.probe = f"{__name__}:some_probe"  # type: ignore[attr-defined]
+    lost.probe = "session_continuity_absent:probe"  # type: ignore[attr-defined]
+    for plugin in (probed, bare, lost):
+        registry.register_backend(plugin)
+    assert registry.probe("probed") is some_probe
+    assert registry.probe("bare") is None
+    with pytest.raises(PluginError, match=r"probe of lost:// \(session_continuity_absent:probe\) cannot be imported"):
+        registry.probe("lost")
+
+
 def source(scheme: str = "jsonl", *, version: str = "CONTRACT", create: str = WORKS) -> str:
     return PLUGIN.format(scheme=scheme, version=version, create=create)
 

@@ -27,6 +27,7 @@ from session_continuity import (
     Mode,
     Page,
     Patch,
+    Probe,
     Session,
     SessionFilter,
     StorageAdapter,
@@ -34,6 +35,7 @@ from session_continuity import (
     sleeper,
     utc_now,
 )
+from session_continuity_conformance import metering
 from session_continuity_conformance.clauses import Contract
 from session_continuity_conformance.endpoints import Endpoint
 from session_continuity_conformance.model import Model
@@ -239,6 +241,9 @@ class ReferenceTarget:
 
     def endpoint(self) -> Endpoint | None:
         return None
+
+    def probe(self) -> Probe | None:
+        return metering.probe
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self.storage(self.world, namespace, mode)

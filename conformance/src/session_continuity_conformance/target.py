@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Protocol
 from urllib.parse import quote
 
-from session_continuity import Mode, Registry, StorageAdapter, default_registry, parse_url
+from session_continuity import Mode, Probe, Registry, StorageAdapter, default_registry, parse_url
 from session_continuity_conformance.clauses import Contract
 from session_continuity_conformance.endpoints import Endpoint, endpoint_of
 
@@ -58,6 +58,10 @@ class Target(Protocol):
         """Where the store's server listens; None where a proxy cannot be put before it."""
         return None
 
+    def probe(self) -> Probe | None:
+        """What tells the costs of its calls; None where nothing does."""
+        return None
+
 
 def native_mode(target: Target, wanted: Mode) -> Mode:
     """The mode wanted, or the other one where the store has only that."""
@@ -85,6 +89,9 @@ class UrlTarget:
     def endpoint(self) -> Endpoint | None:
         options = self._registry.plugin(self.scheme).options
         return endpoint_of(self._url, options, lambda url: UrlTarget(url, self._registry))
+
+    def probe(self) -> Probe | None:
+        return self._registry.probe(self.scheme)
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self._registry.create(in_namespace(self._url, namespace), mode)

@@ -134,6 +134,8 @@ if TYPE_CHECKING:
     from session_continuity.plugin import (
         CONTRACT as CONTRACT,
         BackendPlugin as BackendPlugin,
+        Cost as Cost,
+        Probe as Probe,
     )
     from session_continuity.registry import (
         DISABLE_VARIABLE as DISABLE_VARIABLE,
@@ -195,7 +197,7 @@ _HOMES = {
     ),
     "openai_chat": "ChatFormatError from_openai to_openai",
     "paging": "Page decode_cursor encode_cursor",
-    "plugin": "CONTRACT BackendPlugin",
+    "plugin": "CONTRACT BackendPlugin Cost Probe",
     "registry": "InstalledPlugin EXTENSIONS DISABLE_VARIABLE Registry default_registry",
     "runtime": "Clock LoopBound Mode Portal ThreadWire Wire gather run_now sleeper utc_now wire_for",
     "storage": "Storage open_storage",

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from session_continuity import hookspecs
 from session_continuity.adapter import StorageAdapter
 from session_continuity.config import BackendOptions, BackendURL, parse_url
 from session_continuity.errors import PluginError
-from session_continuity.plugin import CONTRACT, BackendPlugin
+from session_continuity.plugin import CONTRACT, BackendPlugin, Probe
 from session_continuity.runtime import Mode
 
 if TYPE_CHECKING:
@@ -115,6 +116,18 @@ class Registry:
             if found is None:
                 found = self._loaded[scheme] = self._load(scheme)
             return found
+
+    def probe(self, scheme: str) -> Probe | None:
+        """What measures the costs of a scheme's stores; None where its plugin has nothing that does. Raises
+        PluginError."""
+        target = getattr(self.plugin(scheme), "probe", None)
+        if target is None:
+            return None
+        module, _, name = str(target).partition(":")
+        try:
+            return cast("Probe", getattr(import_module(module), name))
+        except (ImportError, AttributeError, ValueError) as error:
+            raise PluginError(f"the probe of {scheme}:// ({target}) cannot be imported: {error}") from error
 
     def create(self, url: str | None, mode: Mode) -> StorageAdapter:
         """The adapter that a URL (or `SESSION_CONTINUITY_URL`) names, in `mode` or, where its plugin has only the

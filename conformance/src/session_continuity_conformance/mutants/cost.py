@@ -1,0 +1,87 @@
+"""Mutants that give the right answers at a price that grows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from session_continuity import Appended, Message, MessageQuery, Page, Patch, Session
+from session_continuity_conformance.mutants.registry import breaks
+from session_continuity_conformance.reference import ReferenceStorage
+
+PAGE = 10
+
+
+class _Walking(ReferenceStorage):
+    """Can read a conversation from its beginning, page by page."""
+
+    async def walk(self, session_id: str) -> list[Message]:
+        found: list[Message] = []
+        page = await super().get_messages(session_id, MessageQuery(limit=PAGE))
+        while True:
+            found += page
+            if page.next_cursor is None:
+                return found
+            page = await super().get_messages(session_id, MessageQuery(limit=PAGE), cursor=page.next_cursor)
+
+
+@breaks("SC-COST-001", "U26", "U43")
+class CountsBeforeItAppends(_Walking):
+    """An append reads the conversation first, to know its totals."""
+
+    async def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+    ) -> Appended:
+        await self.walk(session_id)
+        return await super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+
+
+@breaks("SC-COST-002", "U26")
+class LooksBeforeItAppends(ReferenceStorage):
+    """An append reads the session first."""
+
+    async def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+    ) -> Appended:
+        await self.get_session(session_id)
+        return await super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+
+
+@breaks("SC-COST-003")
+class ReadsForwardsToTheEnd(ReferenceStorage):
+    """The newest messages are found by reading all of them in one large answer."""
+
+    async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
+        if query.order == "desc":
+            await super().get_messages(session_id, replace(query, order="asc", limit=1000))
+        return await super().get_messages(session_id, query, cursor=cursor)
+
+
+@breaks("SC-COST-004", "U25")
+class FindsManyByWalking(_Walking):
+    """Messages asked for by their ids, such as a context's system messages, are sought through all pages."""
+
+    async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
+        if query.ids is not None:
+            await self.walk(session_id)
+        return await super().get_messages(session_id, query, cursor=cursor)
+
+
+@breaks("SC-COST-005", "U24")
+class FindsOneByWalking(_Walking):
+    """A message to be edited is sought through all pages."""
+
+    async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
+        await self.walk(session_id)
+        return await super().update_message(session_id, message_id, patch)
+
+
+@breaks("SC-COST-006")
+class CountsInEveryRead(_Walking):
+    """get_session reads the messages to count them."""
+
+    async def get_session(self, session_id: str) -> Session | None:
+        found = await super().get_session(session_id)
+        if found is not None:
+            await self.walk(session_id)
+        return found

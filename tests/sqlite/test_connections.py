@@ -296,6 +296,7 @@ def test_a_fork_while_other_threads_write_loses_nothing(starts: Starts, opens: O
 
 def test_a_store_that_is_forgotten_leaves_no_connections_watched(opens: Opens, database: Path) -> None:
     opens()
+    gc.collect()
     before = len(list(_forks._everyone))
     Connections(str(database), busy_timeout=1, synchronous="normal")
     gc.collect()

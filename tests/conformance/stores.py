@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from session_continuity import Capabilities
 from session_continuity_conformance.mutants import mutants
-from session_continuity_conformance.reference import ReferenceTarget
+from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget
 
 
 @contextmanager
@@ -49,3 +50,14 @@ def async_only() -> Iterator[ReferenceTarget]:
 @contextmanager
 def blocking_only() -> Iterator[ReferenceTarget]:
     yield ReferenceTarget(modes=frozenset({"blocking"}), name="blocking only")
+
+
+class Modest(ReferenceStorage):
+    """Can more than it says."""
+
+    declared = Capabilities(durable=True, max_message_bytes=200_000)
+
+
+@contextmanager
+def modest() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(Modest, name="modest")

@@ -12,11 +12,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.target import in_namespace
 
 Conformance = Callable[..., tuple[int, str]]
 
 MODES = ["async mode", "blocking mode", "portal mode"]
+SHARED = [name for name, clause in all_clauses().items() if clause.capability == "shared"]
 
 
 def test_conformant_store_is_told_so(conformance: Conformance, tmp_path: Path) -> None:
@@ -179,3 +181,23 @@ def test_password_of_the_url_stays_out_of_the_report(conformance: Conformance, t
 )
 def test_url_gets_a_namespace(url: str, expected: str) -> None:
     assert in_namespace(url, "n") == expected
+
+
+def test_what_is_not_declared_and_works_is_told_and_no_fault(conformance: Conformance, tmp_path: Path) -> None:
+    document = tmp_path / "report.json"
+    wanted = ["--clause", "SC-LST", "--clause", "SC-APP-023", "--clause", "SC-CFG", "--json", str(document)]
+    code, said = conformance("--harness", "stores:modest", *wanted)
+    assert code == 0, said
+    names = "max_turn, unscoped_listing, strong_listing, listing_totals"
+    assert f"under-declared: {names}; it held here: declare it, if it always does" in said
+    (store,) = json.loads(document.read_text())["stores"]
+    assert store["under_declared"] == names.split(", ")
+    statuses = {clause["id"]: clause["status"] for clause in store["clauses"]}
+    assert (statuses["SC-LST-008"], statuses["SC-CFG-005"]) == ("under-declared", "passed")
+
+
+def test_what_is_not_declared_and_does_not_work_is_not_applicable(conformance: Conformance) -> None:
+    code, said = conformance("memory://test", *[word for name in SHARED for word in ("--clause", name)])
+    assert code == 2, said
+    assert "NOTHING RUN" in said
+    assert "under-declared" not in said

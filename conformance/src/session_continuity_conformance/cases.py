@@ -18,7 +18,7 @@ from session_continuity_conformance.clauses import Clause, all_clauses
 from session_continuity_conformance.drivers import DriverName, driver
 from session_continuity_conformance.recording import short, short_path, source_of
 from session_continuity_conformance.scripting import script
-from session_continuity_conformance.store import NotApplicableError, Store
+from session_continuity_conformance.store import NotApplicableError, Store, UnderDeclaredError
 from session_continuity_conformance.target import Target, native_mode
 
 Example = Callable[[Store], Coroutine[Any, Any, None]]
@@ -82,20 +82,22 @@ class BrokenClauseError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Where an example is run."""
+    """Where an example is run; with `probing`, also where the store does not declare what it needs."""
 
     target: Target
     mode: DriverName
     effort: Effort = Effort()
+    probing: bool = False
 
     def run(self, clause: Clause, example: Example, *, scripted: bool = False) -> None:
-        """Run the example. Raises BrokenClauseError when it fails, with a program where `scripted`, and
-        NotApplicableError when the clause does not bind this store."""
+        """Run the example. Raises BrokenClauseError when it fails, with a program where `scripted`,
+        NotApplicableError when the clause does not bind this store, and UnderDeclaredError when it holds all the
+        same."""
         with_driver = driver(self.mode)
         store = Store(self.target, with_driver)
         try:
-            with_driver.run(_play(store, clause, example))
-        except NotApplicableError:
+            with_driver.run(_play(store, clause, example, probing=self.probing))
+        except (NotApplicableError, UnderDeclaredError):
             raise
         except Exception as error:
             raise BrokenClauseError(_finding(clause, store, error, scripted=scripted)) from error
@@ -103,11 +105,24 @@ class Case:
             with_driver.close()
 
 
-async def _play(store: Store, clause: Clause, example: Example) -> None:
+async def _play(store: Store, clause: Clause, example: Example, *, probing: bool) -> None:
     await store.start()
+    if clause.binds(store.capabilities):
+        await _perform(store, example)
+        return
+    undeclared = f"the store does not declare {clause.capability}"
+    if not probing:
+        await store.finish()
+        raise NotApplicableError(undeclared)
     try:
-        if clause.capability is not None and not getattr(store.capabilities, clause.capability):
-            raise NotApplicableError(f"the store does not declare {clause.capability}")
+        await _perform(store, example)
+    except Exception as error:
+        raise NotApplicableError(undeclared) from error
+    raise UnderDeclaredError(undeclared)
+
+
+async def _perform(store: Store, example: Example) -> None:
+    try:
         await example(store)
     except BaseException:
         await _abandon(store)
@@ -148,6 +163,8 @@ def proves(name: str, proof: Proof) -> Test:
             proof(sc_case, wanted)
         except NotApplicableError as reason:
             pytest.skip(f"not applicable: {reason}")
+        except UnderDeclaredError as reason:
+            pytest.skip(f"under-declared: {reason}")
 
     setattr(test, CLAUSE_ATTRIBUTE, wanted.id)
     setattr(test, PROOF_ATTRIBUTE, proof)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from session_continuity import ConfigError
+from session_continuity import Capabilities, ConfigError
 
 Level = Literal["MUST", "SHOULD"]
 Contract = tuple[int, int]
@@ -54,6 +54,14 @@ class Clause:
     @property
     def area(self) -> str:
         return self.id.split("-")[1]
+
+    def binds(self, capabilities: Capabilities) -> bool:
+        """Whether the clause says something about a store of these capabilities. Of max_turn it is None that promises
+        more."""
+        if self.capability is None:
+            return True
+        declared = getattr(capabilities, self.capability)
+        return declared is None if self.capability == "max_turn" else bool(declared)
 
 
 @cache

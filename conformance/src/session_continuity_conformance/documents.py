@@ -28,6 +28,7 @@ def _document(report: StoreReport) -> Mapping[str, Any]:
         "verdict": report.verdict,
         "conformant": report.conformant,
         "partial": report.partial,
+        "under_declared": report.under_declared,
         "search": str(report.effort),
         "seconds": {mode: round(report.seconds(mode), 3) for mode in DRIVERS},
         "clauses": [

@@ -17,7 +17,7 @@ from session_continuity_conformance.report import Outcome, Result, StoreReport
 from session_continuity_conformance.selection import Selection, effort_of
 
 PROPERTY = "session_continuity"
-NOT_APPLICABLE = "not applicable: "
+NO_VERDICT: tuple[Outcome, ...] = ("not applicable", "under-declared")
 
 _SELECTION = pytest.StashKey[Selection]()
 _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
@@ -152,7 +152,8 @@ def _label(item: pytest.Item, clause: str) -> str:
 
 def _outcome(report: pytest.TestReport) -> Outcome:
     if report.skipped:
-        return "not applicable" if _reason(report).startswith(NOT_APPLICABLE) else "skipped"
+        reason = _reason(report).partition(":")[0]
+        return next((outcome for outcome in NO_VERDICT if outcome == reason), "skipped")
     return "passed" if report.passed else "failed"
 
 

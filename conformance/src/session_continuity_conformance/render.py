@@ -12,7 +12,7 @@ from session_continuity_conformance.clauses import AREAS
 from session_continuity_conformance.drivers import DRIVERS
 from session_continuity_conformance.report import ClauseReport, Result, StoreReport
 
-_MARKS = {"passed": "✓", "failed": "✗", "not applicable": "–", "not run": "?"}
+_MARKS = {"passed": "✓", "failed": "✗", "not applicable": "–", "under-declared": "+", "not run": "?"}
 SHOWN_FAILURES = 20
 _GREEN, _RED, _BOLD, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
@@ -46,6 +46,9 @@ def _store(report: StoreReport, paint: Any) -> list[str]:
         for unrun in report.clauses
         if unrun.status == "not run"
     ]
+    if report.under_declared:
+        names = ", ".join(report.under_declared)
+        lines += ["", f"under-declared: {names}; it held here: declare it, if it always does"]
     times = ", ".join(f"{mode} {report.seconds(mode):.1f} s" for mode in DRIVERS if report.seconds(mode))
     counts = f"{report.executed} examples of {len(report.clauses)} clauses; {times}"
     return [*lines, "", paint(f"{report.verdict}", _GREEN if good else _RED) + f"  {counts}"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from session_continuity import Mode
 from session_continuity_conformance.cases import Effort, Finding
 from session_continuity_conformance.clauses import Clause, Contract
 
-Outcome = Literal["passed", "failed", "skipped", "not applicable"]
-Status = Literal["passed", "failed", "not applicable", "not run"]
+Outcome = Literal["passed", "failed", "skipped", "not applicable", "under-declared"]
+Status = Literal["passed", "failed", "not applicable", "under-declared", "not run"]
+GOOD: tuple[Status, ...] = ("passed", "not applicable", "under-declared")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ class StoreReport:
         effort: Effort,
     ) -> StoreReport:
         mine = [result for result in results if result.target == subject.label]
-        reports = [_clause_report(clause, mine) for clause in clauses.values()]
+        reports = _without_chance([_clause_report(clause, mine) for clause in clauses.values()])
         if partial:
             reports = [report for report in reports if report.status != "not run"]
         return cls(
@@ -94,11 +95,7 @@ class StoreReport:
 
     def broken(self, level: str) -> list[ClauseReport]:
         """Clauses of this level that the store broke, or that could not be shown."""
-        return [
-            report
-            for report in self.clauses
-            if report.clause.level == level and report.status not in ("passed", "not applicable")
-        ]
+        return [report for report in self.clauses if report.clause.level == level and report.status not in GOOD]
 
     @property
     def executed(self) -> int:
@@ -128,7 +125,14 @@ class StoreReport:
 
     def bound(self, area: str) -> list[ClauseReport]:
         """The clauses of an area that say something about this store."""
-        return [each for each in self.clauses if each.clause.area == area and each.status != "not applicable"]
+        left_out = ("not applicable", "under-declared")
+        return [each for each in self.clauses if each.clause.area == area and each.status not in left_out]
+
+    @property
+    def under_declared(self) -> list[str]:
+        """The capabilities that the store has and does not declare."""
+        found = [each.clause.capability for each in self.clauses if each.status == "under-declared"]
+        return [name for name in dict.fromkeys(found) if name is not None]
 
     def seconds(self, mode: str) -> float:
         """How long the examples of one mode took."""
@@ -146,9 +150,21 @@ def _clause_report(clause: Clause, results: Sequence[Result]) -> ClauseReport:
     return ClauseReport(clause=clause, status=_status({result.outcome for result in mine}), results=tuple(mine))
 
 
+def _without_chance(reports: Sequence[ClauseReport]) -> list[ClauseReport]:
+    """A store has a capability when every clause on it holds; single ones may hold by chance."""
+    statuses: dict[str | None, set[Status]] = {}
+    for report in reports:
+        statuses.setdefault(report.clause.capability, set()).add(report.status)
+    return [
+        replace(report, status="not applicable")
+        if report.status == "under-declared" and statuses[report.clause.capability] != {"under-declared"}
+        else report
+        for report in reports
+    ]
+
+
 def _status(outcomes: set[Outcome]) -> Status:
     if outcomes & {"failed", "skipped"}:
         return "failed"
-    if "passed" in outcomes:
-        return "passed"
-    return "not applicable" if outcomes else "not run"
+    known: tuple[Status, ...] = ("passed", "under-declared", "not applicable")
+    return next((status for status in known if status in outcomes), "not run")

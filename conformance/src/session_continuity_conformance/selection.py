@@ -60,7 +60,7 @@ class Selection:
         if self.clauses and not clause.startswith(self.clauses):
             return {}
         return {
-            f"{clause}-{label}-{mode}": Case(target, mode, self.effort)
+            f"{clause}-{label}-{mode}": Case(target, mode, self.effort, probing=mode == self.modes[0])
             for label, target in self.targets.items()
             if all_clauses()[clause].since <= self.contract_of(target)
             for mode in self.modes

@@ -44,6 +44,10 @@ class NotApplicableError(Exception):
     """The clause says nothing about this store."""
 
 
+class UnderDeclaredError(Exception):
+    """The store does what it does not declare."""
+
+
 @dataclass
 class Store:
     """What an example works with. Everything is made in a namespace of its own and removed at the end."""

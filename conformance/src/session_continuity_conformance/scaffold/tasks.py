@@ -44,6 +44,7 @@ def _lines(clauses: list[Clause], indent: int) -> str:
     margin = " " * indent
     lines: list[str] = []
     for clause in clauses:
-        bound = f" (where {clause.capability} is declared)" if clause.capability else ""
+        value = " = None" if clause.capability == "max_turn" else ""
+        bound = f" (where {clause.capability}{value} is declared)" if clause.capability else ""
         lines += wrap(f"{clause.id}{bound}: {clause.text}", WIDTH - indent, subsequent_indent="  ")
     return f"\n{margin}".join(lines)

@@ -86,6 +86,17 @@ async def test_turn_is_stored_whole(store: Store) -> None:
     same("message_count and token_count", (found.message_count, found.token_count), (size, 2 * size))
 
 
+@clause("SC-APP-023")
+async def test_long_turn_is_stored_whole(store: Store) -> None:
+    session = await store.session()
+    turn = [store.message(session.id, f"m{number}", tokens=2) for number in range(200)]
+    appended = await store.adapter.append_messages(session.id, turn)
+    same_models("the turn as stored", appended.messages, turn)
+    same_models("conversation", await store.history(session.id), turn)
+    found = await store.current(session.id)
+    same("message_count and token_count", (found.message_count, found.token_count), (200, 400))
+
+
 @clause("SC-APP-003")
 async def test_refused_turn_leaves_no_part_behind(store: Store) -> None:
     session = await store.session(token_budget=HARD)

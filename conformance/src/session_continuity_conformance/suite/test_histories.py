@@ -82,6 +82,7 @@ async def test_killed_process_leaves_whole_appends(store: Store) -> None:
             process.wait_until_ready()
             process.go()
             events = process.events(at_most=12)
+            same("events of the other process before it is killed", len(events), 12)
             await store.driver.sleep(delay)
             events += process.kill()
         acknowledged = [event.texts[0] for event in events if event.kind == "append"]

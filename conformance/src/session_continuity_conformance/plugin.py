@@ -17,7 +17,7 @@ from session_continuity_conformance.report import Outcome, Result, StoreReport
 from session_continuity_conformance.selection import Selection, effort_of
 
 PROPERTY = "session_continuity"
-NO_VERDICT: tuple[Outcome, ...] = ("not applicable", "under-declared")
+_WITHOUT_VERDICT: dict[str, Outcome] = {"not applicable": "not applicable", "under-declared": "under-declared"}
 
 _SELECTION = pytest.StashKey[Selection]()
 _RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
@@ -152,8 +152,7 @@ def _label(item: pytest.Item, clause: str) -> str:
 
 def _outcome(report: pytest.TestReport) -> Outcome:
     if report.skipped:
-        reason = _reason(report).partition(":")[0]
-        return next((outcome for outcome in NO_VERDICT if outcome == reason), "skipped")
+        return _WITHOUT_VERDICT.get(_reason(report).partition(":")[0], "skipped")
     return "passed" if report.passed else "failed"
 
 

@@ -166,5 +166,8 @@ def _without_chance(reports: Sequence[ClauseReport]) -> list[ClauseReport]:
 def _status(outcomes: set[Outcome]) -> Status:
     if outcomes & {"failed", "skipped"}:
         return "failed"
-    known: tuple[Status, ...] = ("passed", "under-declared", "not applicable")
-    return next((status for status in known if status in outcomes), "not run")
+    if "passed" in outcomes:
+        return "passed"
+    if "under-declared" in outcomes:
+        return "under-declared"
+    return "not applicable" if outcomes else "not run"

@@ -7,16 +7,21 @@ from typing import Any
 from session_continuity import AsyncSessionManager, Message, SessionManager, StorageAdapter
 
 
-async def add_message(adapter: StorageAdapter, session_id: str, text: str, *, id: str) -> Message:
-    """Add a message as an application does that chooses its id."""
-    asked: dict[str, Any] = {"role": "user", "content": text, "id": id}
-    if adapter.mode == "blocking":
-        return SessionManager(adapter).add_message(session_id, **asked)
-    return await AsyncSessionManager(adapter).add_message(session_id, **asked)
+class Application:
+    """Calls a manager on this adapter, which it does not close."""
 
+    def __init__(self, adapter: StorageAdapter) -> None:
+        self._manager = SessionManager(adapter) if adapter.mode == "blocking" else AsyncSessionManager(adapter)
 
-async def context_of(adapter: StorageAdapter, session_id: str) -> list[Message]:
-    """The messages for a model."""
-    if adapter.mode == "blocking":
-        return SessionManager(adapter).get_conversation_context(session_id)
-    return await AsyncSessionManager(adapter).get_conversation_context(session_id)
+    async def add_message(self, session_id: str, text: str, *, id: str) -> Message:
+        """Add a message as an application does that chooses its id."""
+        asked: dict[str, Any] = {"role": "user", "content": text, "id": id}
+        if isinstance(self._manager, SessionManager):
+            return self._manager.add_message(session_id, **asked)
+        return await self._manager.add_message(session_id, **asked)
+
+    async def context(self, session_id: str) -> list[Message]:
+        """The messages for a model."""
+        if isinstance(self._manager, SessionManager):
+            return self._manager.get_conversation_context(session_id)
+        return await self._manager.get_conversation_context(session_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from session_continuity import ConfigError, Cost, Page, StorageAdapter
 
@@ -24,8 +24,8 @@ def probe(adapter: StorageAdapter) -> Generator[Callable[[], Cost]]:
         nonlocal requests, reads
         requests += 1
         result = work(operation, action)
-        reads += len(result) if isinstance(result, Page) else 1  # pyright: ignore[reportUnknownArgumentType]
-        return result
+        reads += len(cast("Page[object]", result)) if isinstance(result, Page) else 1
+        return cast("object", result)
 
     adapter.work = counted  # type: ignore[attr-defined]
     try:

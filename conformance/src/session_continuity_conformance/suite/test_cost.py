@@ -6,7 +6,7 @@ from session_continuity import MessageQuery, Patch
 from session_continuity_conformance.budgets import CONTEXT, SHORT, spend
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import same
-from session_continuity_conformance.managing import context_of
+from session_continuity_conformance.managing import Application
 from session_continuity_conformance.store import Store
 
 LAST = 20
@@ -56,9 +56,10 @@ async def test_last_messages_cost_the_same_in_a_long_conversation(store: Store) 
 @clause("SC-COST-004")
 async def test_context_costs_the_same_in_a_long_conversation(store: Store) -> None:
     lengths: set[int] = set()
+    application = Application(store.adapter)
 
     async def read(session_id: str) -> None:
-        lengths.add(len(await context_of(store.adapter, session_id)))
+        lengths.add(len(await application.context(session_id)))
 
     (spent,) = await spend(store, {"get_conversation_context": lambda talk: read(talk.session.id)})
     spent.does_not_grow()

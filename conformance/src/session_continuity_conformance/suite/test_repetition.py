@@ -6,24 +6,24 @@ from session_continuity import UnavailableError
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import refused, same
 from session_continuity_conformance.faults import FAIL_AFTER, FAIL_BEFORE, FaultyStorage, Planned
-from session_continuity_conformance.managing import add_message
+from session_continuity_conformance.managing import Application
 from session_continuity_conformance.store import Store
 
 
 @clause("SC-FLT-012")
 async def test_message_whose_answer_was_lost_is_added_once(store: Store) -> None:
     plan = Planned()
-    faulty = FaultyStorage(store.adapter, plan)
+    application = Application(FaultyStorage(store.adapter, plan))
     session = await store.session()
     for name, fault in (("made", FAIL_AFTER), ("not made", FAIL_BEFORE)):
         plan.add("append_messages", fault, fault)
         for _ in range(2):
-            lost = add_message(faulty, session.id, name, id=name)
+            lost = application.add_message(session.id, name, id=name)
             await refused(f"add_message whose answer was lost, {name}", lost, UnavailableError)
             await store.append(session.id, "meanwhile")
-        told = await add_message(faulty, session.id, name, id=name)
+        told = await application.add_message(session.id, name, id=name)
         same(f"what add_message repeated returns, when it was {name}", told.content, name)
-        again = await add_message(faulty, session.id, name, id=name)
+        again = await application.add_message(session.id, name, id=name)
         same("what it returns when it is repeated once more", again, told)
     texts = ["made", *["meanwhile"] * 4, "not made"]
     same("the conversation", await store.texts(session.id), texts)

@@ -11,6 +11,7 @@ class DynamoDBPlugin:
     api_version = CONTRACT
     modes: frozenset[Mode] = frozenset({"async", "blocking"})
     options = DynamoDBOptions
+    probe = "session_continuity_dynamodb.probe:probe"
 
     def capabilities(self, options: DynamoDBOptions) -> Capabilities:
         return capabilities(options)

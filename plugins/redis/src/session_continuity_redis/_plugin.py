@@ -16,6 +16,7 @@ class RedisPlugin:
     options: type[RedisOptions]
     api_version: tuple[int, int] = CONTRACT
     modes: frozenset[Mode] = frozenset({"async", "blocking"})
+    probe: str = "session_continuity_redis.probe:probe"
 
     def capabilities(self, options: RedisOptions) -> Capabilities:
         return capabilities(options.max_message_bytes)

@@ -84,6 +84,11 @@ class RedisStorage(StorageAdapter):
         self._most_bytes = max_message_bytes
         self._closed = False
 
+    @property
+    def native(self) -> Client:
+        """redis-py's client, opened if it was not yet."""
+        return self._wire.native
+
     async def setup(self) -> None:
         for told in await self._do("setup", self._wire.info):
             check_version(told)

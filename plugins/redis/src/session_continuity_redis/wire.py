@@ -83,6 +83,11 @@ class Wire:
         self._clients: Sequence[Client] = ()
         self._lock = threading.Lock()
 
+    @property
+    def native(self) -> Client:
+        """The client, opened if it was not yet."""
+        return self._client or self._opened()
+
     async def run(self, call: Call) -> Any:
         """One script, one round trip; one more when the server has forgotten the script."""
         client = self._client or self._opened()

@@ -11,6 +11,7 @@ class SqlitePlugin:
     api_version = CONTRACT
     modes: frozenset[Mode] = frozenset({"async", "blocking"})
     options = SqliteOptions
+    probe = "session_continuity_sqlite.probe:probe"
 
     def capabilities(self, options: SqliteOptions) -> Capabilities:
         del options

@@ -71,6 +71,11 @@ class SqliteStorage(StorageAdapter):
         )
         self._closed = False
 
+    @property
+    def native(self) -> Connections:
+        """The connections to the file."""
+        return self._connections
+
     async def setup(self) -> None:
         self._check_open("setup")
         await self._writes.call(self._connections.setup)

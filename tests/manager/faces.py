@@ -57,7 +57,7 @@ class Watched(StorageAdapter):
     """The store under test, with every call written down; `before` and `after` run beside the calls they name."""
 
     def __init__(self, inner: StorageAdapter) -> None:
-        self.backend = inner.backend  # type: ignore[misc]
+        self.backend = inner.backend
         self.mode: Mode = inner.mode
         self.capabilities = inner.capabilities
         self.inner = inner

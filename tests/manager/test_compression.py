@@ -99,11 +99,22 @@ def test_a_window_is_folded_without_words(face: Face, store: Watched) -> None:
     session = manager.create_session(token_budget=compressing(4))
     write(manager, session.id, "abcdefgh")
     context = manager.get_conversation_context_with_stats(session.id)
-    assert contents(context.messages) == list("efgh")
+    assert contents(context.messages) == list("fgh")
     assert context.compression is not None
     assert (context.compression.strategy, context.compression.summary) == ("sliding_window", None)
-    assert (context.compression.covered_messages, context.budget.dropped_messages) == (4, 0)
+    assert (context.compression.covered_messages, context.budget.dropped_messages) == (5, 0)
     assert len(manager.get_messages(session.id)) == 8
+
+
+def test_a_window_is_folded_rarely_and_begins_the_same_between_folds(face: Face, store: Watched) -> None:
+    manager = face.manager(store)
+    session = manager.create_session(token_budget=compressing(40))
+    firsts: list[Any] = []
+    for number in range(140):
+        manager.add_message(session.id, **said(str(number), tokens=1))
+        firsts.append(manager.get_conversation_context(session.id)[0].content)
+    assert len(set(firsts)) == 11
+    assert manager.get_session(session.id).version == 11
 
 
 def test_compressing_by_hand_says_what_it_did_and_keeps_the_messages(

@@ -87,8 +87,12 @@ class CompressionResult:
 def sliding_window(
     messages: Sequence[Message], tokens: Sequence[int], room: int, config: CompressionConfig, /
 ) -> CompressionPlan:
-    """Keep the newest that fit `target_tokens`, at least `min_messages`, at most `max_messages`; drop the rest."""
-    target = min(config.target_tokens or room, room)
+    """Keep the newest that fit `target_tokens`, at least `min_messages`, at most `max_messages`; drop the rest.
+
+    Without a target all stay while they fit the room, and then three quarters of it: so folds are rare, and between
+    them a context begins with the same messages, which is what the prompt caches of models live on.
+    """
+    target = min(config.target_tokens or _rarely(tokens, room), room)
     kept = _fitting(tokens, target)
     kept = max(kept, min(config.min_messages or 0, _fitting(tokens, room)))
     if config.max_messages is not None:
@@ -193,6 +197,10 @@ def next_state(
         covered_tokens=tokens + (previous.covered_tokens if previous else 0),
         updated_at=now,
     )
+
+
+def _rarely(tokens: Sequence[int], room: int) -> int:
+    return room if sum(tokens) <= room else room * 3 // 4
 
 
 def _fitting(tokens: Sequence[int], limit: int) -> int:

@@ -7,7 +7,19 @@ from datetime import timedelta
 
 import pytest
 
-from session_continuity import MessageQuery, Patch, Session, SessionFilter, SessionMetadata, TokenBudget, run_now
+from session_continuity import (
+    AsyncSessionManager,
+    Message,
+    MessageMetadata,
+    MessageQuery,
+    Patch,
+    Session,
+    SessionFilter,
+    SessionManager,
+    SessionMetadata,
+    TokenBudget,
+    run_now,
+)
 from session_continuity_dynamodb import DynamoDBStorage
 from session_continuity_dynamodb.bodies import message_item
 from session_continuity_dynamodb.keys import Keys
@@ -240,6 +252,46 @@ def test_message_by_chosen_id_is_two_requests(bench: Bench) -> None:
     assert apis(made) == ["BatchGetItem", "BatchGetItem"]
 
 
+@pytest.mark.parametrize("size", [10, 2000])
+def test_edit_of_a_chosen_id_is_two_requests_without_a_read(bench: Bench, size: int) -> None:
+    session = bench.create(store := bench.open())
+    message = bench.message(session, "x" * size, id="mine", metadata=MessageMetadata(annotations={"a": 1}))
+    bench.run(store.append_messages(session.id, [message], chosen_ids={"mine"}))
+    for number in range(3):
+        cold, content = bench.open(), f"{number}" * size
+        with bench.meter.counting() as made:
+            after = bench.run(cold.update_message(session.id, "mine", Patch({"content": content})))
+        assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
+        assert after == message.model_copy(update={"content": content})
+        assert bench.run(store.get_message(session.id, "mine")) == after
+
+
+def test_small_edit_of_a_chosen_id_is_two_requests_whatever_it_changes(bench: Bench) -> None:
+    session = bench.create(store := bench.open())
+    bench.run(store.append_messages(session.id, [bench.message(session, id="mine")], chosen_ids={"mine"}))
+    cold = bench.open()
+    with bench.meter.counting() as made:
+        after = bench.run(cold.update_message(session.id, "mine", Patch({"role": "system", "token_count": 9})))
+    assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
+    assert (after.content, after.role) == ("hello", "system")
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.token_count, held.system_message_ids) == (9, ["mine"])
+
+
+def test_removal_of_a_chosen_id_is_two_requests_without_a_read(bench: Bench) -> None:
+    session = bench.create(store := bench.open())
+    message = bench.message(session, "x" * 5000, id="mine", tokens=70)
+    bench.run(store.append_messages(session.id, [message], chosen_ids={"mine"}))
+    cold = bench.open()
+    with bench.meter.counting() as made:
+        assert bench.run(cold.delete_message(session.id, "mine"))
+    assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (0, 0)
+
+
 def test_system_messages_are_read_by_id_in_one_request(bench: Bench) -> None:
     store = bench.open()
     session = bench.create(store)
@@ -251,6 +303,54 @@ def test_system_messages_are_read_by_id_in_one_request(bench: Bench) -> None:
         page = bench.run(other.get_messages(session.id, MessageQuery(ids=frozenset({wanted}))))
     assert [message.role for message in page] == ["system"]
     assert apis(made) == ["BatchGetItem"]
+
+
+def long_talk(bench: Bench, store: DynamoDBStorage, *, system: bool) -> Session:
+    """A conversation of 2,000 messages of 1.3 KB a row and 250 tokens each, its rows written straight into the table;
+    with a system message at its beginning, if wanted. Its budget takes 12 of them."""
+    session = bench.create(store, user_id="u", token_budget=TokenBudget(max_tokens=12 * 250 + 100))
+    keys = Keys(bench.namespace)
+    messages = [bench.message(session, f"{n} ".ljust(1050, "x"), tokens=250) for n in range(2000)]
+    if system:
+        messages[0] = messages[0].model_copy(update={"role": "system", "content": "be kind", "token_count": 4})
+    rows = [message_item(keys, message, own_id=False, compression=None) for message in messages]
+    bench.write_rows(rows)
+    places = [row["SK"]["S"][4:] for row in rows]
+    update = "SET lastKey = :last, messageCount = :count, tokenCount = :tokens"
+    values = {
+        ":last": {"S": places[-1]},
+        ":count": {"N": "2000"},
+        ":tokens": {"N": str(sum(message.token_count or 0 for message in messages))},
+    }
+    if system:
+        update, values = f"{update}, systemIds = :system", {**values, ":system": {"SS": [places[0]]}}
+    bench.raw(
+        "update_item",
+        Key={"PK": rows[0]["PK"], "SK": {"S": "MSG$ACTIVITY"}},
+        UpdateExpression=update,
+        ExpressionAttributeValues=values,
+    )
+    return session
+
+
+def context(bench: Bench, store: DynamoDBStorage, session: Session) -> list[Message]:
+    """What a model gets to see, as applications ask for it."""
+    if bench.mode == "async":
+        return bench.run(AsyncSessionManager(store).get_conversation_context(session.id))
+    return SessionManager(store).get_conversation_context(session.id)
+
+
+@pytest.mark.parametrize("system", [False, True])
+def test_context_of_12_among_2000_is_three_requests_of_less_than_five_units(bench: Bench, system: bool) -> None:
+    session = long_talk(bench, bench.open(), system=system)
+    store = bench.open(consistent_read=False, create_table=False)
+    with bench.meter.counting() as made:
+        found = context(bench, store, session)
+    assert [message.role for message in found if message.role == "system"] == ["system"] * system
+    spoken = [str(message.content).split()[0] for message in found if message.role == "user"]
+    assert spoken == [str(n) for n in range(1988, 2000)]
+    assert apis(made) == ["BatchGetItem", "Query", *["BatchGetItem"] * system]
+    assert units(made) < 5
 
 
 def test_update_is_one_write_and_one_small_read(bench: Bench) -> None:

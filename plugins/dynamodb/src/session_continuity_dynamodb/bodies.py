@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.codec import from_json, item_key, json_text, loaded, to_json
 from session_continuity_dynamodb.config import MAX_ITEM_BYTES
 from session_continuity_dynamodb.keys import Keys
-from session_continuity_dynamodb.values import Item, binary, decode, encode, fits, flag, item_size, number, text
+from session_continuity_dynamodb.values import Item, binary, decode, encode, fits, flag, item_size, number, text, texts
 
 Compression = Literal["zlib", "zstd"]
 
@@ -145,12 +146,47 @@ def _metadata_fields(data: Any) -> dict[str, Any]:
     return fields
 
 
-def pointer_item(keys_: Keys, message: Message) -> Item:
-    """Leads from an id that its caller chose to the message's place."""
-    return {
-        **item_key(keys_, message.session_id, keys.POINTER + message.id),
-        "ref": text(keys.place(message.created_at, message.id)),
+def pointer_item(item: Item) -> Item:
+    """Leads from an id that its caller chose to the message with this item.
+
+    With it goes as much of the message as fits into the same unit: what an edit or a removal takes for granted, so that
+    it need not read the message first. `lacks` names what did not fit.
+    """
+    pointer: Item = {
+        "PK": item["PK"],
+        "SK": text(keys.POINTER + item["id"]["S"]),
+        "ref": text(item["SK"]["S"][len(keys.MESSAGE) :]),
+        **_part(item, _HEAD),
     }
+    lacks = ["content", "metadata"] if "body" in item else ["content"]
+    some = {**pointer, **_part(item, ("metadata",))}
+    for candidate in ({**some, **_part(item, _CONTENT)}, {**some, "lacks": texts(lacks)}):
+        if item_size(candidate) <= _UNIT:
+            return candidate
+    return {**pointer, "lacks": texts(["content", "metadata"])}
+
+
+_UNIT = 1024
+_HEAD = ("role", "tokenCount", "updatedAt", "rev")
+_CONTENT = ("content", "emptyText", "blocks", "body", "codec")
+
+
+def _part(item: Item, attributes: Iterable[str]) -> Item:
+    return {name: item[name] for name in attributes if name in item}
+
+
+def pointed_at(pointer: Item) -> tuple[Item, frozenset[str]]:
+    """A message's item as its pointer knows it, and the fields that it lacks."""
+    place = pointer["ref"]["S"]
+    item = {
+        "PK": pointer["PK"],
+        "SK": text(keys.MESSAGE + place),
+        "id": text(pointer["SK"]["S"][len(keys.POINTER) :]),
+        "createdAt": text(place[:24]),
+        "ownId": flag(),
+        **_part(pointer, (*_HEAD, "metadata", *_CONTENT)),
+    }
+    return item, frozenset(pointer.get("lacks", {}).get("SS", ()))
 
 
 def check_sizes(items: list[Item], operation: str) -> None:

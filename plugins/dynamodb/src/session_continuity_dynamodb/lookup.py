@@ -3,12 +3,13 @@ but for a session with messages of another writer whose ids tell nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from session_continuity import Message, SessionNotFoundError
 from session_continuity_dynamodb import codec, keys
-from session_continuity_dynamodb.bodies import is_message, message_of
+from session_continuity_dynamodb.bodies import is_message, message_of, pointed_at
 from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.store import Store
@@ -25,8 +26,48 @@ async def locate(store: Store, session_id: str, message_ids: Sequence[str]) -> l
 
     One request when every id tells its place, two with pointers. Raises SessionNotFoundError.
     """
-    wanted = dict.fromkeys(message_ids)
-    guesses = {message_id: _guess(store, session_id, message_id) for message_id in wanted}
+    rows = await (await _look(store, session_id, message_ids)).rows()
+    return [rows.get(message_id) for message_id in message_ids]
+
+
+async def foresee(store: Store, session_id: str, message_id: str, replaced: Collection[str] = ()) -> Item | None:
+    """A message's row, or what its pointer knows of it where that lacks nothing but fields that are to be replaced,
+    `content` or `metadata`; None where the session has no such message. A guess for a write that states it as its
+    condition: one request in most cases. Raises SessionNotFoundError.
+    """
+    look = await _look(store, session_id, [message_id])
+    pointer = look.found.get(keys.POINTER + message_id)
+    if pointer is not None:
+        row, lacks = pointed_at(pointer)
+        if lacks <= frozenset(replaced):
+            return row
+    return (await look.rows()).get(message_id)
+
+
+@dataclass
+class _Look:
+    """What the first request brought: the gate, and an item for each id at the place that was guessed."""
+
+    store: Store
+    session_id: str
+    guesses: dict[str, str | None]
+    gate: Item
+    found: dict[str, Item]
+
+    async def rows(self) -> dict[str, Item]:
+        """The rows by their ids; reads on for those that are missing."""
+        rows = _by_id(self.found.values())
+        if missing := [message_id for message_id in self.guesses if message_id not in rows]:
+            rows |= await _through_pointers(self.store, self.session_id, missing, self.guesses, self.found)
+            missing = [message_id for message_id in missing if message_id not in rows]
+        if missing and (self.gate["SK"]["S"] == keys.META or Activity.of(self.gate).foreign):
+            rows |= await _search(self.store, self.session_id, missing)
+        self.store.known.seen(self.session_id, rows.values())
+        return rows
+
+
+async def _look(store: Store, session_id: str, message_ids: Sequence[str]) -> _Look:
+    guesses = {message_id: _guess(store, session_id, message_id) for message_id in message_ids}
     first = [
         keys.POINTER + message_id if place is None else keys.MESSAGE + place for message_id, place in guesses.items()
     ]
@@ -34,22 +75,10 @@ async def locate(store: Store, session_id: str, message_ids: Sequence[str]) -> l
     gate = found.pop(keys.ACTIVITY, None)
     if gate is None:
         gate = await store.wire.get(store.meta_key(session_id))
-    await _check(store, session_id, gate)
-    rows = _by_id(found.values())
-    missing = [message_id for message_id in wanted if message_id not in rows]
-    if missing:
-        rows |= await _through_pointers(store, session_id, missing, guesses, found)
-        missing = [message_id for message_id in missing if message_id not in rows]
-    if missing and (gate is None or gate["SK"]["S"] == keys.META or Activity.of(gate).foreign):
-        rows |= await _search(store, session_id, missing)
-    store.known.seen(session_id, rows.values())
-    return [rows.get(message_id) for message_id in message_ids]
-
-
-async def _check(store: Store, session_id: str, gate: Item | None) -> None:
     if gate is None:
         raise SessionNotFoundError(session_id)
     await store.check_gate(session_id, gate)
+    return _Look(store, session_id, guesses, gate, found)
 
 
 def _guess(store: Store, session_id: str, message_id: str) -> str | None:

@@ -26,7 +26,7 @@ from session_continuity_dynamodb.bodies import check_sizes, message_item, messag
 from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
-from session_continuity_dynamodb.lookup import locate
+from session_continuity_dynamodb.lookup import foresee, locate
 from session_continuity_dynamodb.sessions import adopt
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item, number, text, texts
@@ -48,7 +48,7 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
             for message in turn
         ]
         check_sizes(items, "append_messages")
-        pointers = [pointer_item(store.keys, message) for message in turn if message.id in chosen]
+        pointers = [pointer_item(item) for item in items if "ownId" in item]
         write_id = new_write_id()
         actions = [*map(_new, pointers), _advance(store, session_id, turn, write_id), *map(_new, items)]
         try:
@@ -185,11 +185,10 @@ async def _last_place(store: Store, session_id: str, gate: Item | None, turn: Se
 
 async def update(store: Store, session_id: str, message_id: str, patch: Patch) -> Message:
     row = store.known.row(session_id, message_id)
+    row = row or await foresee(store, session_id, message_id, replaced=patch.set.keys() | patch.clear)
     tries = store.wire.tries("update_message")
     while True:
         next(tries)
-        if row is None:
-            [row] = await locate(store, session_id, [message_id])
         if row is None:
             raise MessageNotFoundError(session_id, message_id)
         before = message_of(row, session_id)
@@ -200,13 +199,17 @@ async def update(store: Store, session_id: str, message_id: str, patch: Patch) -
         )
         check_sizes([item], "update_message")
         actions = [_edit(row, item), _recount(store, session_id, [(before, after)], write_id)]
+        if "ownId" in row:
+            actions.append({"Put": {"Item": pointer_item(item)}})
         try:
             await store.wire.transact(actions, write_id)
         except CancelledTransactionError as cancelled:
-            edit, gate = cancelled.reasons
+            edit, gate, *_ = cancelled.reasons
             if gate.failed:
                 await _check_open(store, session_id, gate.item)
             row = edit.item
+            if row is None:
+                [row] = await locate(store, session_id, [message_id])
         else:
             store.known.seen(session_id, [item])
             return after
@@ -217,8 +220,7 @@ def _edit(row: Item, item: Item) -> Action:
     expression = Expression()
     condition = " AND ".join([expression.exists("id"), *_as_known(expression, row)])
     for attribute in _BODY:
-        if attribute in item or attribute in row:
-            expression.put(attribute, item.get(attribute))
+        expression.put(attribute, item.get(attribute))
     return {
         "Update": {
             "Key": {name: row[name] for name in ("PK", "SK")},
@@ -274,7 +276,7 @@ async def delete(store: Store, session_id: str, message_id: str) -> bool:
     known = store.known.row(session_id, message_id)
     if known is not None and await remove(store, session_id, [known]) == 1:
         return True
-    [row] = await locate(store, session_id, [message_id])
+    row = await foresee(store, session_id, message_id, replaced=("content", "metadata"))
     return row is not None and await remove(store, session_id, [row]) == 1
 
 

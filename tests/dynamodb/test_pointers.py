@@ -1,0 +1,107 @@
+"""Messages whose ids their callers chose: what their pointers say is a guess, and the message decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from session_continuity import Message, MessageMetadata, MessageNotFoundError, Patch, Session
+from session_continuity_dynamodb import DynamoDBStorage
+from session_continuity_dynamodb.bodies import message_item, pointed_at, pointer_item
+from session_continuity_dynamodb.keys import Keys
+from session_continuity_dynamodb.values import item_size
+
+from .bench import Bench
+
+LONG = "x" * 3000
+
+
+@pytest.fixture
+def store(anywhere: Bench) -> DynamoDBStorage:
+    return anywhere.open()
+
+
+@pytest.fixture
+def session(anywhere: Bench, store: DynamoDBStorage) -> Session:
+    return anywhere.create(store)
+
+
+def chosen(bench: Bench, store: DynamoDBStorage, session: Session, **fields: Any) -> Message:
+    message = bench.message(session, id="mine", tokens=5, **fields)
+    bench.run(store.append_messages(session.id, [message], chosen_ids={"mine"}))
+    return message
+
+
+def row_key(bench: Bench, session: Session) -> dict[str, Any]:
+    [row] = [row for row in bench.rows(session.id) if row["SK"]["S"].startswith("MSG#")]
+    return {name: row[name] for name in ("PK", "SK")}
+
+
+def test_edit_keeps_what_another_writer_changed_past_the_pointer(
+    anywhere: Bench, store: DynamoDBStorage, session: Session
+) -> None:
+    chosen(anywhere, store, session, metadata=MessageMetadata(annotations={"by": "us"}))
+    anywhere.raw(
+        "update_item",
+        Key=row_key(anywhere, session),
+        UpdateExpression="SET metadata = :m, tokenCount = :t, updatedAt = :u",
+        ExpressionAttributeValues={
+            ":m": {"S": '{"annotations":{"by":"them"}}'},
+            ":t": {"N": "5"},
+            ":u": {"S": "2036-03-01T12:00:01.000Z"},
+        },
+    )
+    after = anywhere.run(anywhere.open().update_message(session.id, "mine", Patch({"content": "new"})))
+    assert (after.content, after.metadata.annotations) == ("new", {"by": "them"})
+    assert anywhere.run(anywhere.open().get_message(session.id, "mine")) == after
+
+
+def test_pointer_to_nothing_finds_nothing(anywhere: Bench, store: DynamoDBStorage, session: Session) -> None:
+    chosen(anywhere, store, session)
+    anywhere.raw("delete_item", Key=row_key(anywhere, session))
+    cold = anywhere.open()
+    with pytest.raises(MessageNotFoundError):
+        anywhere.run(cold.update_message(session.id, "mine", Patch({"content": "new"})))
+    assert not anywhere.run(cold.delete_message(session.id, "mine"))
+    assert anywhere.run(cold.get_message(session.id, "mine")) is None
+
+
+def test_two_edits_of_different_fields_both_hold(anywhere: Bench, store: DynamoDBStorage, session: Session) -> None:
+    message = chosen(anywhere, store, session, content=[{"type": "text", "text": ""}])
+    data = MessageMetadata(annotations={"n": 1})
+    stores = anywhere.open(), anywhere.open()
+    anywhere.together(
+        lambda: stores[0].update_message(session.id, "mine", Patch({"content": LONG})),
+        lambda: stores[1].update_message(session.id, "mine", Patch({"metadata": data, "token_count": 8})),
+    )
+    held = anywhere.run(anywhere.open().get_message(session.id, "mine"))
+    assert held == message.model_copy(update={"content": LONG, "metadata": data, "token_count": 8})
+
+
+@pytest.mark.parametrize(
+    ("fields", "lacks"),
+    [
+        ({"content": "short"}, set[str]()),
+        ({"content": ""}, set[str]()),
+        ({"content": LONG}, {"content"}),
+        ({"content": LONG, "metadata": {"annotations": {"a": "b"}}}, {"content"}),
+        ({"content": "short", "metadata": {"annotations": {"a": LONG}}}, {"content", "metadata"}),
+    ],
+)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_pointer_costs_one_unit_and_knows_what_it_lacks(
+    quick: Bench, fields: dict[str, Any], lacks: set[str], compression: Any
+) -> None:
+    stated = {**fields, "metadata": MessageMetadata.model_validate(fields.get("metadata", {}))}
+    message = quick.message("s", id="mine", **stated)
+    item = message_item(Keys(), message, own_id=True, compression=compression)
+    pointer = pointer_item(item)
+    assert item_size(pointer) <= 1024
+    found, missing = pointed_at(pointer)
+    assert found.items() <= item.items()
+    assert missing <= {"content", "metadata"}
+    if compression is None:
+        assert missing == lacks
+    if not missing:
+        assert {*item} - {*found} == {"sessionId"}

@@ -70,7 +70,7 @@ def test_conformance_searches_with_a_seed_and_repeats_it(command: CommandLine) -
     assert f"search   3 programs per mode, seed {seed}" in again.out
 
 
-@pytest.mark.parametrize("kind", ["new-backend"])
+@pytest.mark.parametrize("kind", ["new-backend", "new-extension"])
 def test_a_distribution_is_begun(command: CommandLine, kind: str) -> None:
     seen = command.on_terminal(kind, "mine", "--directory", "there")
     assert seen.code == 0, seen.out

@@ -26,6 +26,14 @@ class Fresh:
         self._wheels = folder / "wheels"
         venv.create(folder / "venv", with_pip=UV is None)
 
+    @classmethod
+    def with_suite(cls, folder: Path, *rooms: str) -> Fresh:
+        """One in which core, the suite and these rooms are installed from their wheels."""
+        made = cls(folder)
+        core, *others = (made.wheel(ROOT / room) for room in ("core", "conformance", *rooms))
+        made.install(f"session-continuity[cli] @ {core.as_uri()}", *others)
+        return made
+
     def install(self, *what: str | Path, again: bool = False) -> None:
         """Install requirements and wheels; `again`, to put a wheel in the place of its like."""
         command = [UV, "pip", "install", "--python", self._bin / "python"] if UV else [*self._pip, "install"]
@@ -66,3 +74,15 @@ def done(*command: str | Path, cwd: Path | None = None) -> None:
     """A command that must succeed."""
     end = ran(*command, cwd=cwd)
     assert end.returncode == 0, f"{command}\n{end.stdout}{end.stderr}"
+
+
+def check_with_tools(project: Path) -> None:
+    """Style, format and both type checkers have nothing to say about a generated project."""
+    tools: list[list[str]] = [
+        ["ruff", "check", "--no-cache", "."],
+        ["ruff", "format", "--no-cache", "--check", "."],
+        ["mypy", "--cache-dir=/dev/null", "src", "tests"],
+        ["pyright", "--pythonpath", sys.executable, "src", "tests"],
+    ]
+    for tool in tools:
+        done(sys.executable, "-m", *tool, cwd=project)

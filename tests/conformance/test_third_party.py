@@ -7,7 +7,6 @@ import ast
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ import pytest
 
 from session_continuity import ConfigError, StorageAdapter
 from session_continuity_conformance.clauses import all_clauses
-from session_continuity_conformance.scaffold import new_backend
+from session_continuity_conformance.scaffold import new_backend, new_extension
 
-from .fresh import ROOT, Fresh, ran
+from .fresh import Fresh, check_with_tools
 
 WRITTEN = Path(__file__).parent / "third_party/adapter.py"
 URL = "shelf://localhost/test"
@@ -30,10 +29,7 @@ Named = dict[str, set[str]]
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
-    environment = Fresh(tmp_path_factory.mktemp("stranger"))
-    core, suite = (environment.wheel(ROOT / room) for room in ("core", "conformance"))
-    environment.install(f"session-continuity[cli] @ {core.as_uri()}", suite)
-    return environment
+    return Fresh.with_suite(tmp_path_factory.mktemp("stranger"))
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +70,7 @@ def test_the_skeleton_names_every_clause_once(project: Path) -> None:
 
 
 def test_the_generated_project_is_clean(project: Path) -> None:
-    tools: list[list[str]] = [
-        ["ruff", "check", "--no-cache", "."],
-        ["ruff", "format", "--no-cache", "--check", "."],
-        ["mypy", "--cache-dir=/dev/null", "src", "tests"],
-        ["pyright", "--pythonpath", sys.executable, "src", "tests"],
-    ]
-    for tool in tools:
-        end = ran(sys.executable, "-m", *tool, cwd=project)
-        assert end.returncode == 0, f"{tool}\n{end.stdout}{end.stderr}"
+    check_with_tools(project)
 
 
 def test_the_skeleton_fails_with_what_is_to_be_written_and_nothing_else(fresh: Fresh, project: Path) -> None:
@@ -148,6 +136,14 @@ def test_what_exists_is_not_touched(tmp_path: Path, make: Any) -> None:
     with pytest.raises(ConfigError, match="exists; name another place with --directory"):
         new_backend("shelf", home)
     assert not home.is_dir() or list(home.iterdir()) == []
+
+
+def test_an_extension_is_named_by_the_same_rules(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lower-case letters"):
+        new_extension("My Extension", tmp_path / "new")
+    with pytest.raises(ConfigError, match="session-continuity-memory is installed already"):
+        new_extension("memory", tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hyphen_becomes_an_underscore_where_python_wants_it(tmp_path: Path) -> None:

@@ -61,10 +61,11 @@ def _check_name(name: str, installed: list[InstalledPlugin], kind: str) -> None:
 def _write(kind: str, name: str, directory: Path | None, tasks: Mapping[str, str]) -> Written:
     home = directory or Path(f"session-continuity-{name}")
     words = {**_words(name), **tasks}
-    root = files("session_continuity_conformance").joinpath("scaffold", "templates", kind)
+    root = files("session_continuity_conformance").joinpath("scaffold", "templates")
     texts = {
         home / path.replace("PACKAGE", words["package"]): Template(text).substitute(words)
-        for path, text in _templates(root)
+        for folder in ("common", kind)
+        for path, text in _templates(root.joinpath(folder))
     }
     try:
         home.mkdir(parents=True)

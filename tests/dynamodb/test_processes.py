@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,29 @@ def hear(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+@dataclass(frozen=True)
+class Append:
+    content: str
+    began: int
+    ended: int
+
+
+def hear_append(process: subprocess.Popen[str]) -> Append:
+    content, began, ended = hear(process).split()
+    return Append(content, int(began), int(ended))
+
+
+def against_acknowledgement(contents: list[str], acknowledged: list[Append]) -> list[tuple[str, str]]:
+    """Pairs of which one was acknowledged before the other began, and yet comes after it."""
+    place = {content: number for number, content in enumerate(contents)}
+    return [
+        (first.content, second.content)
+        for first in acknowledged
+        for second in acknowledged
+        if first.ended < second.began and place[first.content] > place[second.content]
+    ]
+
+
 def test_16_writers_in_4_processes_lose_and_repeat_nothing(quick: Bench, starts: Starts) -> None:
     store = quick.open()
     quick.clock.now = utc_now()
@@ -73,14 +97,14 @@ def test_16_writers_in_4_processes_lose_and_repeat_nothing(quick: Bench, starts:
     assert [hear(writer) for writer in writers] == ["ready"] * 4
     for writer in writers:
         say(writer)
-    acknowledged = [[hear(writer) for _ in range(40)] for writer in writers]
+    acknowledged = [hear_append(writer) for writer in writers for _ in range(40)]
     assert [writer.wait() for writer in writers] == [0] * 4
 
     page = run_now(store.get_messages(session.id, MessageQuery(limit=1000)))
-    assert sorted(str(message.content) for message in page) == sorted(
-        content for each in acknowledged for content in each
-    )
-    assert len(page) == 160
+    contents = [str(message.content) for message in page]
+    assert sorted(contents) == sorted(append.content for append in acknowledged)
+    assert len(contents) == 160
+    assert against_acknowledgement(contents, acknowledged) == []
     held = run_now(store.get_session(session.id))
     assert held is not None
     assert (held.message_count, held.token_count) == (160, 160)
@@ -100,7 +124,7 @@ def test_order_is_acknowledgement_order_whatever_the_clocks(quick: Bench, starts
     for _ in range(10):
         for writer in (ahead, behind):
             say(writer)
-            expected.append(hear(writer))
+            expected.append(hear_append(writer).content)
     page = run_now(store.get_messages(session.id, MessageQuery()))
     assert [message.content for message in page] == expected
     times = [message.created_at for message in page]

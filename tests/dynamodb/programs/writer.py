@@ -1,10 +1,11 @@
 """Appends messages to one session, from a process of its own. Prints when it is ready, waits for a line, then prints
-each message's content as it is acknowledged."""
+of each message as it is acknowledged: its content, and when the call began and ended by the machine's steady clock."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -34,8 +35,9 @@ def main() -> None:
             token_count=1,
             created_at=created_at,
         )
+        began = time.monotonic_ns()
         run_now(store.append_messages(told["session"], [message]))
-        sys.stdout.write(f"{content}\n")
+        sys.stdout.write(f"{content} {began} {time.monotonic_ns()}\n")
         sys.stdout.flush()
 
     if told["threads"] == 1:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import venv
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from .fresh import Fresh, ran
+
 HOST_PLUGINS = ["pytest-asyncio", "anyio", "trio", "pytest-xdist"]
 
 CONFTEST = """
@@ -48,14 +47,7 @@ def test_own_plain():
 def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with its own environment, in which the environment lies below the project's conftest."""
     project = tmp_path_factory.mktemp("host")
-    venv.create(project / ".venv", with_pip=True)
-    rooms = [str(ROOT / room) for room in ("core", "plugins/memory", "conformance")]
-    subprocess.run(
-        [project / ".venv/bin/python", "-m", "pip", "install", "-q", *rooms, *HOST_PLUGINS],
-        check=True,
-        capture_output=True,
-        timeout=280,
-    )
+    Fresh.with_suite(project, "plugins/memory").install(*HOST_PLUGINS)
     project.joinpath("conftest.py").write_text(CONFTEST)
     project.joinpath("test_own.py").write_text(OWN_TEST)
     return project
@@ -70,15 +62,7 @@ asyncio_default_fixture_loop_scope = function
 
 def pytest_in(host: Path, settings: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     host.joinpath("pytest.ini").write_text(SETTINGS + settings)
-    return subprocess.run(
-        [host / ".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
-        cwd=host,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))},
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
+    return ran(host / "venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, cwd=host)
 
 
 SUITE = ("--pyargs", "session_continuity_conformance.suite", "--sc-url=memory://test")
@@ -88,10 +72,10 @@ SUITE = ("--pyargs", "session_continuity_conformance.suite", "--sc-url=memory://
     ("settings", "arguments"),
     [
         ("asyncio_mode = strict", ()),
-        ("asyncio_mode = auto", ()),
-        ("asyncio_mode = strict", ("-n", "2")),
+        ("asyncio_mode = auto", ("-W", "error", "-W", "error::pytest.PytestUnraisableExceptionWarning")),
+        ("asyncio_mode = strict\nanyio_mode = auto", ("-n", "2")),
     ],
-    ids=["strict", "auto", "xdist"],
+    ids=["asyncio strict", "asyncio auto, warnings are errors", "anyio auto, xdist"],
 )
 def test_suite_runs_beside_a_hosts_own_tests(host: Path, settings: str, arguments: tuple[str, ...]) -> None:
     ran = pytest_in(host, settings, *arguments, "test_own.py", *SUITE)

@@ -52,12 +52,9 @@ class Proxy:
         self._pass = 0
         self._patience = 0.0
         self._struck = False
-        self._refusing = False
         self._watch = threading.Timer(0, lambda: None)
-        self._server = _Server((self.host, 0), self)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._listener = _Listener(self, 0)
+        self.port = self._listener.port
 
     def __enter__(self) -> Self:
         return self
@@ -87,25 +84,23 @@ class Proxy:
             _reset(pair.near, pair.far)
 
     def refuse(self) -> None:
-        """Reset every connection, and each new one at once, until `accept`."""
-        self._refusing = True
+        """Reset every connection, and take no new ones until `accept`."""
+        self._listener.stop()
         self.cut()
 
     def accept(self) -> None:
-        """Take connections again."""
-        self._refusing = False
+        """Take connections again, on the same port."""
+        self._listener = _Listener(self, self.port)
 
     def close(self) -> None:
         """Stop listening and end every connection."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._listener.stop()
         self.unplan()
         self.cut()
 
     def serve(self, near: socket.socket) -> None:
         """Carry one connection to its end."""
-        far = None if self._refusing else self._reach()
+        far = self._reach()
         if far is None:
             _reset(near)
             return
@@ -196,13 +191,25 @@ class Proxy:
             _reset(pair.near, pair.far)
 
 
-class _Server(ThreadingTCPServer):
+class _Listener(ThreadingTCPServer):
+    """Takes connections in threads of its own until it is stopped."""
+
     daemon_threads = True
     block_on_close = False
+    allow_reuse_address = True
 
-    def __init__(self, address: tuple[str, int], proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy, port: int) -> None:
         self.proxy = proxy
-        super().__init__(address, _Handler)
+        super().__init__((proxy.host, port), _Handler)
+        self.port: int = self.server_address[1]
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen no more; may be called again."""
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Nothing to say of a connection that broke: breaking them is what this is for."""
@@ -211,7 +218,7 @@ class _Server(ThreadingTCPServer):
 class _Handler(BaseRequestHandler):
     def handle(self) -> None:
         server = self.server
-        assert isinstance(server, _Server)
+        assert isinstance(server, _Listener)
         server.proxy.serve(self.request)
 
 

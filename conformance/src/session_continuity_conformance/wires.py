@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from session_continuity import StorageAdapter, StorageError
 from session_continuity_conformance.checks import ViolationError, holds, same
 from session_continuity_conformance.proxy import Fault, Proxy
-from session_continuity_conformance.recording import Recorder
+from session_continuity_conformance.recording import Recorder, short
 from session_continuity_conformance.store import NotApplicableError, Store
 from session_continuity_conformance.target import Target, native_mode
 from session_continuity_conformance.writes import WRITES, Write
@@ -20,6 +20,7 @@ from session_continuity_conformance.writes import WRITES, Write
 T = TypeVar("T")
 
 MOST_REQUESTS = 100
+TOLERATED = "an answer, or a StorageError that is retryable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,12 @@ class Wired:
             await call()
         except StorageError as raised:
             error = raised
+        except Exception as raised:
+            raise ViolationError(what, expected=TOLERATED, observed=short(raised)) from raised
         met = self.proxy.unplan()
         holds(what, not self.proxy.overrun, expected="an end by the store's own timeouts", observed="it waits on")
         if error is not None:
-            holds(what, error.retryable, expected="an answer, or a StorageError that is retryable", observed=error)
+            holds(what, error.retryable, expected=TOLERATED, observed=error)
         return met, error
 
     async def serves_again(self, what: str) -> None:

@@ -186,6 +186,26 @@ def test_1000_messages_cost_what_a_bare_query_costs(
     assert units(made) <= 1.01 * bare["ConsumedCapacity"]["CapacityUnits"]
 
 
+def test_pages_over_a_megabyte_read_nothing_twice(quick: Bench) -> None:
+    session = long_talk(quick, quick.open(), system=False)
+    store = quick.open(consistent_read=False)
+    bare, last = 0.0, None
+    while bare == 0.0 or last:
+        answer = quick.raw(
+            "query",
+            KeyConditionExpression="PK = :p",
+            ExpressionAttributeValues={":p": {"S": f"{quick.prefix}SESSION#{session.id}"}},
+            ReturnConsumedCapacity="TOTAL",
+            **({"ExclusiveStartKey": last} if last else {}),
+        )
+        bare, last = bare + answer["ConsumedCapacity"]["CapacityUnits"], answer.get("LastEvaluatedKey")
+    with quick.meter.counting() as made:
+        first = run_now(store.get_messages(session.id, query := MessageQuery(limit=1000)))
+        second = run_now(store.get_messages(session.id, query, cursor=first.next_cursor))
+    assert (len(first), len(second), second.next_cursor) == (1000, 1000, None)
+    assert units(made) <= 1.02 * bare
+
+
 def test_append_to_10000_messages_is_one_request_of_four_units(
     long_bench: Bench, long_store: DynamoDBStorage, long: Session
 ) -> None:

@@ -105,8 +105,9 @@ class _Reader:
 
     async def read(self, exclude: frozenset[str]) -> list[Item]:
         found: list[Item] = []
-        limit = max(self.wanted, _FILTERED_PAGE) if self.filtered else self.wanted
         while True:
+            missing = self.wanted - len(found)
+            limit = max(missing, _FILTERED_PAGE) if self.filtered else missing
             rows, following = await self.store.wire.query(self.params, limit=limit + _HEADS)
             for row in rows:
                 sort = row["SK"]["S"]
@@ -182,7 +183,8 @@ async def _newest(store: Store, session_id: str) -> tuple[str | None, Item | Non
 
 
 def _turns(rows: Sequence[Item], most: int) -> list[list[Item]]:
-    """Rows in groups whose removal fits one transaction, with the activity item and the pointers."""
+    """Rows of one page in groups whose removal fits one transaction, with the activity item and the pointers. A page
+    holds 1 MB, so that no group is too large for one."""
     groups: list[list[Item]] = []
     room = 0
     for row in rows:

@@ -21,9 +21,6 @@ from session_continuity_dynamodb.wire import Action, new_write_id
 
 _HEADS = (keys.META, keys.ACTIVITY, keys.EXPIRY)
 
-_GUARDED = 9
-"""Rows that one transaction removes: of the largest size, they are together within what a transaction may hold."""
-
 
 async def delete(store: Store, session_id: str, expired_before: datetime | None) -> bool:
     tries = store.wire.tries("delete_session")
@@ -153,7 +150,7 @@ async def _remove(store: Store, session_id: str, tombstone: str, rows: Sequence[
     for row in rows:
         (guarded if store.wire.atomic and _may_come_again(row) else plain).append(_key(row))
     await store.wire.delete_all(plain)
-    size = min(_GUARDED, store.options.transaction_items - 1)
+    size = store.options.transaction_items - 1
     for start in range(0, len(guarded), size):
         stands: Action = {"ConditionCheck": _while_it_stands(store, session_id, tombstone)}
         deletes: list[Action] = [{"Delete": {"Key": key}} for key in guarded[start : start + size]]

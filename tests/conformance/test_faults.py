@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -12,11 +13,12 @@ from session_continuity_conformance.cases import Case
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.drivers import DRIVERS, DriverName
-from session_continuity_conformance.endpoints import address_in, endpoint_of, hurried
+from session_continuity_conformance.endpoints import Endpoint, address_in, endpoint_of, hurried
 from session_continuity_conformance.examples import examples
 from session_continuity_conformance.mutants.registry import opened
-from session_continuity_conformance.served import ServedStorage
+from session_continuity_conformance.served import ServedStorage, ServedTarget
 from session_continuity_conformance.store import NotApplicableError
+from session_continuity_conformance.target import Target
 
 CANCELLATION = {f"SC-FLT-00{number}" for number in range(1, 6)}
 
@@ -32,6 +34,30 @@ def test_reference_behind_a_server_keeps_every_clause_on_its_wire(mode: DriverNa
                 except NotApplicableError:
                     left_out.add(name)
     assert left_out == CANCELLATION
+
+
+class Bypassed(ServedTarget):
+    """A store whose client is told another address by its server."""
+
+    def endpoint(self) -> Endpoint:
+        return replace(super().endpoint(), through=lambda *_: self)
+
+
+def test_client_that_goes_past_the_proxy_is_told() -> None:
+    with opened(ServedStorage) as target:
+        refused_as_not_applicable(Bypassed(ServedStorage, world=target.world), "the client goes past the proxy")
+
+
+def test_encrypted_connection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("session_continuity_conformance.proxy._TLS", b"0000")  # how the reference's requests begin
+    with opened(ServedStorage) as target:
+        refused_as_not_applicable(target, "the connection is encrypted")
+
+
+def refused_as_not_applicable(target: Target, reason: str) -> None:
+    (proof,) = examples()["SC-FLT-011"]
+    with pytest.raises(NotApplicableError, match=reason):
+        proof(Case(target, "blocking"), all_clauses()["SC-FLT-011"])
 
 
 class Options(BackendOptions):

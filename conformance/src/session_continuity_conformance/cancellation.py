@@ -125,7 +125,7 @@ async def cancelled_writes(store: Store) -> AsyncIterator[tuple[Write, Moment, O
             reached = True
             yield write, moment, outcome
     if not reached:
-        raise NotApplicableError("no write of this store ever waits, so that none can be cancelled")
+        raise NotApplicableError("no call of this store ever waits, so that none can be cancelled")
 
 
 async def cancelled_reads(store: Store, reads: Mapping[str, Read]) -> AsyncIterator[tuple[str, Outcome]]:
@@ -137,7 +137,7 @@ async def cancelled_reads(store: Store, reads: Mapping[str, Read]) -> AsyncItera
             reached = True
             yield f"{what} {moment}", outcome
     if not reached:
-        raise NotApplicableError("no read of this store ever waits, so that none can be cancelled")
+        raise NotApplicableError("no call of this store ever waits, so that none can be cancelled")
 
 
 async def _begun(store: Store, make: Maker) -> tuple[Write, Call]:
@@ -171,7 +171,7 @@ async def cancel_many(adapter: StorageAdapter, read: Read, times: int) -> None:
         if outcome.error is not None and not outcome.cancelled:
             raise outcome.error
         if not outcome.reached and wait == 1:
-            raise NotApplicableError("no read of this store ever waits, so that none can be cancelled")
+            raise NotApplicableError("no call of this store ever waits, so that none can be cancelled")
         cancelled += outcome.reached
         wait = wait + 1 if outcome.reached else 1
 

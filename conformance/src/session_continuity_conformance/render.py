@@ -40,6 +40,7 @@ def _store(report: StoreReport, paint: Any) -> list[str]:
     good = report.conformant
     lines = ["", paint(f"{report.subject.name}", _BOLD), *_header(report), ""]
     lines += _areas(report)
+    lines += _inapplicable(report)
     lines += _unwritten(report) + _failures(report)
     lines += [
         f"{unrun.clause.id} ({unrun.clause.level}) could not be run: {unrun.clause.text}"
@@ -87,6 +88,16 @@ def _tally(clauses: Sequence[ClauseReport]) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
 
 
+def _inapplicable(report: StoreReport) -> list[str]:
+    """What could not be asked of this store, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for each in report.clauses:
+        if each.status == "not applicable":
+            reasons.setdefault(each.results[0].reason, []).append(each.clause.id)
+    told = [line for reason, ids in reasons.items() for line in _hanging(f"{', '.join(ids)} {reason}")]
+    return ["", *told] if told else []
+
+
 def _unwritten(report: StoreReport) -> list[str]:
     """The methods that are not written yet, each with the clauses that wait for it."""
     waiting: dict[str, list[str]] = {}
@@ -106,6 +117,10 @@ def _unwritten(report: StoreReport) -> list[str]:
 
 def _indented(text: str) -> list[str]:
     return wrap(text, 112, initial_indent="    ", subsequent_indent="    ")
+
+
+def _hanging(text: str) -> list[str]:
+    return wrap(text, 116, initial_indent="  ", subsequent_indent="      ")
 
 
 def _failures(report: StoreReport) -> list[str]:

@@ -88,7 +88,7 @@ async def wired(store: Store) -> AsyncGenerator[Wired]:
     """The store behind a proxy. Raises NotApplicableError where none can be put before it."""
     endpoint = store.target.endpoint()
     if endpoint is None:
-        raise NotApplicableError("the store has no server on this machine that a proxy could be put before")
+        raise NotApplicableError("the store has no server on loopback to put a proxy before")
     with Proxy(endpoint.host, endpoint.port) as proxy:
         adapter = await _opened(store, endpoint.through(proxy.host, proxy.port))
         try:

@@ -72,7 +72,9 @@ def test_broken_should_is_an_exception(conformance: Conformance) -> None:
 def test_what_does_not_apply_is_told_with_its_reason(conformance: Conformance) -> None:
     code, said = conformance("memory://test", "--clause", "SC-FLT-01", "--mode", "blocking")
     assert code == 0, said
-    assert "  SC-FLT-010, SC-FLT-011 not applicable: the store has no server on loopback to put a proxy before\n" in said
+    assert (
+        "  SC-FLT-010, SC-FLT-011 not applicable: the store has no server on loopback to put a proxy before\n" in said
+    )
 
 
 def test_several_stores_are_compared(conformance: Conformance, tmp_path: Path) -> None:

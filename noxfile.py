@@ -76,6 +76,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Every example on every store that is broken on purpose: which clause kills which. Takes many minutes."""
+    install(session)
+    session.run("python", "-m", "session_continuity_conformance.mutants", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """The benchmarks: ratios to hand-written limit lines."""
     install(session)

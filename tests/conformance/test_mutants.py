@@ -9,6 +9,7 @@ from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.drivers import DRIVERS, DriverName
 from session_continuity_conformance.examples import examples
 from session_continuity_conformance.mutants import mutants
+from session_continuity_conformance.mutants.__main__ import main
 from session_continuity_conformance.mutants.registry import opened
 from session_continuity_conformance.reference import SharedStorage
 from session_continuity_conformance.store import NotApplicableError
@@ -38,3 +39,18 @@ def test_mutants_tell_what_they_break() -> None:
     for mutant in mutants().values():
         assert mutant.story.endswith("."), mutant.name
         assert mutant.clause in all_clauses(), mutant.name
+
+
+def test_the_table_tells_which_clause_kills_which(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["NaiveClock", "SecondCloseFails"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3:2] == [f"{name}: {mutants()[name].story}" for name in ("NaiveClock", "SecondCloseFails")]
+    assert lines[1] == "    killed by SC-CFG-003"
+    assert lines[3].startswith("    killed by SC-LIF-002, and by SC-CFG-004, SC-LIF-001, ")
+    assert lines[4:] == ["2 mutants, 0 survive"]
+
+
+def test_the_table_of_a_mutant_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["Nobody"])
+    assert "no mutant is called Nobody" in capsys.readouterr().err

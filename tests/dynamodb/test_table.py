@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from session_continuity import ConfigError
+from session_continuity import ConfigError, MessageQuery, Patch, SessionFilter, SessionMetadata
 from session_continuity_dynamodb import DynamoDBStorage, table, templates
 from session_continuity_dynamodb.cli import add_commands
 
 from .bench import Bench
+from .meter import Request
 
 
 @pytest.fixture
@@ -96,8 +98,6 @@ def test_commands_refuse_another_scheme() -> None:
 
 
 def test_listing_reads_what_a_narrow_index_leaves_out(quick: Bench) -> None:
-    from session_continuity import SessionFilter, SessionMetadata
-
     quick.table = "narrow"
     command("create-table", url(quick), "--projection", "KEYS_ONLY")
     for listing in ("exact", "index"):
@@ -128,12 +128,37 @@ def test_terraform_template_states_the_table() -> None:
     assert held["ttl"][0]["attribute_name"].strip('"') == "ttl"
 
 
-def test_policy_grants_what_the_store_calls_and_nothing_on_other_tables() -> None:
+IN_TRANSACTIONS = {
+    "ConditionCheck": "ConditionCheckItem",
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+}
+"""A transaction needs the permissions of its actions."""
+
+
+def called(requests: list[Request]) -> set[str]:
+    single = {request.api for request in requests} - {"TransactWriteItems"}
+    together = [request.params["TransactItems"] for request in requests if request.api == "TransactWriteItems"]
+    return single | {IN_TRANSACTIONS[kind] for actions in together for action in actions for kind in action}
+
+
+def test_policy_grants_what_the_store_calls_and_nothing_on_other_tables(quick: Bench) -> None:
+    quick.open()
+    store = quick.open(create_table=False)
+    with quick.meter.counting() as made:
+        session = quick.create(store, user_id="u", expires_at=quick.clock() + timedelta(hours=1))
+        chosen = quick.message(session, id="mine")
+        quick.run(store.append_messages(session.id, [chosen], chosen_ids={"mine"}))
+        quick.append(store, session, 2)
+        quick.run(store.update_session(session.id, Patch({"user_id": "v"})))
+        quick.run(store.get_messages(session.id, MessageQuery()))
+        quick.run(store.list_sessions(SessionFilter(), limit=10))
+        quick.run(store.health())
+        quick.run(store.delete_session(session.id))
     policy = json.loads(command("template", "dynamodb://sessions", "--format", "iam").output)
-    granted = {action for statement in policy["Statement"] for action in statement["Action"]}
-    # A transaction needs the permissions of its single actions.
-    assert granted == {*templates.READ_AND_WRITE, *templates.LOOK}
-    assert not any("*" in action for action in granted)
+    granted = {action.removeprefix("dynamodb:") for each in policy["Statement"] for action in each["Action"]}
+    assert granted == called(made) | {"DescribeTimeToLive"}
     for statement in policy["Statement"]:
         assert all(resource.split("table/")[1].split("/")[0] == "sessions" for resource in statement["Resource"])
 

@@ -14,6 +14,7 @@ Format = Literal["cloudformation", "terraform", "iam"]
 READ_AND_WRITE = (
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",
+    "dynamodb:ConditionCheckItem",
     "dynamodb:DeleteItem",
     "dynamodb:GetItem",
     "dynamodb:PutItem",

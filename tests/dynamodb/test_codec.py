@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import string
+import string as letters
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,8 +13,9 @@ from hypothesis import given, strategies as st
 from session_continuity import Message, MessageMetadata, MessageTooLargeError, Session, SessionMetadata
 from session_continuity.ids import MessageIds
 from session_continuity_dynamodb import bodies, codec, keys, values
-from session_continuity_dynamodb.codec import Activity
+from session_continuity_dynamodb.activity import Activity
 from session_continuity_dynamodb.keys import Keys
+from session_continuity_dynamodb.values import time_of
 from session_continuity_dynamodb.writing import in_order
 
 KEYS = Keys()
@@ -117,7 +118,7 @@ def test_expiry_is_exact_and_its_ttl_is_rounded_up(milliseconds: int) -> None:
     expires_at = NOW + timedelta(milliseconds=milliseconds)
     session = Session(id="s", created_at=NOW, last_activity_at=NOW, expires_at=expires_at)
     item = codec.meta_item(KEYS, session)
-    assert codec.time_of(item["expiresAt"]) == expires_at
+    assert time_of(item["expiresAt"]) == expires_at
     assert Decimal(item["ttl"]["N"]) - Decimal(item["expiresAt"]["N"]) == Decimal(-milliseconds % 1000) / 1000
 
 
@@ -165,7 +166,7 @@ def test_place_is_computed_from_the_ids_of_both_writers() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.text(string.ascii_lowercase, min_size=1, max_size=3), st.integers(-3, 3)), min_size=1),
+    st.lists(st.tuples(st.text(letters.ascii_lowercase, min_size=1, max_size=3), st.integers(-3, 3)), min_size=1),
     st.sampled_from(["none", "some", "all"]),
     st.integers(-3, 3),
 )

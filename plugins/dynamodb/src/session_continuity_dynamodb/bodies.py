@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 
 from session_continuity import Message, MessageMetadata, MessageTooLargeError, ToolCall, ToolResult, format_timestamp
 from session_continuity_dynamodb import keys
-from session_continuity_dynamodb.codec import from_json, item_key, json_text, loaded, to_json
 from session_continuity_dynamodb.config import MAX_ITEM_BYTES
 from session_continuity_dynamodb.keys import Keys
+from session_continuity_dynamodb.nested import from_json, json_text, loaded, to_json
 from session_continuity_dynamodb.values import Item, binary, decode, encode, fits, flag, item_size, number, text, texts
 
 Compression = Literal["zlib", "zstd"]
@@ -31,7 +31,7 @@ def message_item(
 ) -> Item:
     """The item of a message. `own_id` notes that a pointer leads to it, `revision` tells one edit from the next."""
     item: Item = {
-        **item_key(keys_, message.session_id, keys.MESSAGE + keys.place(message.created_at, message.id)),
+        **keys_.item(message.session_id, keys.MESSAGE + keys.place(message.created_at, message.id)),
         "id": text(message.id),
         "sessionId": text(message.session_id),
         "role": text(message.role),

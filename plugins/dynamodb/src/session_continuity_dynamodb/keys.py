@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from session_continuity import Session, SessionStatus, format_timestamp, minted_at
+from session_continuity_dynamodb.values import Item, text
 
 META = "META"
 EXPIRY = "EXPIRY"
@@ -45,6 +46,10 @@ class Keys:
 
     def partition(self, session_id: str) -> str:
         return f"{self._prefix}SESSION#{session_id}"
+
+    def item(self, session_id: str, sort: str) -> Item:
+        """The key of an item of this session."""
+        return {"PK": text(self.partition(session_id)), "SK": text(sort)}
 
     def session_id(self, partition: str) -> str | None:
         """The session that a partition belongs to; None for a partition of something else."""

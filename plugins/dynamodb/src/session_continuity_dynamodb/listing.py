@@ -16,10 +16,10 @@ from typing import Any
 
 from session_continuity import Page, Session, SessionFilter, ValidationError, check_limit, decode_cursor, encode_cursor
 from session_continuity_dynamodb import codec, keys
-from session_continuity_dynamodb.codec import Activity
+from session_continuity_dynamodb.activity import DELETING, Activity, is_past
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, text
+from session_continuity_dynamodb.values import Item, text, time_of
 
 _LARGEST_REQUEST = 300
 
@@ -294,6 +294,6 @@ async def _past(store: Store, session_ids: list[str], before: datetime) -> set[s
         partition = store.keys.partition(session_id)
         meta, activity = held.get((partition, keys.META)), held.get((partition, keys.ACTIVITY))
         head = meta or activity
-        if head is None or codec.DELETING in head or codec.is_past(codec.time_of(head.get("expiresAt")), before):
+        if head is None or DELETING in head or is_past(time_of(head.get("expiresAt")), before):
             past.add(session_id)
     return past

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from session_continuity import Message, SessionNotFoundError
-from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb import keys
+from session_continuity_dynamodb.activity import Activity
 from session_continuity_dynamodb.bodies import is_message, message_of, pointed_at
-from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, text
+from session_continuity_dynamodb.values import Item, by_sort_key, text
 
 
 async def get_message(store: Store, session_id: str, message_id: str) -> Message | None:
@@ -87,7 +87,7 @@ def _guess(store: Store, session_id: str, message_id: str) -> str | None:
 
 
 async def _read(store: Store, session_id: str, sorts: Iterable[str]) -> dict[str, Item]:
-    return codec.split(await store.wire.get_all([store.item_key(session_id, sort) for sort in sorts]))
+    return by_sort_key(await store.wire.get_all([store.item_key(session_id, sort) for sort in sorts]))
 
 
 def _by_id(items: Iterable[Item]) -> dict[str, Item]:

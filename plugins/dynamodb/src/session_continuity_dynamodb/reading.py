@@ -17,13 +17,14 @@ from session_continuity import (
     decode_cursor,
     encode_cursor,
 )
-from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb import keys
+from session_continuity_dynamodb.activity import is_gone
 from session_continuity_dynamodb.bodies import is_message, message_of, messages_of
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import locate
 from session_continuity_dynamodb.sessions import adopt
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, text
+from session_continuity_dynamodb.values import Item, by_sort_key, text
 from session_continuity_dynamodb.writing import remove
 
 _HEADS = 1
@@ -156,7 +157,7 @@ async def delete_all_messages(store: Store, session_id: str) -> int:
     newest, activity = await _newest(store, session_id)
     if activity is None:
         await adopt(store, session_id)
-    elif codec.is_gone(activity, store.now()):
+    elif is_gone(activity, store.now()):
         raise SessionNotFoundError(session_id)
     if newest is None:
         return 0
@@ -177,7 +178,7 @@ async def _newest(store: Store, session_id: str) -> tuple[str | None, Item | Non
     request = _request(store, session_id, MessageQuery(order="desc"), keys.MESSAGE, keys.ACTIVITY)
     request["ConsistentRead"] = True
     rows, _ = await store.wire.query(request, limit=2)
-    found = codec.split(rows)
+    found = by_sort_key(rows)
     activity = found.pop(keys.ACTIVITY, None)
     return max(found, default=None), activity
 

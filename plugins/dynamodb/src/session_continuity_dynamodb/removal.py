@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb import keys
+from session_continuity_dynamodb.activity import DELETING, is_past
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, text
+from session_continuity_dynamodb.values import Item, string, text, time_of
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _HEADS = (keys.META, keys.ACTIVITY, keys.EXPIRY)
@@ -50,11 +51,11 @@ async def remove_remains(store: Store, session_id: str) -> None:
 
 
 def _tombstone(activity: Item | None) -> str | None:
-    return None if activity is None else codec.string(activity, codec.DELETING)
+    return None if activity is None else string(activity, DELETING)
 
 
 def _is_past(head: Item, moment: datetime) -> bool:
-    return codec.is_past(codec.time_of(head.get("expiresAt")), moment)
+    return is_past(time_of(head.get("expiresAt")), moment)
 
 
 async def _bury(store: Store, session_id: str, meta: Item | None, activity: Item | None) -> str | None:
@@ -63,7 +64,7 @@ async def _bury(store: Store, session_id: str, meta: Item | None, activity: Item
     store.known.forget_session(session_id)
     write_id = new_write_id()
     expression = Expression()
-    expression.set("status", text(codec.DELETING))
+    expression.set("status", text(DELETING))
     actions = [_burial(store.activity_key(session_id), expression, activity, write_id)]
     if meta is not None:
         expression = Expression()
@@ -78,12 +79,12 @@ async def _bury(store: Store, session_id: str, meta: Item | None, activity: Item
 
 
 def _burial(key: Item, expression: Expression, head: Item | None, write_id: str) -> Action:
-    expression.set(codec.DELETING, text(write_id))
+    expression.set(DELETING, text(write_id))
     expression.set("wid", text(write_id))
     if head is None:
         condition = expression.absent("PK")
     else:
-        watched = ("expiresAt", "adopted", codec.DELETING)
+        watched = ("expiresAt", "adopted", DELETING)
         condition = " AND ".join(
             [expression.exists("PK"), *(expression.same(name, head.get(name)) for name in watched)]
         )
@@ -115,7 +116,7 @@ async def _clear(store: Store, session_id: str, tombstone: str) -> None:
 def _while_it_stands(store: Store, session_id: str, tombstone: str) -> dict[str, Any]:
     """An action on the activity item under the condition that it is this tombstone."""
     expression = Expression()
-    condition = expression.compare(codec.DELETING, "=", text(tombstone))
+    condition = expression.compare(DELETING, "=", text(tombstone))
     return {"Key": store.activity_key(session_id), "ConditionExpression": condition, **expression.params()}
 
 

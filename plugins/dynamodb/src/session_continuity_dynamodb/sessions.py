@@ -14,13 +14,13 @@ from session_continuity import (
     is_repeated_create,
 )
 from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb.activity import DELETING, UNLIMITED, Activity, hard_limit
 from session_continuity_dynamodb.bodies import is_message
-from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.errors import CancelledTransactionError, ConditionFailedError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.removal import remove_remains
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, flag, number, text
+from session_continuity_dynamodb.values import Item, flag, integer, number, seconds, string, text
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _GATE_FIELDS = frozenset({"status", "expires_at", "token_budget"})
@@ -113,14 +113,14 @@ async def _update_unread(
             raise SessionNotFoundError(session_id) from None
         if "S" in found.get("expiresAt", {}):
             return None
-        if codec.string(found, "wid") != write_id:
+        if string(found, "wid") != write_id:
             raise await _conflict(store, found, expected) from None
         return await _after(store, found)
     return await _after(store, answer["Attributes"])
 
 
 def _is_there(expression: Expression) -> str:
-    return f"{expression.exists('id')} AND {expression.absent(codec.DELETING)}"
+    return f"{expression.exists('id')} AND {expression.absent(DELETING)}"
 
 
 def _unchanged(expression: Expression, meta: Item) -> str:
@@ -192,13 +192,13 @@ def _meta_change(
 def _gate_change(store: Store, meta: Item, activity: Activity, after: Session) -> Action:
     expression = Expression()
     expression.set("status", text(after.status))
-    expression.put("expiresAt", None if after.expires_at is None else codec.seconds(after.expires_at))
-    limit = codec.hard_limit(after.token_budget)
+    expression.put("expiresAt", None if after.expires_at is None else seconds(after.expires_at))
+    limit = hard_limit(after.token_budget)
     if limit is None:
-        expression.set("tokensLeft", number(codec.UNLIMITED))
+        expression.set("tokensLeft", number(UNLIMITED))
         expression.remove("tokenLimit")
     else:
-        counted_elsewhere = codec.integer(meta, "tokenCount") - activity.base_tokens
+        counted_elsewhere = integer(meta, "tokenCount") - activity.base_tokens
         expression.set_difference("tokensLeft", number(limit - counted_elsewhere), "tokenCount")
         expression.set("tokenLimit", number(limit))
     condition = expression.compare("status", "=", text(activity.status))
@@ -263,12 +263,12 @@ async def _counted(store: Store, meta: Item) -> Activity:
     foreign = False
     async for row in _rows(store, session.id):
         messages += 1
-        tokens += codec.integer(row, "tokenCount")
+        tokens += integer(row, "tokenCount")
         last = row["SK"]["S"][len(keys.MESSAGE) :]
         foreign = foreign or keys.computed_place(row["id"]["S"]) != last
         if row["role"]["S"] == "system":
             system.append(last)
-    limit = codec.hard_limit(session.token_budget)
+    limit = hard_limit(session.token_budget)
     return Activity(
         status=session.status,
         expires_at=session.expires_at,
@@ -276,11 +276,11 @@ async def _counted(store: Store, meta: Item) -> Activity:
         last_activity_at=None if last == keys.NO_MESSAGE else last[:24],
         messages=messages,
         tokens=tokens,
-        tokens_left=codec.UNLIMITED if limit is None else limit - tokens,
+        tokens_left=UNLIMITED if limit is None else limit - tokens,
         token_limit=limit,
         system_places=tuple(system),
-        base_messages=codec.integer(meta, "messageCount"),
-        base_tokens=codec.integer(meta, "tokenCount"),
+        base_messages=integer(meta, "messageCount"),
+        base_tokens=integer(meta, "tokenCount"),
         foreign=foreign,
     )
 

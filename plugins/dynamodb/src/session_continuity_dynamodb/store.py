@@ -10,10 +10,11 @@ from datetime import datetime
 
 from session_continuity import SessionNotFoundError
 from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb.activity import DELETING, is_gone, is_past
 from session_continuity_dynamodb.config import DynamoDBOptions
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.keys import Keys
-from session_continuity_dynamodb.values import Item
+from session_continuity_dynamodb.values import Item, by_sort_key, seconds, string, time_of
 from session_continuity_dynamodb.wire import Wire
 
 _ROWS_KNOWN = 1024
@@ -78,20 +79,20 @@ class Store:
     known: Known = field(default_factory=Known)
 
     def meta_key(self, session_id: str) -> Item:
-        return codec.meta_key(self.keys, session_id)
+        return self.keys.item(session_id, keys.META)
 
     def activity_key(self, session_id: str) -> Item:
-        return codec.activity_key(self.keys, session_id)
+        return self.keys.item(session_id, keys.ACTIVITY)
 
     def item_key(self, session_id: str, sort: str) -> Item:
-        return codec.item_key(self.keys, session_id, sort)
+        return self.keys.item(session_id, sort)
 
     def row_key(self, session_id: str, place: str) -> Item:
         return self.item_key(session_id, keys.MESSAGE + place)
 
     async def heads(self, session_id: str, *, consistent: bool | None = None) -> tuple[Item | None, Item | None]:
         """META and the activity item, in one request."""
-        found = codec.split(
+        found = by_sort_key(
             await self.wire.get_all([self.meta_key(session_id), self.activity_key(session_id)], consistent=consistent)
         )
         return found.get(keys.META), found.get(keys.ACTIVITY)
@@ -101,8 +102,8 @@ class Store:
         return (
             meta is not None
             and codec.is_session(meta)
-            and not codec.is_past(codec.time_of(meta.get("expiresAt")), self.now())
-            and (activity is None or codec.string(activity, "status") != codec.DELETING)
+            and not is_past(time_of(meta.get("expiresAt")), self.now())
+            and (activity is None or string(activity, "status") != DELETING)
         )
 
     async def check_gate(self, session_id: str, gate: Item | None) -> None:
@@ -118,9 +119,9 @@ class Store:
     def _is_open(self, gate: Item) -> bool:
         if gate["SK"]["S"] == keys.META:
             return self.is_live(gate, None)
-        return not codec.is_gone(gate, self.now())
+        return not is_gone(gate, self.now())
 
     def not_expired(self, expression: Expression) -> str:
         """The condition that an item's expiry, as a number, is later than now."""
-        later = expression.compare("expiresAt", ">", codec.seconds(self.now()))
+        later = expression.compare("expiresAt", ">", seconds(self.now()))
         return f"({expression.absent('expiresAt')} OR {later})"

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
 Value = dict[str, Any]
 Item = dict[str, Value]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def text(value: str) -> Value:
@@ -90,6 +95,40 @@ def decode_number(digits: str) -> int | float:
     except ValueError:
         exact = Decimal(digits)
         return int(exact) if exact == exact.to_integral_value() else float(exact)
+
+
+def seconds(moment: datetime) -> Value:
+    """A time as DynamoDB compares it: seconds since 1970, exact to the millisecond."""
+    return number(Decimal((moment - _EPOCH) // _MILLISECOND) / 1000)
+
+
+def whole_seconds(moment: datetime) -> Value:
+    """A time as the service's own expiry takes it: rounded up, so that it is never too early."""
+    return number(-((_EPOCH - moment) // timedelta(seconds=1)))
+
+
+def time_of(value: Value | None) -> datetime | None:
+    """A stored expiry: a number of seconds, or the ISO text that the TypeScript kit leaves after an update."""
+    if value is None or "NULL" in value:
+        return None
+    if "S" in value:
+        return datetime.fromisoformat(value["S"])
+    return _EPOCH + int(Decimal(value["N"]) * 1000) * _MILLISECOND
+
+
+def integer(item: Item, attribute: str, default: int = 0) -> int:
+    found = item.get(attribute)
+    return default if found is None else int(decode_number(found["N"]))
+
+
+def string(item: Item, attribute: str) -> str | None:
+    """The text of an attribute; None where it is missing or something else."""
+    return item.get(attribute, {}).get("S")
+
+
+def by_sort_key(items: Iterable[Item]) -> dict[str, Item]:
+    """The items of one partition by their sort key."""
+    return {item["SK"]["S"]: item for item in items}
 
 
 def binary(content: str | bytes) -> bytes:

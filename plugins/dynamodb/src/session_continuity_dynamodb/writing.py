@@ -21,9 +21,9 @@ from session_continuity import (
     is_repeated_append,
     move_to,
 )
-from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb import keys
+from session_continuity_dynamodb.activity import DELETING, OPEN_STATUSES, Activity, is_gone
 from session_continuity_dynamodb.bodies import check_sizes, message_item, message_of, pointer_item
-from session_continuity_dynamodb.codec import Activity
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import foresee, locate
@@ -100,7 +100,7 @@ def _advance(store: Store, session_id: str, turn: Sequence[Message], write_id: s
     tokens = _tokens(turn)
     condition = " AND ".join(
         [
-            expression.any_of("status", [text(status) for status in codec.OPEN_STATUSES]),
+            expression.any_of("status", [text(status) for status in OPEN_STATUSES]),
             store.not_expired(expression),
             expression.compare("lastKey", "<", text(_place(turn[0]))),
             expression.compare("tokensLeft", ">=", number(tokens)),
@@ -170,10 +170,10 @@ async def _last_place(store: Store, session_id: str, gate: Item | None, turn: Se
     if gate is None:
         await adopt(store, session_id)
         return keys.NO_MESSAGE
-    if codec.is_gone(gate, store.now()):
+    if is_gone(gate, store.now()):
         raise SessionNotFoundError(session_id)
     activity = Activity.of(gate)
-    if activity.status not in codec.OPEN_STATUSES:
+    if activity.status not in OPEN_STATUSES:
         raise SessionClosedError(session_id, activity.status)
     tokens = _tokens(turn)
     if activity.tokens_left < tokens and activity.token_limit is not None:
@@ -239,7 +239,7 @@ def _recount(store: Store, session_id: str, changes: Sequence[tuple[Message, Mes
     """The activity item's part in edits (before, after) and removals (before, None)."""
     expression = Expression()
     condition = (
-        f"{expression.exists('status')} AND {expression.compare('status', '<>', text(codec.DELETING))}"
+        f"{expression.exists('status')} AND {expression.compare('status', '<>', text(DELETING))}"
         f" AND {store.not_expired(expression)}"
         f" AND ({expression.absent('wid')} OR {expression.compare('wid', '<>', text(write_id))})"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 from session_continuity import Capabilities
 from session_continuity_conformance.mutants import mutants
@@ -61,3 +62,20 @@ class Modest(ReferenceStorage):
 @contextmanager
 def modest() -> Iterator[ReferenceTarget]:
     yield ReferenceTarget(Modest, name="modest")
+
+
+class Untidy(ReferenceStorage):
+    """Opens a file that nobody closes."""
+
+    opened: ClassVar[list[Untidy]] = []
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.file = Path(__file__).open()  # noqa: SIM115  # the point of it
+        self.opened.append(self)
+
+
+@contextmanager
+def leaking() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(Untidy, name="leaking")
+    Untidy.opened.clear()

@@ -209,3 +209,9 @@ def test_what_is_not_declared_and_does_not_work_is_not_applicable(conformance: C
     assert code == 2, said
     assert "NOTHING RUN" in said
     assert "under-declared" not in said
+
+
+def test_what_is_left_open_at_the_end_is_told(conformance: Conformance) -> None:
+    code, said = conformance("--harness", "stores:leaking", "--clause", "SC-SES-001", "--mode", "blocking")
+    assert code == 0, said
+    assert "warning: left behind after the last example: unclosed file" in said

@@ -56,16 +56,26 @@ def run(
     arguments += [f"--{name}={value}" for name, value in single.items() if value is not None]
     captured = io.StringIO()
     with redirect_stdout(captured), redirect_stderr(captured), _no_trace_of_hypothesis():
-        code = pytest.main(arguments, plugins=[plugin, watcher])
+        code, left_behind = _run_pytest(arguments, watcher)
     reports = watcher.reports
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not reports:
         stream.write(_complaint(captured.getvalue()))
         return NOTHING_RUN
     stream.write(as_text(reports, colour=_is_lively(stream)))
+    stream.writelines(f"warning: left behind after the last example: {each}\n" for each in left_behind)
     for path, render in ((json, as_json), (markdown, as_markdown)):
         if path is not None:
             Path(path).write_text(render(reports), "utf-8")
     return _exit_code(reports)
+
+
+def _run_pytest(arguments: list[str], watcher: _Watcher) -> tuple[int, list[str]]:
+    """Run the suite. What is found to be left open only at the very end is returned, as no example can be blamed."""
+    try:
+        return pytest.main(arguments, plugins=[plugin, watcher]), []
+    except (pytest.PytestUnraisableExceptionWarning, ExceptionGroup) as found:
+        each = found.exceptions if isinstance(found, ExceptionGroup) else [found]
+        return pytest.ExitCode.TESTS_FAILED, [str(error.__cause__ or error) for error in each]
 
 
 def _exit_code(reports: Sequence[StoreReport]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -260,10 +261,13 @@ class Store:
     async def finish(self) -> None:
         """Remove every session that the example made, see that nothing is left, and close."""
         made = {call.args[0].id for call in self.log.calls if call.method == "create_session"}
-        for part in {part for part, _ in self._opened if made}:
-            await self._sweep(part, await self._open_one(part), made)
-        for _, adapter in self._opened:
-            await adapter.close()
+        try:
+            for part in {part for part, _ in self._opened if made}:
+                await self._sweep(part, await self._open_one(part), made)
+        finally:
+            async with AsyncExitStack() as stack:
+                for _, adapter in self._opened:
+                    stack.push_async_callback(adapter.close)
 
     async def _open_one(self, part: str) -> Recorder:
         for name, adapter in self._opened:

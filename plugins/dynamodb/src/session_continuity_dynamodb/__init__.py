@@ -8,7 +8,7 @@ One table holds everything; `session-continuity dynamodb create-table` makes it.
 | `META` | the session without its totals; in GSI1 by user, in GSI2 by agent and status |
 | `MSG#{created_at}#{id}` | a message |
 | `MSG$ACTIVITY` | the totals, the last message's place, and what an append checks: status, expiry, tokens left |
-| `MSGID#{id}` | only for an id that its caller chose: leads to the message |
+| `MSGID#{id}` | only for an id that its caller chose: leads to the message, with as much of it as fits into one unit |
 
 The partition is `SESSION#{id}`, with `NS#{namespace}#` before it where a namespace is set. The activity item is small
 and in no index: an append is one transaction of it and the messages, at two write units each, whatever META's size. It

@@ -24,6 +24,8 @@ MAX_TURN_BYTES = 4 * 1024 * 1024
 _WORTH_COMPRESSING = 2048
 
 _MESSAGES = TypeAdapter(list[Message])
+# Stated where there is none: pydantic makes an empty model from data in a third of the time that its defaults take.
+_NO_METADATA = MessageMetadata().model_dump()
 
 
 def message_item(
@@ -108,8 +110,7 @@ def _fields(item: Item, session_id: str) -> dict[str, Any]:
         "session_id": session_id,
         "role": item["role"]["S"],
         "content": content,
-        # Stated also where there is none: pydantic makes an empty model from data five times as fast as by default.
-        "metadata": _metadata_fields(data) if data else {},
+        "metadata": _metadata_fields(data) if data else _NO_METADATA,
         "created_at": item["createdAt"]["S"],
     }
     if (tokens := item.get("tokenCount")) is not None:

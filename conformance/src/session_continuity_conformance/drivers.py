@@ -1,7 +1,7 @@
 """How an example is run: as the tasks of a loop, in the caller's stack, or through a portal.
 
-The only file of the suite that knows event loops. No policy is set and no current loop is replaced, so that a host
-project's own loops stay as they are.
+Beside `cancellation`, the only file of the suite that knows event loops. No policy is set and no current loop is
+replaced, so that a host project's own loops stay as they are.
 """
 
 from __future__ import annotations

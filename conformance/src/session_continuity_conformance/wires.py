@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,12 +32,14 @@ class Wired:
     adapter: StorageAdapter
     patience: float
 
-    async def struck_writes(self, fault: Fault) -> AsyncIterator[tuple[Write, str, StorageError | None]]:
-        """Each kind of write with this fault at its first request, at its second, until none is left to meet it; what
-        was done, and the error that the write raised, if it did. Each time on a session of its own."""
-        for name, make in WRITES.items():
+    async def struck_writes(
+        self, fault: Fault, names: Collection[str] = WRITES.keys()
+    ) -> AsyncIterator[tuple[Write, str, StorageError | None]]:
+        """Each of these kinds of write with this fault at its first request, at its second, until none is left to meet
+        it; what was done, and the error that the write raised, if it did. Each time on a session of its own."""
+        for name in names:
             for number in range(MOST_REQUESTS):
-                write, what = await make(self.store), f"{name}, whose request {number + 1} met {fault!r}"
+                write, what = await WRITES[name](self.store), f"{name}, whose request {number + 1} met {fault!r}"
                 await self.serves_again("a read before the fault")
                 met, error = await self.struck(fault, partial(write.send, self.adapter), what, after=number)
                 if not met:

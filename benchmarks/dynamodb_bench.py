@@ -92,8 +92,7 @@ class _Filler:
         self._storage = storage
         self._keys = Keys(namespace)
 
-    def fill(self, session: str, messages: list[Message]) -> str:
-        """The id of the message in the middle."""
+    def create(self, session: str) -> None:
         now = self._storage.adapter.clock()
         self._storage.create_session(
             Session.model_validate(
@@ -106,6 +105,8 @@ class _Filler:
                 }
             )
         )
+
+    def write(self, messages: list[Message]) -> None:
         rows = [message_item(self._keys, message, own_id=False, compression=None) for message in messages]
         for start in range(0, len(rows), 25):
             puts = [{"PutRequest": {"Item": row}} for row in rows[start : start + 25]]
@@ -121,7 +122,6 @@ class _Filler:
                 ":tokens": {"N": str(sum(message.token_count or 0 for message in messages))},
             },
         )
-        return messages[len(messages) // 2].id
 
 
 class _Store(StoreSubject):
@@ -131,18 +131,21 @@ class _Store(StoreSubject):
         self._filler = _Filler(client, storage, namespace)
 
     def fill(self, session: str, messages: int) -> None:
-        rows = [self._message(session, role, text) for role, text in islice(texts(), messages)]
-        self._middle[session] = self._filler.fill(session, rows)
+        self._filler.create(session)
+        if messages:
+            stored = [self._message(session, role, text) for role, text in islice(texts(), messages)]
+            self._filler.write(stored)
+            self._middle[session] = stored[messages // 2].id
 
 
 class _Manager(ManagerSubject):
     def __init__(self, storage: Storage, client: Any, namespace: str) -> None:
         super().__init__(storage)
         self._store = _Store("filling", storage, client, namespace)
+        self._middle = self._store._middle
 
     def fill(self, session: str, messages: int) -> None:
         self._store.fill(session, messages)
-        self._middle[session] = self._store._middle[session]
 
 
 def _subjects(url: str) -> list[tuple[Subject, Any]]:
@@ -212,7 +215,7 @@ def _measured(url: str, size: int, rounds: int) -> tuple[dict[Key, Cost], dict[K
     samples: dict[Key, list[Sample]] = {}
     for subject, _ in subjects:
         for number in range(100):
-            subject.fill(f"listed-{number}", 1)
+            subject.fill(f"listed-{number}", 0)
         for session in ("main", "growing", "counted"):
             subject.fill(session, size)
     for turn in range(rounds):

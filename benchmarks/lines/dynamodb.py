@@ -38,7 +38,8 @@ class DynamoDBLine(Subject):
         }
         self.native.put_item(TableName=self._table, Item=described)
         rows = [self._item(session, role, text) for role, text in islice(texts(), messages)]
-        self._middle[session] = {name: rows[messages // 2][name] for name in ("PK", "SK")}
+        if rows:
+            self._middle[session] = {name: rows[messages // 2][name] for name in ("PK", "SK")}
         for start in range(0, messages, BATCH):
             puts = [{"PutRequest": {"Item": row}} for row in rows[start : start + BATCH]]
             self.native.batch_write_item(RequestItems={self._table: puts})

@@ -22,6 +22,11 @@ SAID = {
         5 messages, 40 tokens, version 1
         sessions of ada: ['Two charges']
         """,
+    "agent_loop": """
+        It is 18 degrees in Paris.
+        It is 18 degrees in Oslo.
+        ['system', 'user', 'assistant', 'tool', 'assistant', 'user', 'assistant', 'tool', 'assistant']
+        """,
     "async_chats": """
         customer-0: 4 messages
         customer-1: 4 messages

@@ -84,3 +84,53 @@ def test_a_distribution_is_begun(command: CommandLine, kind: str) -> None:
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "error: session-continuity-mine exists; name another place with --directory\n"
     assert command(kind, "Mine").code == 2
+
+
+CLAUSES = """
+from session_continuity import hookimpl
+from session_continuity_conformance.checks import same
+
+async def keeps_agents(store):
+    '''A session keeps
+    its agent.'''
+    session = await store.session(active_agent_id="a")
+    same("agent", session.active_agent_id, "a")
+
+async def knows_regions(store):
+    '''Health tells the region.
+
+    Put it into the details.'''
+    same("region", (await store.adapter.health()).details.get("region"), "eu")
+
+@hookimpl
+def sc_conformance_clauses():
+    return {names}
+"""
+
+
+def test_conformance_holds_stores_to_the_clauses_of_extensions(command: CommandLine) -> None:
+    command.install("acme", CLAUSES.format(names='{"ACME-SES-001": keeps_agents, "ACME-OPS-001": knows_regions}'))
+    asked = ["conformance", "memory://test", "--mode", "async", "--clause"]
+    alone = command(*asked, "ACME")
+    assert alone.code == 1
+    assert re.search(r"^  ACME-SES of an extension +1 passed +✓$", alone.out, re.MULTILINE)
+    told = alone.out[alone.out.index("ACME-OPS-001 (MUST) Health tells the region.") :]
+    assert "expected: region: 'eu'" in told
+    assert "remedy:   Put it into the details." in told
+    both = command(*asked, "SC-CFG", "--clause", "ACME-SES")
+    assert both.code == 0, both.out
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        ('{"SC-SES-001": keeps_agents}', "an id has a prefix of its own, as in ACME-AUDIT-001"),
+        ('{"acme 1": keeps_agents}', "an id has a prefix of its own"),
+        ('{"ACME-SES-001": len}', "must be a coroutine function"),
+    ],
+)
+def test_conformance_refuses_clauses_that_are_none(command: CommandLine, names: str, complaint: str) -> None:
+    command.install("acme", CLAUSES.format(names=names))
+    done = command("conformance", "memory://test", "--clause", "SC-CFG")
+    assert done.code == 2
+    assert complaint in done.out

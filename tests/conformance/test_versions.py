@@ -26,10 +26,10 @@ def newer_suite(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     document = clauses._document()
     later = {**document["clause"][0], "id": "SC-SES-999", "since": "1.1", "text": "A new session is unheard of."}
     monkeypatch.setitem(document, "clause", [*document["clause"], later])
-    clauses.all_clauses.cache_clear()
+    clauses.contract_clauses.cache_clear()
     monkeypatch.setattr(test_sessions, "test_later", clause("SC-SES-999")(keeps_what_nobody_knew), raising=False)
     yield
-    clauses.all_clauses.cache_clear()
+    clauses.contract_clauses.cache_clear()
 
 
 @pytest.mark.usefixtures("newer_suite")

@@ -53,7 +53,8 @@ class Clause:
 
     @property
     def area(self) -> str:
-        return self.id.split("-")[1]
+        """One of `areas`."""
+        return self.id.rpartition("-")[0].removeprefix("SC-")
 
     def binds(self, capabilities: Capabilities) -> bool:
         """Whether the clause says something about a store of these capabilities. Of max_turn it is None that promises
@@ -64,10 +65,28 @@ class Clause:
         return declared is None if self.capability == "max_turn" else bool(declared)
 
 
-@cache
+_added: dict[str, Clause] = {}
+
+
 def all_clauses() -> Mapping[str, Clause]:
-    """Every clause by id, in the order of the file."""
+    """Every clause by id: those of the contract, in the order of the file, and those of extensions."""
+    return {**contract_clauses(), **_added}
+
+
+@cache
+def contract_clauses() -> Mapping[str, Clause]:
+    """Every clause of the contract by id, in the order of the file."""
     return {entry["id"]: _clause(entry) for entry in _document()["clause"]}
+
+
+def add_clause(clause: Clause) -> None:
+    """A clause beside those of the contract."""
+    _added[clause.id] = clause
+
+
+def areas() -> Mapping[str, str]:
+    """What the areas of all clauses are about, in the order of a report."""
+    return {**AREAS, **{clause.area: "of an extension" for clause in _added.values()}}
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from session_continuity_conformance._version import __version__
-from session_continuity_conformance.clauses import AREAS
+from session_continuity_conformance.clauses import areas
 from session_continuity_conformance.drivers import DRIVERS
 from session_continuity_conformance.report import ClauseReport, StoreReport
 
@@ -50,7 +50,7 @@ def as_markdown(reports: Sequence[StoreReport]) -> str:
     lines = [
         f"| clause | {' | '.join(names)} |",
         f"|---|{'---|' * len(reports)}",
-        *(_row(area, name, reports) for area, name in AREAS.items() if _has(area, reports)),
+        *(_row(area, name, reports) for area, name in areas().items() if _has(area, reports)),
         f"| **verdict** | {' | '.join(f'**{report.verdict}**' for report in reports)} |",
     ]
     return "\n".join(lines) + "\n"

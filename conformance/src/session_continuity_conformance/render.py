@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 from session_continuity_conformance._version import __version__
-from session_continuity_conformance.clauses import AREAS
+from session_continuity_conformance.clauses import areas
 from session_continuity_conformance.drivers import DRIVERS
 from session_continuity_conformance.report import ClauseReport, Result, StoreReport
 
@@ -76,7 +76,7 @@ def _modes(report: StoreReport) -> str:
 
 def _areas(report: StoreReport) -> list[str]:
     lines: list[str] = []
-    for area, name in AREAS.items():
+    for area, name in areas().items():
         mine = [clause for clause in report.clauses if clause.clause.area == area]
         if mine:
             lines.append(f"  {area:<4} {name:<18} {_tally(mine):<36} {''.join(_MARKS[c.status] for c in mine)}")
@@ -167,7 +167,7 @@ def again(report: StoreReport, result: Result) -> str:
 def _side_by_side(reports: Sequence[StoreReport]) -> list[str]:
     """The stores in columns: areas, modes with their times, and the clauses on which they differ."""
     rows = [["", *(report.subject.label for report in reports)]]
-    rows += [[f"{area} {name}", *(_score(report, area) for report in reports)] for area, name in AREAS.items()]
+    rows += [[f"{area} {name}", *(_score(report, area) for report in reports)] for area, name in areas().items()]
     rows += [[f"{mode} mode", *(_time(report, mode) for report in reports)] for mode in DRIVERS]
     rows += _differing(reports)
     rows.append(["verdict", *(report.judgement for report in reports)])

@@ -15,6 +15,7 @@ from session_continuity_conformance.drivers import DRIVERS, DriverName, driver
 from session_continuity_conformance.harness import Harness
 from session_continuity_conformance.report import Result, StoreReport, Subject
 from session_continuity_conformance.target import Target, UrlTarget, native_mode
+from session_continuity_conformance.vendors import vendor_examples
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Selection:
         Raises ConfigError, PluginError and what a store raises that cannot be reached.
         """
         self.contract = parse_contract(contract) if contract else None
+        vendor_examples()
         if self.clauses and not any(name.startswith(self.clauses) for name in all_clauses()):
             raise ConfigError(f"no clause begins with {' or '.join(self.clauses)}")
         found: list[tuple[Target, str]] = []

@@ -66,4 +66,6 @@ def sc_cli_commands(app: Any) -> None:
 
 @hookspec
 def sc_conformance_clauses() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-    """Further conformance clauses, by an id with the vendor's own prefix."""
+    """Further conformance clauses, each a MUST: an example by its id, which has a prefix of the vendor's own, as in
+    ACME-AUDIT-001. An example is a coroutine function of a `session_continuity_conformance.store.Store`; its docstring
+    states the clause, and in a second paragraph the remedy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from textwrap import wrap
 
-from session_continuity_conformance.clauses import Clause, all_clauses
+from session_continuity_conformance.clauses import Clause, contract_clauses
 from session_continuity_conformance.wrapping import METHODS
 
 WIDTH = 120
@@ -23,14 +23,14 @@ _METHOD_OF = {
 def tasks() -> Mapping[str, str]:
     """The lines for the docstring of each method, as `clauses_METHOD`, and for that of the class, as `clauses`."""
     return {
-        "clauses": _lines([clause for clause in all_clauses().values() if not method_of(clause)], 4),
+        "clauses": _lines([clause for clause in contract_clauses().values() if not method_of(clause)], 4),
         **{f"clauses_{method}": _lines(clauses_of_method(method), 8) for method in METHODS},
     }
 
 
 def clauses_of_method(method: str) -> list[Clause]:
     """The clauses that a method has to keep."""
-    return [clause for clause in all_clauses().values() if method_of(clause) == method]
+    return [clause for clause in contract_clauses().values() if method_of(clause) == method]
 
 
 def method_of(clause: Clause) -> str | None:

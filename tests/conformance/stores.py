@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from session_continuity import Capabilities
+from session_continuity import Capabilities, HealthStatus
 from session_continuity_conformance.mutants import mutants
 from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget
 
@@ -79,3 +79,15 @@ class Untidy(ReferenceStorage):
 def leaking() -> Iterator[ReferenceTarget]:
     yield ReferenceTarget(Untidy, name="leaking")
     Untidy.opened.clear()
+
+
+class Unwell(ReferenceStorage):
+    """Answers, and lacks something."""
+
+    async def health(self) -> HealthStatus:
+        return HealthStatus(status="degraded", remedy="make the table")
+
+
+@contextmanager
+def unwell() -> Iterator[ReferenceTarget]:
+    yield ReferenceTarget(Unwell, name="unwell")

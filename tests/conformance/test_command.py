@@ -215,3 +215,13 @@ def test_what_is_left_open_at_the_end_is_told(conformance: Conformance) -> None:
     code, said = conformance("--harness", "stores:leaking", "--clause", "SC-SES-001", "--mode", "blocking")
     assert code == 0, said
     assert "warning: left behind after the last example: unclosed file" in said
+
+
+def test_what_the_store_complains_of_is_told_first(conformance: Conformance, tmp_path: Path) -> None:
+    document = tmp_path / "report.json"
+    asked = ["--clause", "SC-SES-001", "--mode", "blocking", "--json", str(document)]
+    _, said = conformance("--harness", "stores:unwell", *asked)
+    assert "  health   degraded: make the table\n" in said
+    assert json.loads(document.read_text())["stores"][0]["health"] == "degraded: make the table"
+    _, said = conformance("--harness", "stores:good", *asked)
+    assert "health" not in said

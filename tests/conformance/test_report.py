@@ -15,6 +15,7 @@ SUBJECT = Subject(
     label="x",
     name="x://",
     asked="x://",
+    complaint="",
     distribution="x 1.0",
     modes=frozenset({"async", "blocking"}),
     capabilities={},

@@ -23,6 +23,7 @@ def _document(report: StoreReport) -> Mapping[str, Any]:
         "store": report.subject.name,
         "label": report.subject.label,
         "distribution": report.subject.distribution,
+        "health": report.subject.complaint or "healthy",
         "contract": ".".join(map(str, report.contract)),
         "capabilities": report.subject.capabilities,
         "verdict": report.verdict,

@@ -64,6 +64,7 @@ def _header(report: StoreReport) -> list[str]:
         f"  declares {', '.join(declared) or 'nothing'}",
         f"  modes    {_modes(report)}",
         f"  search   {report.effort}",
+        *([f"  health   {report.subject.complaint}"] if report.subject.complaint else []),
     ]
 
 

@@ -44,11 +44,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The store that a report is about. `modes` are its own; `asked` is how the command line names it."""
+    """The store that a report is about. `modes` are its own, `asked` is how the command line names it, `complaint` what
+    its health said before it was tested."""
 
     label: str
     name: str
     asked: str
+    complaint: str
     distribution: str
     modes: frozenset[Mode]
     capabilities: Mapping[str, Any]

@@ -20,7 +20,8 @@ from session_continuity_conformance.vendors import vendor_examples
 
 @dataclass
 class Selection:
-    """The stores under short names of their own, how the command line names each, and how they are to be tested."""
+    """The stores under short names of their own, how the command line names each, what each complains of before it is
+    tested, and how they are to be tested."""
 
     modes: tuple[DriverName, ...] = DRIVERS
     clauses: tuple[str, ...] = ()
@@ -28,6 +29,7 @@ class Selection:
     effort: Effort = field(default_factory=Effort)
     targets: dict[str, Target] = field(default_factory=dict[str, Target])
     asked: dict[str, str] = field(default_factory=dict[str, str])
+    complaints: dict[str, str] = field(default_factory=dict[str, str])
     harnesses: list[Harness] = field(default_factory=list[Harness])
 
     def start(self, urls: Sequence[str], harnesses: Sequence[str], contract: str | None) -> None:
@@ -49,8 +51,7 @@ class Selection:
             found += [(target, f"--harness {shlex.quote(name)}") for target in harness.start()]
         self.targets = labelled([target for target, _ in found])
         self.asked = dict(zip(self.targets, [asked for _, asked in found], strict=True))
-        for target in self.targets.values():
-            greet(target)
+        self.complaints = {label: greet(target) for label, target in self.targets.items()}
 
     def stop(self) -> None:
         """Stop what was started."""
@@ -77,7 +78,7 @@ class Selection:
         partial = bool(self.clauses) or set(self.modes) != set(DRIVERS)
         return [
             StoreReport.of(
-                _subject(label, self.asked[label], target),
+                self._subject(label, target),
                 self.contract_of(target),
                 results,
                 clauses_of(self.contract_of(target)),
@@ -86,6 +87,17 @@ class Selection:
             )
             for label, target in self.targets.items()
         ]
+
+    def _subject(self, label: str, target: Target) -> Subject:
+        return Subject(
+            label=label,
+            name=target.name,
+            asked=self.asked[label],
+            complaint=self.complaints[label],
+            distribution=target.distribution,
+            modes=target.modes,
+            capabilities=asdict(target.open(native_mode(target, "blocking"), "").capabilities),
+        )
 
 
 def effort_of(programs: int, seed: int | None) -> Effort:
@@ -105,35 +117,27 @@ def labelled(targets: Sequence[Target]) -> dict[str, Target]:
     return found
 
 
-def greet(target: Target) -> None:
-    """See that a store can be reached at all; what else is wrong with it, the examples tell better."""
+def greet(target: Target) -> str:
+    """See that a store can be reached at all, and return what its health complains of; what else is wrong with it, the
+    examples tell better."""
     chosen = driver(native_mode(target, "blocking"))
 
-    async def knock() -> None:
+    async def knock() -> str:
         adapter = target.open(chosen.mode, "")
         try:
             await adapter.setup()
+            found = await adapter.health()
         finally:
             await adapter.close()
+        return "" if found.status == "healthy" else f"{found.status}: {found.remedy}"
 
     try:
-        chosen.run(knock())
+        return chosen.run(knock())
     except UnavailableError as error:
         raise ConfigError(f"{target.name} does not answer: {error}") from error
     except (ConfigError, PluginError):
         raise
     except Exception:  # every example runs into the same error, and tells it
-        return
+        return ""
     finally:
         chosen.close()
-
-
-def _subject(label: str, asked: str, target: Target) -> Subject:
-    return Subject(
-        label=label,
-        name=target.name,
-        asked=asked,
-        distribution=target.distribution,
-        modes=target.modes,
-        capabilities=asdict(target.open(native_mode(target, "blocking"), "").capabilities),
-    )

@@ -56,7 +56,7 @@ def blocking_only() -> Iterator[ReferenceTarget]:
 class Modest(ReferenceStorage):
     """Can more than it says."""
 
-    declared = Capabilities(durable=True, max_message_bytes=200_000)
+    declared = Capabilities(durable=True)
 
 
 @contextmanager

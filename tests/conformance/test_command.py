@@ -193,7 +193,7 @@ def test_url_gets_a_namespace(url: str, expected: str) -> None:
 
 def test_what_is_not_declared_and_works_is_told_and_no_fault(conformance: Conformance, tmp_path: Path) -> None:
     document = tmp_path / "report.json"
-    wanted = ["--clause", "SC-LST", "--clause", "SC-APP-023", "--clause", "SC-CFG", "--json", str(document)]
+    wanted = ["--clause", "SC-LST", "--clause", "SC-APP", "--clause", "SC-CFG", "--json", str(document)]
     code, said = conformance("--harness", "stores:modest", *wanted)
     assert code == 0, said
     names = "max_turn, unscoped_listing, strong_listing, listing_totals"

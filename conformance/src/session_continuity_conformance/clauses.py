@@ -56,6 +56,11 @@ class Clause:
         """One of `areas`."""
         return self.id.rpartition("-")[0].removeprefix("SC-")
 
+    @property
+    def is_on_a_feature(self) -> bool:
+        """Whether a store may have what the clause needs without declaring it; a limit it has only by declaring it."""
+        return self.capability is not None and self.capability != "max_message_bytes"
+
     def binds(self, capabilities: Capabilities) -> bool:
         """Whether the clause says something about a store of these capabilities. Of max_turn it is None that promises
         more."""

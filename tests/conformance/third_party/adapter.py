@@ -53,8 +53,8 @@ class Book:
     """One session. `pages` are its messages by a number that never comes twice."""
 
     head: Session
-    pages: dict[int, Message] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)
+    pages: dict[int, Message] = field(default_factory=dict[int, Message])
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
     written: int = 0
 
     def session(self) -> Session:
@@ -116,7 +116,7 @@ class Shelf:
     """What the adapters of one database share: books by namespace and id."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    books: dict[tuple[str, str], Book] = field(default_factory=dict)
+    books: dict[tuple[str, str], Book] = field(default_factory=dict[tuple[str, str], Book])
 
 
 _shelves: dict[tuple[str, str], Shelf] = {}

@@ -47,3 +47,4 @@ def test_later_clause_binds_from_its_contract_on(conformance: Conformance) -> No
     assert code == 1
     assert "NOT CONFORMANT 1.1" in said
     assert "SC-SES-999 (MUST) A new session is unheard of." in said
+    assert "conformance memory://test --contract 1.1 --clause SC-SES-999 --mode blocking\n" in said

@@ -94,8 +94,8 @@ def _inapplicable(report: StoreReport) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for each in report.clauses:
         if each.status == "not applicable":
-            reasons.setdefault(each.results[0].reason, []).append(each.clause.id)
-    told = [line for reason, ids in reasons.items() for line in _hanging(f"{', '.join(ids)} {reason}")]
+            reasons.setdefault(each.results[0].reason.partition(": ")[2], []).append(each.clause.id)
+    told = [line for why, ids in reasons.items() for line in _hanging(f"{', '.join(ids)} not applicable: {why}")]
     return ["", *told] if told else []
 
 

@@ -26,6 +26,7 @@ class Selection:
     modes: tuple[DriverName, ...] = DRIVERS
     clauses: tuple[str, ...] = ()
     contract: Contract | None = None
+    pin: str | None = None
     effort: Effort = field(default_factory=Effort)
     targets: dict[str, Target] = field(default_factory=dict[str, Target])
     asked: dict[str, str] = field(default_factory=dict[str, str])
@@ -37,6 +38,7 @@ class Selection:
 
         Raises ConfigError, PluginError and what a store raises that cannot be reached.
         """
+        self.pin = contract
         self.contract = parse_contract(contract) if contract else None
         vendor_examples()
         if self.clauses and not any(name.startswith(self.clauses) for name in all_clauses()):
@@ -92,7 +94,7 @@ class Selection:
         return Subject(
             label=label,
             name=target.name,
-            asked=self.asked[label],
+            asked=self.asked[label] + (f" --contract {self.pin}" if self.pin else ""),
             complaint=self.complaints[label],
             distribution=target.distribution,
             modes=target.modes,

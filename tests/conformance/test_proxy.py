@@ -152,6 +152,17 @@ def test_server_that_is_away_resets_old_connections_and_refuses_new_ones(proxy: 
         assert ask(another) == b"question\n"
 
 
+def test_server_is_away_from_a_fault_on(proxy: Proxy, client: socket.socket) -> None:
+    proxy.plan("lose the reply", away=True)
+    with pytest.raises(ConnectionResetError):
+        ask(client)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((proxy.host, proxy.port))
+    proxy.accept()
+    with socket.create_connection((proxy.host, proxy.port)) as another:
+        assert ask(another) == b"question\n"
+
+
 def test_server_that_does_not_exist_is_away() -> None:
     with (
         Proxy("127.0.0.1", 1) as proxy,

@@ -50,6 +50,7 @@ class Proxy:
         self._pairs: list[_Pair] = []
         self._planned: Fault | None = None
         self._pass = 0
+        self._away = False
         self._patience = 0.0
         self._struck = False
         self._watch = threading.Timer(0, lambda: None)
@@ -62,11 +63,11 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def plan(self, fault: Fault, *, after: int = 0, patience: float = 30.0) -> None:
-        """Let so many requests pass, then let one meet this fault. A stalled one that nobody gave up after `patience`
-        seconds is cut, and `overrun` says so."""
+    def plan(self, fault: Fault, *, after: int = 0, away: bool = False, patience: float = 30.0) -> None:
+        """Let so many requests pass, then let one meet this fault; with `away`, refuse from then on. A stalled one that
+        nobody gave up after `patience` seconds is cut, and `overrun` says so."""
         with self._lock:
-            self._planned, self._pass, self._patience = fault, after, patience
+            self._planned, self._pass, self._away, self._patience = fault, after, away, patience
             self._struck = self.overrun = False
 
     def unplan(self) -> bool:
@@ -90,6 +91,7 @@ class Proxy:
 
     def accept(self) -> None:
         """Take connections again, on the same port."""
+        self._listener.stop()
         self._listener = _Listener(self, self.port)
 
     def close(self) -> None:
@@ -174,6 +176,8 @@ class Proxy:
     def _strike(self, pair: _Pair) -> None:
         with self._lock:
             self._struck = True
+        if self._away:
+            self._listener.stop()
         if pair.fault == "hang up":
             with suppress(OSError):
                 pair.near.shutdown(socket.SHUT_WR)

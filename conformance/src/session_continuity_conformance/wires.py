@@ -33,15 +33,18 @@ class Wired:
     patience: float
 
     async def struck_writes(
-        self, fault: Fault, names: Collection[str] = WRITES.keys()
+        self, fault: Fault, names: Collection[str] = WRITES.keys(), *, away: bool = False
     ) -> AsyncIterator[tuple[Write, str, StorageError | None]]:
         """Each of these kinds of write with this fault at its first request, at its second, until none is left to meet
-        it; what was done, and the error that the write raised, if it did. Each time on a session of its own."""
+        it; what was done, and the error that the write raised, if it did. Each time on a session of its own. With
+        `away`, the server cannot be reached from the fault to the end of the write."""
         for name in names:
             for number in range(MOST_REQUESTS):
                 write, what = await WRITES[name](self.store), f"{name}, whose request {number + 1} met {fault!r}"
+                what += ", the server away from then on" if away else ""
                 await self.serves_again("a read before the fault")
-                met, error = await self.struck(fault, partial(write.send, self.adapter), what, after=number)
+                send = partial(write.send, self.adapter)
+                met, error = await self.struck(fault, send, what, after=number, away=away)
                 if not met:
                     break
                 yield write, what, error
@@ -49,11 +52,17 @@ class Wired:
                 raise ViolationError(name, expected=f"fewer than {MOST_REQUESTS} requests", observed="more")
 
     async def struck(
-        self, fault: Fault, call: Callable[[], Coroutine[Any, Any, object]], what: str, *, after: int = 0
+        self,
+        fault: Fault,
+        call: Callable[[], Coroutine[Any, Any, object]],
+        what: str,
+        *,
+        after: int = 0,
+        away: bool = False,
     ) -> tuple[bool, StorageError | None]:
         """Make a call of which one request meets a fault; whether it did, and what the call raised, which must be typed
         and retryable."""
-        self.proxy.plan(fault, after=after, patience=self.patience)
+        self.proxy.plan(fault, after=after, away=away, patience=self.patience)
         error: StorageError | None = None
         try:
             await call()
@@ -62,6 +71,8 @@ class Wired:
         except Exception as raised:
             raise ViolationError(what, expected=TOLERATED, observed=short(raised)) from raised
         met = self.proxy.unplan()
+        if away:
+            self.proxy.accept()
         holds(what, not self.proxy.overrun, expected="an end by the store's own timeouts", observed="it waits on")
         if error is not None:
             holds(what, error.retryable, expected=TOLERATED, observed=error)

@@ -27,6 +27,18 @@ async def test_write_whose_reply_is_lost_is_done_once(store: Store) -> None:
     async with wired(store) as wire:
         async for write, what, error in wire.struck_writes("lose the reply"):
             await is_done_once(store, wire, write, what, error)
+
+
+@clause("SC-FLT-006")
+async def test_write_whose_server_goes_away_is_done_once_by_its_caller(store: Store) -> None:
+    async with wired(store) as wire:
+        async for write, what, error in wire.struck_writes("lose the reply", away=True):
+            await is_done_once(store, wire, write, what, error)
+
+
+@clause("SC-FLT-006")
+async def test_write_whose_server_hangs_up_is_done_once(store: Store) -> None:
+    async with wired(store) as wire:
         async for write, what, error in wire.struck_writes("hang up", SOME):
             await is_done_once(store, wire, write, what, error)
 
@@ -34,7 +46,7 @@ async def test_write_whose_reply_is_lost_is_done_once(store: Store) -> None:
 @clause("SC-FLT-007")
 async def test_write_that_is_cut_off_is_whole_or_absent(store: Store) -> None:
     async with wired(store) as wire:
-        async for write, what, error in wire.struck_writes("cut off"):
+        async for write, what, error in wire.struck_writes("cut off", away=True):
             await is_done_once(store, wire, write, what, error)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import time
 
 import pytest
 
@@ -84,6 +87,33 @@ def test_a_distribution_is_begun(command: CommandLine, kind: str) -> None:
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "error: session-continuity-mine exists; name another place with --directory\n"
     assert command(kind, "Mine").code == 2
+
+
+HARNESS = """
+from contextlib import contextmanager
+from pathlib import Path
+
+@contextmanager
+def store():
+    Path("started").touch()
+    yield "memory://"
+    Path("stopped").touch()
+"""
+
+
+def test_ctrl_c_stops_the_harness_and_ends_quietly(command: CommandLine) -> None:
+    (command.folder / "harness.py").write_text(HARNESS)
+    asked = ["conformance", "--harness", "harness:store", "--clause", "SC-SES-019", "--explore", "1000000"]
+    running = command.start(*asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (command.folder / "started").exists():
+        assert time.monotonic() < deadline
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out, err) == (130, b"", b"")
+    assert (command.folder / "stopped").exists()
 
 
 CLAUSES = """

@@ -47,6 +47,7 @@ def run(
     `mode` (async, blocking, portal) and `clause` (ids, or how they begin) narrow the run; `contract` pins another
     than the stores' own; `explore` tries so many random programs per mode, `seed` repeats them. Returns 0 when every
     store is conformant, 1 when one is not, 2 when nothing could run.
+    Ctrl-C stops the harnesses before it is raised.
     """
     stream = output or sys.stdout
     watcher = _Watcher(stream)
@@ -57,6 +58,8 @@ def run(
     captured = io.StringIO()
     with redirect_stdout(captured), redirect_stderr(captured), _no_trace_of_hypothesis():
         code, left_behind = _run_pytest(arguments, watcher)
+    if watcher.interrupted:
+        raise KeyboardInterrupt
     reports = watcher.reports
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not reports:
         stream.write(_complaint(captured.getvalue()))
@@ -129,6 +132,7 @@ class _Watcher:
 
     def __init__(self, stream: TextIO) -> None:
         self.reports: list[StoreReport] = []
+        self.interrupted = False
         self._stream = stream
         self._total = self._done = self._failed = 0
 
@@ -147,6 +151,9 @@ class _Watcher:
         room = shutil.get_terminal_size().columns - 1
         self._stream.write(f"\r\x1b[K{told[:room]}" if self._done < self._total else "\r\x1b[K")
         self._stream.flush()
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.interrupted = excinfo.errisinstance(KeyboardInterrupt)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

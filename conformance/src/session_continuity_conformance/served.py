@@ -21,7 +21,7 @@ from session_continuity_conformance.reference import ReferenceStorage, Reference
 
 T = TypeVar("T")
 
-PATIENCE = 1.0
+PATIENCE = 2.0
 
 
 class Desk:

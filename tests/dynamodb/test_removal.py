@@ -11,6 +11,8 @@ import pytest
 
 from session_continuity import MessageQuery, Session, run_now
 from session_continuity_dynamodb import DynamoDBStorage
+from session_continuity_dynamodb.bodies import message_item
+from session_continuity_dynamodb.keys import Keys
 
 from .bench import Bench
 from .proxy import Call, Proxy, Rule, between
@@ -150,3 +152,22 @@ def test_delete_ends_although_the_service_removes_the_session_meanwhile(quick: B
             stop.release()
         assert deleted.result()
     assert quick.rows(session.id) == []
+
+
+def test_delete_has_at_least_four_batches_on_their_way(bench: Bench) -> None:
+    together = threading.Barrier(4)
+
+    def meet(call: Call) -> tuple[int, dict[str, str], bytes]:
+        together.wait(30)
+        return call.forward()
+
+    with between(bench.engine.url) as proxy:
+        store = bench.open(endpoint_url=proxy.url, read_timeout=60)
+        session = bench.create(store)
+        keys = Keys(bench.namespace)
+        messages = [bench.message(session) for _ in range(200)]
+        bench.write_rows([message_item(keys, each, own_id=False, compression=None) for each in messages])
+        proxy.rules["BatchWriteItem"] = [meet] * 4
+        assert bench.run(store.delete_session(session.id))
+        assert proxy.seen.count("BatchWriteItem") == 8
+    assert bench.rows(session.id) == []

@@ -15,6 +15,8 @@ import pytest
 from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.target import in_namespace
 
+from .fresh import ran
+
 Conformance = Callable[..., tuple[int, str]]
 
 MODES = ["async mode", "blocking mode", "portal mode"]
@@ -211,10 +213,11 @@ def test_what_is_not_declared_and_does_not_work_is_not_applicable(conformance: C
     assert "under-declared" not in said
 
 
-def test_what_is_left_open_at_the_end_is_told(conformance: Conformance) -> None:
-    code, said = conformance("--harness", "stores:leaking", "--clause", "SC-SES-001", "--mode", "blocking")
-    assert code == 0, said
-    assert "warning: left behind after the last example: unclosed file" in said
+def test_what_is_left_open_at_the_end_is_told() -> None:
+    asked = ["--harness", "stores:leaking", "--clause", "SC-SES-001", "--mode", "blocking"]
+    end = ran(sys.executable, "-m", "session_continuity_conformance", *asked, cwd=Path(__file__).parent)
+    assert (end.returncode, end.stderr) == (0, "")
+    assert "warning: left behind after the last example: unclosed file" in end.stdout
 
 
 def test_what_the_store_complains_of_is_told_first(conformance: Conformance, tmp_path: Path) -> None:

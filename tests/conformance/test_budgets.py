@@ -6,7 +6,7 @@ import pytest
 
 from session_continuity import ConfigError, Cost, MessageQuery, Registry, run_now
 from session_continuity_conformance import metering
-from session_continuity_conformance.budgets import LONG, SHORT, Spent, Talk, spend
+from session_continuity_conformance.budgets import LONG, SHORT, Budget, Spent, Talk
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.drivers import BlockingDriver
 from session_continuity_conformance.reference import ReferenceTarget
@@ -53,11 +53,13 @@ def test_the_least_of_several_tries_counts_and_first_calls_do_not() -> None:
     async def call(talk: Talk) -> None:
         asked.append(len(talk.messages))
         for _ in range(3 if len(asked) % 3 else 2):  # dearer than it has to be in two tries of three
-            await store.raw.get_messages(talk.session.id, MessageQuery(limit=10))
+            await store.adapters[-1].get_messages(talk.session.id, MessageQuery(limit=10))
 
     async def example() -> list[Spent]:
         await store.start()
-        return await spend(store, {"call": call})
+        budget = await Budget.of(store)
+        assert budget.on is not store.adapter
+        return await budget.spend({"call": call})
 
     (spent,) = run_now(example())
     assert asked == [6, *[SHORT] * 3, *[LONG] * 3]
@@ -67,7 +69,7 @@ def test_the_least_of_several_tries_counts_and_first_calls_do_not() -> None:
 def test_store_without_a_probe_is_not_judged() -> None:
     store = Store(UrlTarget("memory://"), BlockingDriver())
     with pytest.raises(NotApplicableError, match="no probe"):
-        run_now(spend(store, {}))
+        run_now(Budget.of(store))
 
 
 def test_probe_of_the_reference_stops_counting_at_its_end() -> None:

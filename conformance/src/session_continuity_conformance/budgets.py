@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from session_continuity import Cost, Message, Session, TokenBudget
+from session_continuity import Cost, Message, Probe, Session, StorageAdapter, TokenBudget
 from session_continuity_conformance.checks import holds
 from session_continuity_conformance.store import NotApplicableError, Store
 
@@ -26,16 +26,23 @@ and then."""
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """A conversation, and which of its messages the present try is about."""
+    """A conversation. Each try, and each call, is about another of its messages, which the adapter has not seen yet."""
 
     session: Session
     messages: list[Message]
     turn: int = 0
 
     @property
-    def message(self) -> Message:
-        """One from the middle, another for each try."""
+    def early(self) -> Message:
+        return self.messages[1 + self.turn]
+
+    @property
+    def middle(self) -> Message:
         return self.messages[len(self.messages) // 2 + self.turn]
+
+    @property
+    def late(self) -> Message:
+        return self.messages[-1 - self.turn]
 
 
 Call = Callable[[Talk], Awaitable[object]]
@@ -66,19 +73,34 @@ class Spent:
         )
 
 
-async def spend(store: Store, calls: Mapping[str, Call]) -> list[Spent]:
-    """What each of these calls costs. Each is made on a conversation of a few messages first, so that what a store does
-    once only does not count. Raises NotApplicableError where the store has no probe."""
-    probe = store.target.probe()
-    if probe is None:
-        raise NotApplicableError("the plugin offers no probe that would tell what a call costs")
-    fresh, short, long = [await _talk(store, length) for length in (2 * TRIES, SHORT, LONG)]
-    spent: list[Spent] = []
-    with probe(store.raw) as meter:
-        for what, call in calls.items():
-            await call(fresh)
-            spent.append(Spent(what, await _least(call, short, meter), await _least(call, long, meter)))
-    return spent
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Measures calls `on` an adapter that did not write the conversations, where the store has a second one: what it
+    remembers of its own writes makes nothing cheaper."""
+
+    store: Store
+    on: StorageAdapter
+    probe: Probe
+
+    @classmethod
+    async def of(cls, store: Store) -> Budget:
+        """Raises NotApplicableError where the store has no probe."""
+        probe = store.target.probe()
+        if probe is None:
+            raise NotApplicableError("the plugin offers no probe that would tell what a call costs")
+        return cls(store, await store.second_or_first(), probe)
+
+    async def spend(self, calls: Mapping[str, Call]) -> list[Spent]:
+        """What each of these calls costs. Each is made on a conversation of a few messages first, so that what a store
+        does once only does not count."""
+        fresh, short, long = [await _talk(self.store, length) for length in (2 * TRIES, SHORT, LONG)]
+        raw = self.store.raw if self.on is self.store.adapter else self.store.adapters[-1]
+        spent: list[Spent] = []
+        with self.probe(raw) as meter:
+            for what, call in calls.items():
+                await call(fresh)
+                spent.append(Spent(what, await _least(call, short, meter), await _least(call, long, meter)))
+        return spent
 
 
 async def _least(call: Call, talk: Talk, meter: Callable[[], Cost]) -> Cost:

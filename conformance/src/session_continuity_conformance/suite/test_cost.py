@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from session_continuity import MessageQuery, Patch
-from session_continuity_conformance.budgets import CONTEXT, SHORT, spend
+from session_continuity import Appended, MessageQuery, Patch
+from session_continuity_conformance.budgets import CONTEXT, SHORT, Budget, Talk
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import same
 from session_continuity_conformance.managing import Application
@@ -12,16 +12,26 @@ from session_continuity_conformance.store import Store
 LAST = 20
 
 
+async def append(budget: Budget, talk: Talk, size: int = 1) -> Appended:
+    """One turn with minted ids."""
+    turn = [budget.store.message(talk.session.id) for _ in range(size)]
+    return await budget.on.append_messages(talk.session.id, turn)
+
+
+async def append_chosen(budget: Budget, talk: Talk) -> Appended:
+    """One message with an id of the caller's choice."""
+    message = budget.store.message(talk.session.id, id=budget.store.new_id("m"))
+    return await budget.on.append_messages(talk.session.id, [message], chosen_ids=[message.id])
+
+
 @clause("SC-COST-001")
 async def test_append_costs_the_same_in_a_long_conversation(store: Store) -> None:
-    spent = await spend(
-        store,
+    budget = await Budget.of(store)
+    spent = await budget.spend(
         {
-            "append_messages": lambda talk: store.append(talk.session.id, "more"),
-            "append_messages with a chosen id": lambda talk: store.append_chosen(
-                store.message(talk.session.id, "more", id=store.new_id("m"))
-            ),
-        },
+            "append_messages": lambda talk: append(budget, talk),
+            "append_messages with a chosen id": lambda talk: append_chosen(budget, talk),
+        }
     )
     for each in spent:
         each.does_not_grow()
@@ -29,16 +39,13 @@ async def test_append_costs_the_same_in_a_long_conversation(store: Store) -> Non
 
 @clause("SC-COST-002")
 async def test_append_is_one_request(store: Store) -> None:
+    budget = await Budget.of(store)
     size = min(store.capabilities.max_turn or 3, 3)
-    turn = "append_messages of a turn"
-    spent = await spend(
-        store,
+    spent = await budget.spend(
         {
-            "append_messages": lambda talk: store.append(talk.session.id, "more"),
-            turn: lambda talk: store.adapter.append_messages(
-                talk.session.id, [store.message(talk.session.id) for _ in range(size)]
-            ),
-        },
+            "append_messages": lambda talk: append(budget, talk),
+            "append_messages of a turn": lambda talk: append(budget, talk, size),
+        }
     )
     for each in spent:
         same(f"requests of {each.what}", each.short.requests, 1)
@@ -46,36 +53,38 @@ async def test_append_is_one_request(store: Store) -> None:
 
 @clause("SC-COST-003")
 async def test_last_messages_cost_the_same_in_a_long_conversation(store: Store) -> None:
+    budget = await Budget.of(store)
     query = MessageQuery(order="desc", limit=LAST)
-    (spent,) = await spend(
-        store, {f"the last {LAST} messages": lambda talk: store.adapter.get_messages(talk.session.id, query)}
+    (spent,) = await budget.spend(
+        {f"the last {LAST} messages": lambda talk: budget.on.get_messages(talk.session.id, query)}
     )
     spent.does_not_grow()
 
 
 @clause("SC-COST-004")
 async def test_context_costs_the_same_in_a_long_conversation(store: Store) -> None:
+    budget = await Budget.of(store)
+    application = Application(budget.on)
     lengths: set[int] = set()
-    application = Application(store.adapter)
 
-    async def read(session_id: str) -> None:
-        lengths.add(len(await application.context(session_id)))
+    async def read(talk: Talk) -> None:
+        lengths.add(len(await application.context(talk.session.id)))
 
-    (spent,) = await spend(store, {"get_conversation_context": lambda talk: read(talk.session.id)})
+    (spent,) = await budget.spend({"get_conversation_context": read})
     spent.does_not_grow()
     same(f"messages of a context, at {SHORT} messages and more", max(lengths), CONTEXT + 1)
 
 
 @clause("SC-COST-005")
 async def test_message_by_id_costs_the_same_in_a_long_conversation(store: Store) -> None:
+    budget = await Budget.of(store)
     patch = Patch({"content": "edited", "token_count": 2})
-    spent = await spend(
-        store,
+    spent = await budget.spend(
         {
-            "get_message": lambda talk: store.adapter.get_message(talk.session.id, talk.message.id),
-            "update_message": lambda talk: store.adapter.update_message(talk.session.id, talk.message.id, patch),
-            "delete_message": lambda talk: store.adapter.delete_message(talk.session.id, talk.message.id),
-        },
+            "get_message": lambda talk: budget.on.get_message(talk.session.id, talk.middle.id),
+            "update_message": lambda talk: budget.on.update_message(talk.session.id, talk.early.id, patch),
+            "delete_message": lambda talk: budget.on.delete_message(talk.session.id, talk.late.id),
+        }
     )
     for each in spent:
         each.does_not_grow()
@@ -83,12 +92,13 @@ async def test_message_by_id_costs_the_same_in_a_long_conversation(store: Store)
 
 @clause("SC-COST-006")
 async def test_session_costs_the_same_with_a_long_conversation(store: Store) -> None:
-    spent = await spend(
-        store,
+    budget = await Budget.of(store)
+    patch = Patch({"status": "paused"})
+    spent = await budget.spend(
         {
-            "get_session": lambda talk: store.adapter.get_session(talk.session.id),
-            "update_session": lambda talk: store.adapter.update_session(talk.session.id, Patch({"status": "paused"})),
-        },
+            "get_session": lambda talk: budget.on.get_session(talk.session.id),
+            "update_session": lambda talk: budget.on.update_session(talk.session.id, patch),
+        }
     )
     for each in spent:
         each.does_not_grow()

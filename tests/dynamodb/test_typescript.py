@@ -163,6 +163,13 @@ def test_message_of_the_kit_is_found_by_id(shared: Bench, store: DynamoDBStorage
     assert found.id == wanted
 
 
+def test_many_messages_of_the_kit_are_found_by_id(shared: Bench, store: DynamoDBStorage) -> None:
+    wanted = [f"plain-{number}" for number in range(150)]
+    shared.write_rows([message(number % 10, as_id=plain) for number, plain in enumerate(wanted)])
+    page = shared.run(store.get_messages(SESSION, MessageQuery(ids=frozenset(wanted), limit=200)))
+    assert sorted(found.id for found in page) == sorted(wanted)
+
+
 def test_expiry_as_text_is_understood(shared: Bench, store: DynamoDBStorage) -> None:
     soon = {"S": "2036-03-01T13:00:00.000Z"}
     shared.write_rows([meta("text-expiry", expiresAt=soon)])

@@ -16,6 +16,10 @@ from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item, by_sort_key, text
 
 
+_OPERANDS = 100
+"""What one condition may compare an attribute with."""
+
+
 async def get_message(store: Store, session_id: str, message_id: str) -> Message | None:
     [row] = await locate(store, session_id, [message_id])
     return None if row is None else message_of(row, session_id)
@@ -111,16 +115,18 @@ async def _search(store: Store, session_id: str, missing: list[str]) -> dict[str
     expression = Expression()
     partition = expression.compare("PK", "=", text(store.keys.partition(session_id)))
     within = expression.between("SK", text(keys.MESSAGE), text(keys.AFTER_MESSAGES))
+    few = len(missing) <= _OPERANDS
+    chosen = {"FilterExpression": expression.any_of("id", list(map(text, missing)))} if few else {}
     params: dict[str, Any] = {
         "KeyConditionExpression": f"{partition} AND {within}",
-        "FilterExpression": expression.any_of("id", [text(message_id) for message_id in missing[:100]]),
+        **chosen,
         "ConsistentRead": store.wire.consistent,
         **expression.params(),
     }
     found: dict[str, Item] = {}
     while True:
         rows, following = await store.wire.query(params)
-        found |= _by_id(rows)
-        if following is None or len(found) == len(missing[:100]):
+        found |= {message_id: row for message_id, row in _by_id(rows).items() if message_id in missing}
+        if following is None or len(found) == len(missing):
             return found
         params["ExclusiveStartKey"] = following

@@ -15,7 +15,6 @@ from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item, by_sort_key, text
 
-
 _OPERANDS = 100
 """What one condition may compare an attribute with."""
 

@@ -107,7 +107,8 @@ class Proxy:
             _reset(near)
             return
         for end in (near, far):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(OSError):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         pair = _Pair(near, far)
         with far, self._kept(pair):
             replies = threading.Thread(target=self._carry_replies, args=(pair,), daemon=True)
@@ -214,9 +215,6 @@ class _Listener(ThreadingTCPServer):
         self.shutdown()
         self.server_close()
         self._thread.join()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing to say of a connection that broke: breaking them is what this is for."""
 
 
 class _Handler(BaseRequestHandler):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from session_continuity import Capabilities, HealthStatus
 from session_continuity_conformance.mutants import mutants
-from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget
+from session_continuity_conformance.reference.storage import ReferenceStorage, ReferenceTarget
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from session_continuity import ConfigError, Cost, MessageQuery, Registry, run_now
-from session_continuity_conformance import metering
 from session_continuity_conformance.budgets import LONG, SHORT, Budget, Spent, Talk
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.drivers import BlockingDriver
-from session_continuity_conformance.reference import ReferenceTarget
+from session_continuity_conformance.reference import metering
+from session_continuity_conformance.reference.storage import ReferenceTarget
 from session_continuity_conformance.store import NotApplicableError, Store
 from session_continuity_conformance.target import UrlTarget
 

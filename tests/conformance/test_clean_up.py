@@ -12,7 +12,7 @@ from session_continuity import Mode, Page, StorageAdapter
 from session_continuity_conformance.cases import BrokenClauseError, Case
 from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.drivers import DRIVERS, DriverName
-from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget
+from session_continuity_conformance.reference.storage import ReferenceStorage, ReferenceTarget
 from session_continuity_conformance.store import Store
 
 

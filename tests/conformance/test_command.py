@@ -49,7 +49,7 @@ def test_failure_is_told_in_the_stores_own_terms(conformance: Conformance) -> No
     _, said = conformance("--harness", "stores:broken", "--clause", "SC-SES-004", "--mode", "blocking")
     assert "expected: create_session of an existing id: SessionExistsError" in said
     assert "observed: no error, but Session(id='s1', user_id='second'" in said
-    assert "session_continuity_conformance/reference.py" in said
+    assert "reference/storage.py" in said
     assert "ReferenceStorage.create_session" in said
     assert "append_messages('s1', [Message(" in said
     again = "session-continuity conformance --harness stores:broken --clause SC-SES-004 --mode blocking"

@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 
 from session_continuity import BackendOptions
-from session_continuity_conformance.cancellation import Moment, interrupt
 from session_continuity_conformance.cases import Case
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.drivers import DRIVERS, DriverName
-from session_continuity_conformance.endpoints import Endpoint, address_in, endpoint_of, hurried
 from session_continuity_conformance.examples import examples
+from session_continuity_conformance.faults.cancellation import Moment, interrupt
+from session_continuity_conformance.faults.endpoints import Endpoint, address_in, endpoint_of, hurried
 from session_continuity_conformance.mutants.registry import opened
-from session_continuity_conformance.served import ServedStorage, ServedTarget
+from session_continuity_conformance.reference.served import ServedStorage, ServedTarget
 from session_continuity_conformance.store import NotApplicableError
 from session_continuity_conformance.target import Target
 
@@ -49,7 +49,9 @@ def test_client_that_goes_past_the_proxy_is_told() -> None:
 
 
 def test_encrypted_connection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("session_continuity_conformance.proxy._TLS", b"0000")  # how the reference's requests begin
+    monkeypatch.setattr(
+        "session_continuity_conformance.faults.proxy._TLS", b"0000"
+    )  # how the reference's requests begin
     with opened(ServedStorage) as target:
         refused_as_not_applicable(target, "the connection is encrypted")
 
@@ -186,7 +188,7 @@ def test_swallowed_cancellation_is_seen() -> None:
 
 
 def test_call_that_never_ends_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("session_continuity_conformance.cancellation.PATIENCE", 0.05)
+    monkeypatch.setattr("session_continuity_conformance.faults.cancellation.PATIENCE", 0.05)
 
     async def stubborn() -> None:
         while True:

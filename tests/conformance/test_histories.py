@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from session_continuity_conformance.checks import ViolationError
-from session_continuity_conformance.histories import Event, check_conversation, check_register
+from session_continuity_conformance.concurrency.histories import Event, check_conversation, check_register
 
 
 def read(began: int, ended: int, version: int, value: str) -> Event:

@@ -15,7 +15,7 @@ from session_continuity import (
     UnavailableError,
     run_now,
 )
-from session_continuity_conformance.faults import (
+from session_continuity_conformance.faults.injection import (
     FAIL_AFTER,
     FAIL_BEFORE,
     THROTTLE,

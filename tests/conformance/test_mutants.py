@@ -11,7 +11,7 @@ from session_continuity_conformance.examples import examples
 from session_continuity_conformance.mutants import mutants
 from session_continuity_conformance.mutants.__main__ import main
 from session_continuity_conformance.mutants.registry import opened
-from session_continuity_conformance.reference import SharedStorage
+from session_continuity_conformance.reference.storage import SharedStorage
 from session_continuity_conformance.store import NotApplicableError
 
 

@@ -10,7 +10,7 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from session_continuity_conformance.proxy import Fault, Proxy
+from session_continuity_conformance.faults.proxy import Fault, Proxy
 
 
 class Echo(ThreadingTCPServer):

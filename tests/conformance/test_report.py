@@ -8,8 +8,8 @@ import pytest
 
 from session_continuity_conformance.cases import Effort
 from session_continuity_conformance.clauses import all_clauses
-from session_continuity_conformance.render import as_text
-from session_continuity_conformance.report import Outcome, Result, StoreReport, Subject
+from session_continuity_conformance.reporting.render import as_text
+from session_continuity_conformance.reporting.report import Outcome, Result, StoreReport, Subject
 
 SUBJECT = Subject(
     label="x",

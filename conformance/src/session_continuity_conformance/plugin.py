@@ -13,7 +13,7 @@ import pytest
 from session_continuity import SessionContinuityError
 from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE, PARAMETER, BrokenClauseError, Case
 from session_continuity_conformance.drivers import DRIVERS
-from session_continuity_conformance.report import Outcome, Result, StoreReport
+from session_continuity_conformance.reporting.report import Outcome, Result, StoreReport
 from session_continuity_conformance.selection import Selection, effort_of
 
 PROPERTY = "session_continuity"

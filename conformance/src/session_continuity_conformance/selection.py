@@ -13,7 +13,7 @@ from session_continuity_conformance.cases import Case, Effort
 from session_continuity_conformance.clauses import Contract, all_clauses, clauses_of, parse_contract
 from session_continuity_conformance.drivers import DRIVERS, DriverName, driver
 from session_continuity_conformance.harness import Harness
-from session_continuity_conformance.report import Result, StoreReport, Subject
+from session_continuity_conformance.reporting.report import Result, StoreReport, Subject
 from session_continuity_conformance.target import Target, UrlTarget, native_mode
 from session_continuity_conformance.vendors import vendor_examples
 

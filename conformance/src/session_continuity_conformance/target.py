@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from session_continuity import Mode, Probe, Registry, StorageAdapter, default_registry, parse_url
 from session_continuity_conformance.clauses import Contract
-from session_continuity_conformance.endpoints import Endpoint, endpoint_of
+from session_continuity_conformance.faults.endpoints import Endpoint, endpoint_of
 
 
 class Target(Protocol):
@@ -54,7 +54,7 @@ class Target(Protocol):
         store is not one that lives and dies with its adapter."""
         ...
 
-    def endpoint(self) -> Endpoint | None:
+    def endpoint(self) -> Endpoint[Target] | None:
         """Where the store's server listens; None where a proxy cannot be put before it."""
         return None
 
@@ -86,7 +86,7 @@ class UrlTarget:
     def remote(self) -> dict[str, str] | None:
         return {"url": self._url}
 
-    def endpoint(self) -> Endpoint | None:
+    def endpoint(self) -> Endpoint[Target] | None:
         options = self._registry.plugin(self.scheme).options
         return endpoint_of(self._url, options, lambda url: UrlTarget(url, self._registry))
 

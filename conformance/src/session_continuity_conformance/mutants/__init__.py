@@ -11,7 +11,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from session_continuity_conformance.mutants.registry import Mutant, declared
-from session_continuity_conformance.reference import ReferenceTarget, SharedStorage
+from session_continuity_conformance.reference.storage import ReferenceTarget, SharedStorage
 
 __all__ = ["Mutant", "mutants", "shared_target"]
 

@@ -18,9 +18,9 @@ from session_continuity import (
     ValidationError,
     move_to,
 )
-from session_continuity_conformance.model import Kept, Model
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference import ReferenceStorage
+from session_continuity_conformance.reference.model import Kept, Model
+from session_continuity_conformance.reference.storage import ReferenceStorage
 
 Chosen = Collection[str]
 

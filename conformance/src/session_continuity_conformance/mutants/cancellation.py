@@ -17,9 +17,9 @@ from session_continuity import (
     ThrottledError,
     move_to,
 )
-from session_continuity_conformance.model import Model
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference import ReferenceStorage
+from session_continuity_conformance.reference.model import Model
+from session_continuity_conformance.reference.storage import ReferenceStorage
 
 
 class _CountedLater(Model):

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from session_continuity import Appended, Capabilities, Message, Session
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference import ReferenceStorage
+from session_continuity_conformance.reference.storage import ReferenceStorage
 
 
 @breaks("SC-CFG-005")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from session_continuity import Appended, Message, MessageQuery, Page, Patch, Session
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference import ReferenceStorage
+from session_continuity_conformance.reference.storage import ReferenceStorage
 
 PAGE = 10
 

@@ -16,9 +16,9 @@ from session_continuity import (
     ValidationError,
     format_timestamp,
 )
-from session_continuity_conformance.model import Kept, Key, Model
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference import ReferenceStorage
+from session_continuity_conformance.reference.model import Kept, Key, Model
+from session_continuity_conformance.reference.storage import ReferenceStorage
 
 
 @breaks("SC-TTL-001", "U21")

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from session_continuity import Appended, Message, Session, sleeper
-from session_continuity_conformance.model import Kept, Model
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference import FileWorld, ReferenceStorage, SharedStorage
+from session_continuity_conformance.reference.model import Kept, Model
+from session_continuity_conformance.reference.storage import FileWorld, ReferenceStorage, SharedStorage
 
 
 @breaks("SC-OCC-009", "U29")

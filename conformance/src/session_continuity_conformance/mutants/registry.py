@@ -13,9 +13,9 @@ from session_continuity_conformance.cases import BrokenClauseError, Case, Effort
 from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.drivers import DriverName
 from session_continuity_conformance.examples import examples
-from session_continuity_conformance.model import Model
-from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget, SharedStorage
-from session_continuity_conformance.served import ServedStorage, serving
+from session_continuity_conformance.reference.model import Model
+from session_continuity_conformance.reference.served import ServedStorage, serving
+from session_continuity_conformance.reference.storage import ReferenceStorage, ReferenceTarget, SharedStorage
 from session_continuity_conformance.store import NotApplicableError
 
 C = TypeVar("C", bound=type[Any])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from session_continuity import Appended, Message, ValidationError
-from session_continuity_conformance.model import Model
 from session_continuity_conformance.mutants.registry import breaks
+from session_continuity_conformance.reference.model import Model
 
 
 @breaks("SC-FLT-012")

@@ -26,9 +26,9 @@ from session_continuity import (
     ValidationError,
     utc_now,
 )
-from session_continuity_conformance.model import Kept, Model
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference import ReferenceStorage, World
+from session_continuity_conformance.reference.model import Kept, Model
+from session_continuity_conformance.reference.storage import ReferenceStorage, World
 
 
 class _ChangesMessages(Model):

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from session_continuity import Appended, HealthStatus, Message, StorageError
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference import ReferenceStorage
-from session_continuity_conformance.served import ServedStorage
+from session_continuity_conformance.reference.served import ServedStorage
+from session_continuity_conformance.reference.storage import ReferenceStorage
 
 
 @breaks("SC-FLT-006")

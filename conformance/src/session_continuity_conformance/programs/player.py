@@ -21,9 +21,9 @@ from session_continuity import (
     minted_at,
 )
 from session_continuity_conformance.checks import ViolationError, holds, same, same_models
-from session_continuity_conformance.model import Kept, Model
 from session_continuity_conformance.programs import steps
 from session_continuity_conformance.recording import short
+from session_continuity_conformance.reference.model import Kept, Model
 from session_continuity_conformance.store import MILLISECOND, Store
 
 T = TypeVar("T")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from session_continuity import MessageQuery, SessionFilter
-from session_continuity_conformance.cancellation import (
+from session_continuity_conformance.cases import clause
+from session_continuity_conformance.checks import holds, same
+from session_continuity_conformance.faults.cancellation import (
     Outcome,
     Read,
     cancel_many,
@@ -14,8 +16,6 @@ from session_continuity_conformance.cancellation import (
     needs_tasks,
     tasks,
 )
-from session_continuity_conformance.cases import clause
-from session_continuity_conformance.checks import holds, same
 from session_continuity_conformance.store import FAR, Store
 
 MANY = 120

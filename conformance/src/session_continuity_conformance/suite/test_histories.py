@@ -7,10 +7,10 @@ from contextlib import closing
 from session_continuity import StorageAdapter
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, results, same
-from session_continuity_conformance.histories import Event, check_conversation, check_register
-from session_continuity_conformance.processes import Process, in_processes
+from session_continuity_conformance.concurrency.histories import Event, check_conversation, check_register
+from session_continuity_conformance.concurrency.processes import Process, in_processes
+from session_continuity_conformance.concurrency.workers import Job, conversation, history
 from session_continuity_conformance.store import Store
-from session_continuity_conformance.workers import Job, conversation, history
 
 ROUNDS = 8
 PROCESS_ROUNDS = 25

@@ -5,7 +5,7 @@ from __future__ import annotations
 from session_continuity import UnavailableError
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import refused, same
-from session_continuity_conformance.faults import FAIL_AFTER, FAIL_BEFORE, FaultyStorage, Planned
+from session_continuity_conformance.faults.injection import FAIL_AFTER, FAIL_BEFORE, FaultyStorage, Planned
 from session_continuity_conformance.managing import Application
 from session_continuity_conformance.store import Store
 

@@ -13,10 +13,10 @@ from session_continuity import (
 )
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, refused, same
-from session_continuity_conformance.proxy import Fault
+from session_continuity_conformance.faults.proxy import Fault
+from session_continuity_conformance.faults.wires import Wired, wired
+from session_continuity_conformance.faults.writes import Write
 from session_continuity_conformance.store import FAR, Store
-from session_continuity_conformance.wires import Wired, wired
-from session_continuity_conformance.writes import Write
 
 SOME = ("append_messages", "update_session")
 """Writes for faults that take their time: one that is known again by its ids, and one that has none."""

@@ -15,9 +15,10 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any, ClassVar, TypeVar
 
 from session_continuity import HealthStatus, StorageClosedError, UnavailableError
-from session_continuity_conformance.endpoints import Endpoint
-from session_continuity_conformance.model import Model
-from session_continuity_conformance.reference import ReferenceStorage, ReferenceTarget, World
+from session_continuity_conformance.faults.endpoints import Endpoint
+from session_continuity_conformance.reference.model import Model
+from session_continuity_conformance.reference.storage import ReferenceStorage, ReferenceTarget, World
+from session_continuity_conformance.target import Target
 
 T = TypeVar("T")
 
@@ -145,7 +146,7 @@ class ServedStorage(ReferenceStorage):
 class ServedTarget(ReferenceTarget):
     """The reference behind its server."""
 
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> Endpoint[Target]:
         world = self.world
         assert isinstance(world, ServedWorld)
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from session_continuity import StorageAdapter, StorageError
 from session_continuity_conformance.checks import ViolationError, holds, same
-from session_continuity_conformance.proxy import Fault, Proxy
+from session_continuity_conformance.faults.proxy import Fault, Proxy
+from session_continuity_conformance.faults.writes import WRITES, Write
 from session_continuity_conformance.recording import Recorder, short
 from session_continuity_conformance.store import NotApplicableError, Store
 from session_continuity_conformance.target import Target, native_mode
-from session_continuity_conformance.writes import WRITES, Write
 
 T = TypeVar("T")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import Generic, TypeVar, get_args
 from urllib.parse import quote, unquote
 
 from session_continuity import BackendOptions, parse_url
 
-if TYPE_CHECKING:
-    from session_continuity_conformance.target import Target
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _LOOPBACK = r"127\.0\.0\.1|localhost|\[::1\]"
 _AUTHORITY = re.compile(
@@ -26,20 +26,14 @@ PATIENCE = 20.0
 LONG_PATIENCE = 60.0
 
 
-class Reroute(Protocol):
-    """Gives the same store by another address."""
-
-    def __call__(self, host: str, port: int, /) -> Target: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """The address of a store's server. `through` opens the store by another one, with timeouts as short as it can set
-    them; within `patience` seconds they must have ended any call."""
+class Endpoint(Generic[T_co]):
+    """The address of a store's server. `through` gives the same store by another host and port, with timeouts as short
+    as it can set them; within `patience` seconds they must have ended any call."""
 
     host: str
     port: int
-    through: Reroute
+    through: Callable[[str, int], T_co]
     patience: float
 
 
@@ -109,7 +103,7 @@ def _with(url: str, added: Mapping[str, str]) -> str:
     return "?".join(filter(None, [address, "&".join([*stated, *(f"{k}={quote(v)}" for k, v in added.items())])]))
 
 
-def endpoint_of(url: str, options: type[BackendOptions], open_url: Callable[[str], Target]) -> Endpoint | None:
+def endpoint_of(url: str, options: type[BackendOptions], open_url: Callable[[str], T]) -> Endpoint[T] | None:
     """Where the server of the store at this URL listens, None where a proxy cannot be put before it."""
     address = address_in(url, options)
     if address is None:

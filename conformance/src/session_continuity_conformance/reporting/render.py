@@ -10,7 +10,7 @@ from typing import Any
 from session_continuity_conformance._version import __version__
 from session_continuity_conformance.clauses import areas
 from session_continuity_conformance.drivers import DRIVERS
-from session_continuity_conformance.report import ClauseReport, Result, StoreReport
+from session_continuity_conformance.reporting.report import ClauseReport, Result, StoreReport
 
 _MARKS = {"passed": "✓", "failed": "✗", "not applicable": "–", "under-declared": "+", "not run": "?"}
 SHOWN_FAILURES = 20

@@ -35,10 +35,11 @@ from session_continuity import (
     sleeper,
     utc_now,
 )
-from session_continuity_conformance import metering
 from session_continuity_conformance.clauses import Contract
-from session_continuity_conformance.endpoints import Endpoint
-from session_continuity_conformance.model import Model
+from session_continuity_conformance.faults.endpoints import Endpoint
+from session_continuity_conformance.reference import metering
+from session_continuity_conformance.reference.model import Model
+from session_continuity_conformance.target import Target
 
 T = TypeVar("T")
 
@@ -239,7 +240,7 @@ class ReferenceTarget:
         argument = f"{self.storage.__name__}:{self.world.path}"
         return {"factory": "session_continuity_conformance.mutants:shared_target", "argument": argument}
 
-    def endpoint(self) -> Endpoint | None:
+    def endpoint(self) -> Endpoint[Target] | None:
         return None
 
     def probe(self) -> Probe | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from session_continuity import ConfigError, Cost, Page, StorageAdapter
 
 if TYPE_CHECKING:
-    from session_continuity_conformance.model import Model
+    from session_continuity_conformance.reference.model import Model
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from session_continuity import StorageAdapter
 from session_continuity_conformance.checks import ViolationError
+from session_continuity_conformance.faults.writes import WRITES, Maker, Write
 from session_continuity_conformance.store import NotApplicableError, Store
-from session_continuity_conformance.writes import WRITES, Maker, Write
 
 T = TypeVar("T")
 Call = Coroutine[Any, Any, object]

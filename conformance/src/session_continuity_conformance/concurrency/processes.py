@@ -11,9 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from session_continuity_conformance.checks import ViolationError
-from session_continuity_conformance.histories import Event
+from session_continuity_conformance.concurrency.histories import Event
+from session_continuity_conformance.concurrency.workers import Job
 from session_continuity_conformance.store import NotApplicableError, Store
-from session_continuity_conformance.workers import Job
 
 PATIENCE = 90.0
 
@@ -26,7 +26,7 @@ class Process:
         if remote is None:
             raise NotApplicableError("this store cannot be reached from another process")
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "session_continuity_conformance.workers"],
+            [sys.executable, "-m", "session_continuity_conformance.concurrency.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

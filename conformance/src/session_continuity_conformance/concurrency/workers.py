@@ -1,7 +1,7 @@
 """What workers do to one session, and what they remember of it; in this process or in one of their own.
 
-`python -m session_continuity_conformance.workers` is such a process: a job as JSON on standard input, then `go`;
-events as JSON lines on standard output, each as soon as it ended.
+`python -m session_continuity_conformance.concurrency.workers` is such a process: a job as JSON on standard input, then
+`go`; events as JSON lines on standard output, each as soon as it ended.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from session_continuity import (
     move_to,
     utc_now,
 )
+from session_continuity_conformance.concurrency.histories import Event
 from session_continuity_conformance.drivers import DriverName, driver
-from session_continuity_conformance.histories import Event
 from session_continuity_conformance.target import Target, UrlTarget, native_mode
 
 if TYPE_CHECKING:

@@ -142,12 +142,19 @@ async def test_deleted_session_is_in_no_listing(store: Store) -> None:
 
 
 async def listed(store: Store, wanted: SessionFilter, session_id: str) -> Session:
-    """A session as a listing gives it."""
+    """A session as a listing gives it, once it has caught up with all that it is bound to show."""
+    current = await store.current(session_id)
+    unbound = () if store.capabilities.listing_totals else TOTALS
 
     async def look() -> list[Session]:
         return list(await store.adapter.list_sessions(wanted, limit=9))
 
-    await store.settles(look, [await store.current(session_id)])
+    async def bound() -> list[Session]:
+        return [
+            session.model_copy(update={name: getattr(current, name) for name in unbound}) for session in await look()
+        ]
+
+    await store.settles(bound, [current])
     found = await look()
     same("ids of the listing", [session.id for session in found], [session_id])
     return found[0]

@@ -68,11 +68,16 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """The conformance suite on the stores that need no server, or on those whose URLs follow `--`."""
+    """The conformance suite on our own stores, with servers of its own, or on the stores whose URLs follow `--`."""
     install(session)
+    prove = ("session-continuity", "conformance")
+    if session.posargs:
+        session.run(*prove, *session.posargs)
+        return
     database = Path(session.create_tmp()) / "conformance.db"
-    urls = session.posargs or ["memory://conformance", f"sqlite:///{database}"]
-    session.run("session-continuity", "conformance", *urls)
+    session.run(*prove, "memory://conformance", f"sqlite:///{database}", "--harness", "tests.redis.harness:server")
+    # one mode, because every lost reply costs a pause of botocore's; the tests have its stores in both
+    session.run(*prove, "--harness", "tests.dynamodb.harness:local", "--mode", "blocking")
 
 
 @nox.session(default=False)

@@ -89,6 +89,9 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks: ratios to hand-written limit lines."""
+    """The benchmarks: ratios to hand-written limit lines. `-- redis` and `-- dynamodb` start a server for them."""
     install(session)
-    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": os.fspath(ROOT)})
+    name = session.posargs[0] if session.posargs else ""
+    served = name in ("redis", "dynamodb")
+    module, options = (f"benchmarks.{name}_bench", session.posargs[1:]) if served else ("benchmarks", session.posargs)
+    session.run("python", "-m", module, *options, env={"PYTHONPATH": os.fspath(ROOT)})

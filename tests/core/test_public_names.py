@@ -35,7 +35,7 @@ ERRORS = """
 """
 FOR_STORES_AND_EXTENSIONS = """
     StorageAdapter Appended MessageQuery SessionFilter Patch MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS check_limit
-    is_repeated_append is_repeated_create Capabilities CONTRACT BackendPlugin Cost Probe
+    check_turn is_repeated_append is_repeated_create Capabilities CONTRACT BackendPlugin Cost Probe
     BackendOptions BackendURL URL_VARIABLE parse_options parse_url
     Registry default_registry InstalledPlugin EXTENSIONS DISABLE_VARIABLE hookimpl CompressionStrategy CompressionPlan
     minted_at move_to decode_cursor encode_cursor

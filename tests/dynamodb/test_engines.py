@@ -144,6 +144,17 @@ def test_message_over_the_limit_is_refused_before_it_is_sent(anywhere: Bench) ->
     assert made == []
 
 
+def test_turn_with_one_id_twice_is_refused(anywhere: Bench) -> None:
+    store = anywhere.open()
+    session = anywhere.create(store)
+    for message in (anywhere.message(session, "a"), anywhere.message(session, "a", id="mine")):
+        other = message.model_copy(update={"content": "b"})
+        chosen = {"mine"} if message.id == "mine" else set()
+        with pytest.raises(ValidationError, match="two messages of the turn have the same id"):
+            anywhere.run(store.append_messages(session.id, [message, other], chosen_ids=chosen))
+    assert anywhere.run(store.get_messages(session.id, MessageQuery())).items == ()
+
+
 def test_message_with_a_compressed_body_is_read_by_a_store_without_the_option(anywhere: Bench) -> None:
     packing = anywhere.open(compression="zlib")
     session = anywhere.create(packing)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         SessionFilter as SessionFilter,
         StorageAdapter as StorageAdapter,
         check_limit as check_limit,
+        check_turn as check_turn,
         is_repeated_append as is_repeated_append,
         is_repeated_create as is_repeated_create,
     )
@@ -169,7 +170,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "adapter": (
         "MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS Appended HealthStatus MessageQuery Patch SessionFilter StorageAdapter "
-        "check_limit is_repeated_append is_repeated_create"
+        "check_limit check_turn is_repeated_append is_repeated_create"
     ),
     "blocking": "SessionManager",
     "bridge": "for_async",

@@ -55,6 +55,7 @@ __all__ = [
     "SessionFilter",
     "StorageAdapter",
     "check_limit",
+    "check_turn",
     "is_repeated_append",
     "is_repeated_create",
 ]
@@ -360,6 +361,12 @@ class StorageAdapter(ABC):
         own reaper has removed them completely. The rules of `list_sessions` for `limit` and `cursor` hold."""
 
 
+def check_turn(messages: Sequence[Message]) -> None:
+    """Raises ValidationError when two messages of a turn have the same id."""
+    if len(messages) > 1 and len({message.id for message in messages}) < len(messages):
+        raise ValidationError("two messages of the turn have the same id; give each its own")
+
+
 def is_repeated_create(stored: Session, sent: Session) -> bool:
     """Whether `sent` is the create that made `stored`, repeated after its answer was lost."""
     same = stored.created_at == sent.created_at and stored.id == sent.id
@@ -378,8 +385,7 @@ def is_repeated_append(stored: Sequence[Message | None], sent: Sequence[Message]
 
     Raises ValidationError when the two contradict each other, and when two ids of the turn are the same.
     """
-    if len({message.id for message in sent}) < len(sent):
-        raise ValidationError("two messages of the turn have the same id; give each its own")
+    check_turn(sent)
     found = [message for message in stored if message is not None]
     if not found:
         return False

@@ -215,15 +215,16 @@ async def test_turn_with_one_id_twice_is_refused(store: Store) -> None:
     if store.capabilities.max_turn == 1:
         raise NotApplicableError("the store takes one message per append")
     session = await store.session()
-    for first, second in (("same", "same"), ("one", "other")):
-        turn = [store.message(session.id, text, id="twin") for text in (first, second)]
-        await changes_nothing(
-            store,
-            "a turn with one id twice",
-            partial(store.append_chosen, *turn),
-            session.id,
-            ValidationError,
-        )
+    minted = store.message(session.id, "one")
+    twins = {
+        "a turn with one id twice": [store.message(session.id, text, id="twin") for text in ("same", "same")],
+        "a turn with one id for two": [store.message(session.id, text, id="twin") for text in ("one", "other")],
+        "a turn with one minted id for two": [minted, minted.model_copy(update={"content": "other"})],
+    }
+    for what, turn in twins.items():
+        chosen = {"twin"} & {message.id for message in turn}
+        append = partial(store.adapter.append_messages, session.id, turn, chosen_ids=chosen)
+        await changes_nothing(store, what, append, session.id, ValidationError)
 
 
 @clause("SC-APP-009")

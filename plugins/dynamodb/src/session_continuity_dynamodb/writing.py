@@ -17,6 +17,7 @@ from session_continuity import (
     SessionClosedError,
     SessionNotFoundError,
     TokenBudgetExceededError,
+    check_turn,
     format_timestamp,
     is_repeated_append,
     move_to,
@@ -37,6 +38,7 @@ _BODY = ("role", "content", "emptyText", "blocks", "metadata", "body", "codec", 
 
 
 async def append(store: Store, session_id: str, messages: Sequence[Message], chosen_ids: Collection[str]) -> Appended:
+    check_turn(messages)
     chosen = frozenset(chosen_ids)
     repeats = any(store.known.row(session_id, message.id) for message in messages)
     turn = in_order(messages, keys.NO_MESSAGE if repeats else store.known.last_place(session_id), chosen)

@@ -27,8 +27,8 @@ from session_continuity import (
     StorageAdapter,
     StorageClosedError,
     TokenBudgetExceededError,
-    ValidationError,
     check_limit,
+    check_turn,
     decode_cursor,
     encode_cursor,
     format_timestamp,
@@ -130,8 +130,7 @@ class RedisStorage(StorageAdapter):
     async def append_messages(
         self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
     ) -> Appended:
-        if len(messages) > 1 and len({message.id for message in messages}) < len(messages):
-            raise ValidationError("two messages of this turn have the same id")
+        check_turn(messages)
         return await self._do("append_messages", self._append, session_id, tuple(messages), chosen_ids)
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:

@@ -147,6 +147,18 @@ class TwinIdsOverwrite(Model):
         return super().append_messages(session_id, list(last.values()), chosen_ids=chosen_ids)
 
 
+@breaks("SC-APP-021")
+class TwinsAreMintedAnew(Model):
+    """Of two messages of a turn with the same minted id one gets another."""
+
+    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
+        turn: list[Message] = []
+        for message in messages:
+            is_twin = message.id in {each.id for each in turn} and message.id not in chosen_ids
+            turn += move_to(message.created_at, [message], chosen_ids=()) if is_twin else [message]
+        return super().append_messages(session_id, turn, chosen_ids=chosen_ids)
+
+
 @breaks("SC-APP-009", "U21")
 class ClosedSessionAccepts(Model):
     """A completed session takes messages."""

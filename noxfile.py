@@ -24,6 +24,7 @@ CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs"]
 TESTERS = [
     "pytest",
     "pytest-timeout",
+    "pytest-xdist",
     "hypothesis",
     "coverage[toml]",
     "moto[server]",
@@ -57,10 +58,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The repository's tests, with the branch coverage of core."""
+    """The repository's tests, two files at a time, with the branch coverage of core."""
     install(session, *CHECKERS, *TESTERS)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or ["-n", "2", "--dist", "loadfile"]))
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
         session.run("coverage", "report", "--fail-under=95")

@@ -29,7 +29,7 @@ def minted(minter: MessageIds, count: int) -> list[Message]:
     return [message(*minter.mint()) for _ in range(count)]
 
 
-@pytest.mark.parametrize("text", [MessageIds(lambda: NOON).mint()[0], new_session_id(NOON)])
+@pytest.mark.parametrize("text", [MessageIds(lambda: NOON).mint()[0], new_session_id(NOON)], ids=["message", "session"])
 def test_an_id_is_a_uuid_of_version_7_with_its_milliseconds_in_front(text: str) -> None:
     parsed = uuid.UUID(text)
     assert (str(parsed), parsed.version, parsed.variant) == (text, 7, uuid.RFC_4122)
@@ -111,7 +111,7 @@ def test_session_ids_sort_by_their_creation_and_differ_within_a_millisecond() ->
         "order-17",
         "a\ud800",
         "٣" * 32,
-        str(uuid.uuid4()),
+        pytest.param(str(uuid.uuid4()), id="version 4"),
         "018f4a3e-7c00-7000-c000-000000000000",
         "018F4A3E-7C00-7000-8000-000000000000",
         "018f4a3e7c0070008000000000000000",

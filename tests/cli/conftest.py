@@ -23,7 +23,7 @@ from hypothesis import settings
 settings.register_profile("cli", deadline=None)
 settings.load_profile("cli")
 
-UNWANTED = {"FORCE_COLOR", "NO_COLOR", "PYTHONPATH", "PYTHONUNBUFFERED"}
+UNWANTED = {"COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PYTHONPATH", "PYTHONUNBUFFERED"}
 SCRIPT = Path(sys.executable).with_name("session-continuity")
 STORE = "sqlite:///chat.db"
 

@@ -119,9 +119,16 @@ def test_stalled_call_waits_until_its_client_gives_up(proxy: Proxy, client: sock
 
 def test_client_that_does_not_give_up_is_cut_off_in_the_end(proxy: Proxy, client: socket.socket) -> None:
     proxy.plan("stall", patience=0.1)
-    with pytest.raises(ConnectionResetError):
-        ask(client)
+    assert is_cut_off(client)
     assert proxy.overrun
+
+
+def is_cut_off(client: socket.socket) -> bool:
+    """Whether the connection ends, in whichever way, in place of an answer."""
+    try:
+        return ask(client) == b""
+    except ConnectionResetError:
+        return True
 
 
 @pytest.mark.parametrize("fault", ["cut off", "lose the reply"])

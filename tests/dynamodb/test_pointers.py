@@ -67,15 +67,17 @@ def test_pointer_to_nothing_finds_nothing(anywhere: Bench, store: DynamoDBStorag
     assert anywhere.run(cold.get_message(session.id, "mine")) is None
 
 
-def test_two_edits_of_different_fields_both_hold(anywhere: Bench, store: DynamoDBStorage, session: Session) -> None:
-    message = chosen(anywhere, store, session, content=[{"type": "text", "text": ""}])
+def test_two_edits_of_different_fields_both_hold(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    message = chosen(bench, store, session, content=[{"type": "text", "text": ""}])
     data = MessageMetadata(annotations={"n": 1})
-    stores = anywhere.open(), anywhere.open()
-    anywhere.together(
+    stores = bench.open(), bench.open()
+    bench.together(
         lambda: stores[0].update_message(session.id, "mine", Patch({"content": LONG})),
         lambda: stores[1].update_message(session.id, "mine", Patch({"metadata": data, "token_count": 8})),
     )
-    held = anywhere.run(anywhere.open().get_message(session.id, "mine"))
+    held = bench.run(bench.open().get_message(session.id, "mine"))
     assert held == message.model_copy(update={"content": LONG, "metadata": data, "token_count": 8})
 
 

@@ -35,6 +35,7 @@ def messages_of(turn: list[dict[str, Any]]) -> list[Message]:
 PLANS: list[tuple[str, dict[str, Any], list[int], int, tuple[int, bool]]] = [
     ("sliding_window", {}, [1] * 10, 4, (7, False)),
     ("sliding_window", {}, [1] * 10, 9, (4, False)),
+    ("sliding_window", {}, [1, 4], 4, (1, False)),
     ("sliding_window", {}, [1] * 10, 10, (0, False)),
     ("sliding_window", {}, [5] * 3, 4, (3, False)),
     ("sliding_window", {}, [], 4, (0, False)),

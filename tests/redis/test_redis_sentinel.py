@@ -52,7 +52,7 @@ def test_the_promoted_replica_is_found_by_the_service(watched: tuple[Server, Ser
     bench.append("one")
     with primary.client() as client:
         client.execute_command("SET", "marker", "1")
-        assert client.execute_command("WAIT", 1, 5000) == 1
+        until(lambda: client.execute_command("WAIT", 1, 100) == 1, "the replica to have it")
     primary.kill()
     with pytest.raises(UnavailableError):
         bench.append("two", id="two")

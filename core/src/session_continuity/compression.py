@@ -87,14 +87,14 @@ class CompressionResult:
 def sliding_window(
     messages: Sequence[Message], tokens: Sequence[int], room: int, config: CompressionConfig, /
 ) -> CompressionPlan:
-    """Keep the newest that fit `target_tokens`, at least `min_messages`, at most `max_messages`; drop the rest.
+    """Keep the newest that fit `target_tokens`, at least `min_messages` (1), at most `max_messages`; drop the rest.
 
     Without a target all stay while they fit the room, and then three quarters of it: so folds are rare, and between
     them a context begins with the same messages, which is what the prompt caches of models live on.
     """
     target = min(config.target_tokens or _rarely(tokens, room), room)
     kept = _fitting(tokens, target)
-    kept = max(kept, min(config.min_messages or 0, _fitting(tokens, room)))
+    kept = max(kept, min(config.min_messages or 1, _fitting(tokens, room)))
     if config.max_messages is not None:
         kept = min(kept, config.max_messages)
     return CompressionPlan(fold=len(messages) - kept, summary=False)

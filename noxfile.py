@@ -83,7 +83,7 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
-    """Every example on every store that is broken on purpose: which clause kills which. Takes many minutes."""
+    """Every store that is broken on purpose, and the clause that kills it. `-- --beside` tells the others too."""
     install(session)
     session.run("python", "-m", "session_continuity_conformance.mutants", *session.posargs)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from session_continuity_conformance.cases import Case
@@ -11,7 +13,7 @@ from session_continuity_conformance.examples import examples
 from session_continuity_conformance.mutants import mutants
 from session_continuity_conformance.mutants.__main__ import main
 from session_continuity_conformance.mutants.registry import opened
-from session_continuity_conformance.reference.storage import SharedStorage
+from session_continuity_conformance.reference.storage import ReferenceStorage, SharedStorage
 from session_continuity_conformance.store import NotApplicableError
 
 
@@ -42,12 +44,21 @@ def test_mutants_tell_what_they_break() -> None:
 
 
 def test_the_table_tells_which_clause_kills_which(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["NaiveClock", "SecondCloseFails"]) == 0
+    assert main(["NaiveClock", "SecondCloseFails", "--beside"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3:2] == [f"{name}: {mutants()[name].story}" for name in ("NaiveClock", "SecondCloseFails")]
     assert lines[1] == "    killed by SC-CFG-003"
     assert lines[3].startswith("    killed by SC-LIF-002, and by SC-CFG-004, SC-LIF-001, ")
     assert lines[4:] == ["2 mutants, 0 survive"]
+
+
+def test_the_table_tells_of_a_mutant_that_survives(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = replace(mutants()["NaiveClock"], name="Sound", storage=ReferenceStorage)
+    monkeypatch.setattr("session_continuity_conformance.mutants.__main__.mutants", lambda: {"Sound": sound})
+    assert main([]) == 1
+    assert capsys.readouterr().out.splitlines()[1:] == ["    SURVIVES SC-CFG-003", "1 mutants, 1 survive"]
 
 
 def test_the_table_of_a_mutant_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

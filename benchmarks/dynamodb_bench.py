@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import math
 import os
 import platform
@@ -29,7 +28,7 @@ from tests.dynamodb.engines import REGION, running
 
 from benchmarks.conversation import texts
 from benchmarks.lines.dynamodb import DynamoDBLine
-from benchmarks.measure import OPERATIONS
+from benchmarks.measure import OPERATIONS, operations, without_collector
 from benchmarks.relay import relayed
 from benchmarks.subject import USER, ManagerSubject, StoreSubject, Subject
 from session_continuity import Message, Session, Storage, format_timestamp
@@ -221,48 +220,28 @@ def _measured(url: str, size: int, rounds: int) -> tuple[dict[Key, Cost], dict[K
     for turn in range(rounds):
         for subject, _ in subjects if turn % 2 == 0 else reversed(subjects):
             subject.fill(doomed := f"doomed-{turn}", size)
-            for operation, call in _calls(subject, doomed).items():
+            for operation, call in operations(subject, doomed).items():
                 sample = _timed(call, once=operation == "delete")
                 samples.setdefault((subject.name, operation), []).append(sample)
     for subject, client in subjects:
         meter = _Meter(client, _client(url))
-        for operation, call in _calls(subject, "counted").items():
+        for operation, call in operations(subject, "counted").items():
             costs[subject.name, operation] = meter.cost(call)
         subject.close()
     return costs, samples
 
 
-def _calls(subject: Subject, doomed: str) -> dict[str, Callable[[], object]]:
-    talk = list(islice(texts(), 64))
-    position = iter(range(1 << 60))
-
-    def append() -> object:
-        return subject.append("growing", *talk[next(position) % len(talk)])
-
-    calls: tuple[Callable[[], object], ...] = (
-        append,
-        lambda: subject.last_20("main"),
-        lambda: subject.all("main"),
-        lambda: subject.update("main", talk[next(position) % len(talk)][1]),
-        lambda: subject.delete(doomed),
-        subject.list_100,
-    )
-    return dict(zip(OPERATIONS, calls, strict=True))
-
-
 def _timed(call: Callable[[], object], *, once: bool) -> Sample:
     if not once:
         call()
-    gc.collect()
-    gc.disable()
-    count = 0
-    started, cpu = time.perf_counter(), time.process_time()
-    while count == 0 or (not once and time.perf_counter() - started < SECONDS_A_SAMPLE):
-        call()
-        count += 1
-    sample = Sample((time.process_time() - cpu) / count * 1e3, (time.perf_counter() - started) / count * 1e3)
-    gc.enable()
-    return sample
+    with without_collector():
+        count = 0
+        started, cpu = time.perf_counter(), time.process_time()
+        while count == 0 or (not once and time.perf_counter() - started < SECONDS_A_SAMPLE):
+            call()
+            count += 1
+        spent, passed = time.process_time() - cpu, time.perf_counter() - started
+    return Sample(spent / count * 1e3, passed / count * 1e3)
 
 
 class _Meter:

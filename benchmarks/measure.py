@@ -40,13 +40,14 @@ def measure(subjects: Sequence[Subject], *, messages: int, rounds: int) -> Resul
     for turn in range(rounds):
         for subject in subjects if turn % 2 == 0 else reversed(subjects):
             subject.fill(doomed := f"doomed-{turn}", messages)
-            for operation, call in _operations(subject, doomed).items():
+            for operation, call in operations(subject, doomed).items():
                 sample = _once(call) if operation == "delete" else _repeated(call)
                 samples.setdefault((subject.name, operation), []).append(sample)
     return Result(messages, {key: statistics.median(values) for key, values in samples.items()})
 
 
-def _operations(subject: Subject, doomed: str) -> dict[str, Callable[[], object]]:
+def operations(subject: Subject, doomed: str) -> dict[str, Callable[[], object]]:
+    """A call of every operation; the one that deletes takes the messages of `doomed`."""
     talk = list(islice(texts(), 64))
     position = iter(range(1 << 60))
 
@@ -66,7 +67,7 @@ def _operations(subject: Subject, doomed: str) -> dict[str, Callable[[], object]
 
 
 def _once(call: Callable[[], object]) -> float:
-    with _without_collector():
+    with without_collector():
         started = time.process_time()
         call()
         return (time.process_time() - started) * 1e6
@@ -74,7 +75,7 @@ def _once(call: Callable[[], object]) -> float:
 
 def _repeated(call: Callable[[], object]) -> float:
     call()
-    with _without_collector():
+    with without_collector():
         count, started = 0, time.process_time()
         while (spent := time.process_time() - started) < SECONDS_A_SAMPLE:
             call()
@@ -83,7 +84,7 @@ def _repeated(call: Callable[[], object]) -> float:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """A full collection walks everything the benchmark itself keeps alive, and would fall on one subject by chance."""
     gc.collect()
     gc.disable()

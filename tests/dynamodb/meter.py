@@ -12,17 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-_METERED = {
-    "BatchGetItem",
-    "BatchWriteItem",
-    "DeleteItem",
-    "GetItem",
-    "PutItem",
-    "Query",
-    "Scan",
-    "TransactWriteItems",
-    "UpdateItem",
-}
+from session_continuity_dynamodb.probe import METERED
+
 _INDEX_KEYS = ("GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK")
 
 
@@ -57,7 +48,7 @@ class Meter:
     def _sent(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
         check(model.name, params)
         self.requests.append(Request(model.name, params))
-        return {**params, "ReturnConsumedCapacity": "INDEXES"} if model.name in _METERED else params
+        return {**params, "ReturnConsumedCapacity": "INDEXES"} if model.name in METERED else params
 
     def _answered(self, parsed: dict[str, Any], model: Any, **_: Any) -> None:
         request = next(request for request in reversed(self.requests) if request.api == model.name)

@@ -72,13 +72,9 @@ def test_the_events_are_these_fourteen() -> None:
     assert {kind.type for kind in EVENT_TYPES.values()} == EVENT_TYPES.keys()
 
 
-def test_a_life_is_told_with_its_facts_in_order(
-    manager: SessionManager, told: list[Event], clock: Clock, store: Watched
-) -> None:
-    del store
-    session = manager.create_session(
-        id="s", token_budget={"max_tokens": 10, "overflow_strategy": "error"}, active_agent_id="a"
-    )
+def live(manager: SessionManager, clock: Clock) -> list[str]:
+    """The life of a session, with every event in it but an error; the ids of its two messages."""
+    manager.create_session(id="s", token_budget={"max_tokens": 10, "overflow_strategy": "error"}, active_agent_id="a")
     clock.advance(seconds=1)
     first, second = manager.add_messages("s", [said("x", tokens=2), said("y", role="assistant", tokens=3)])
     manager.update_message("s", first.id, content="z", token_count=2)
@@ -97,14 +93,21 @@ def test_a_life_is_told_with_its_facts_in_order(
     manager.create_session(id="t", ttl=1)
     clock.advance(seconds=1)
     manager.cleanup_expired_sessions()
+    return [first.id, second.id]
 
+
+def test_a_life_is_told_with_its_facts_in_order(
+    manager: SessionManager, told: list[Event], clock: Clock, store: Watched
+) -> None:
+    del store
+    first, second = live(manager, clock)
     at = START + timedelta(seconds=1)
     one = {"session_id": "s", "at": at}
     assert [facts(event) for event in told] == [
-        {"type": "session:created", "session_id": session.id, "at": START},
-        {"type": "message:added", **one, "message_id": first.id, "role": "user", "token_count": 2},
-        {"type": "message:added", **one, "message_id": second.id, "role": "assistant", "token_count": 3},
-        {"type": "message:updated", **one, "message_id": first.id, "fields": {"content", "token_count"}},
+        {"type": "session:created", "session_id": "s", "at": START},
+        {"type": "message:added", **one, "message_id": first, "role": "user", "token_count": 2},
+        {"type": "message:added", **one, "message_id": second, "role": "assistant", "token_count": 3},
+        {"type": "message:updated", **one, "message_id": first, "fields": {"content", "token_count"}},
         {"type": "participant:joined", **one, "participant_id": "p"},
         {"type": "participant:left", **one, "participant_id": "p"},
         {
@@ -125,7 +128,7 @@ def test_a_life_is_told_with_its_facts_in_order(
             "tokens_before": 5,
             "tokens_after": 3,
         },
-        {"type": "message:deleted", **one, "message_id": second.id},
+        {"type": "message:deleted", **one, "message_id": second},
         {"type": "message:deleted", **one, "message_id": None},
         {"type": "session:ended", **one},
         {"type": "session:deleted", **one},

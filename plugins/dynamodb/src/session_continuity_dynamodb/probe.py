@@ -11,7 +11,7 @@ from typing import Any, cast
 from session_continuity import ConfigError, Cost, StorageAdapter
 from session_continuity_dynamodb.adapter import DynamoDBStorage
 
-_METERED = frozenset(
+METERED = frozenset(
     {
         "BatchGetItem",
         "BatchWriteItem",
@@ -24,6 +24,7 @@ _METERED = frozenset(
         "UpdateItem",
     }
 )
+"""The operations that state their capacity units when they are asked to."""
 
 
 @dataclass
@@ -35,7 +36,7 @@ class _Meter:
     units: float = 0.0
 
     def ask(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
-        return {**params, "ReturnConsumedCapacity": "TOTAL"} if model.name in _METERED else params
+        return {**params, "ReturnConsumedCapacity": "TOTAL"} if model.name in METERED else params
 
     def sent(self, **_: Any) -> None:
         self.requests += 1

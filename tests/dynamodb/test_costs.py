@@ -95,6 +95,17 @@ def test_append_is_one_request_of_four_units(bench: Bench) -> None:
     assert bench.transaction_units(made[0]) == 4
 
 
+def test_a_page_leaves_out_what_is_the_same_in_every_row(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    bench.append(store, session)
+    with bench.meter.counting() as made:
+        bench.run(store.get_messages(session.id, MessageQuery()))
+    asked = made[0].params
+    aliases = asked["ProjectionExpression"].split(", ")
+    assert {"PK", "sessionId"}.isdisjoint(asked["ExpressionAttributeNames"][alias] for alias in aliases)
+
+
 def test_append_does_not_pay_for_a_large_session(quick: Bench) -> None:
     store = quick.open()
     heavy = SessionMetadata(custom={"notes": "x" * 8000})

@@ -8,9 +8,6 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, Literal
 
-import orjson
-from pydantic import TypeAdapter
-
 from session_continuity import Message, MessageMetadata, MessageTooLargeError, ToolCall, ToolResult, format_timestamp
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.config import MAX_ITEM_BYTES
@@ -23,9 +20,14 @@ Compression = Literal["zlib", "zstd"]
 MAX_TURN_BYTES = 4 * 1024 * 1024
 _WORTH_COMPRESSING = 2048
 
-_MESSAGES = TypeAdapter(list[Message])
-# Stated where there is none: pydantic makes an empty model from data in a third of the time that its defaults take.
-_NO_METADATA = MessageMetadata().model_dump()
+_UNIT = 1024
+_HEAD = ("role", "tokenCount", "updatedAt", "rev")
+_CONTENT = ("content", "emptyText", "blocks", "body", "codec")
+BODY = (*_HEAD, "metadata", *_CONTENT)
+"""The attributes of a message's item that an edit writes."""
+
+ATTRIBUTES = ("id", "createdAt", "ownId", *BODY)
+"""All that a message's item is read for, beside its key."""
 
 
 def message_item(
@@ -89,40 +91,26 @@ def is_message(item: Item) -> bool:
 
 
 def message_of(item: Item, session_id: str) -> Message:
-    return Message.model_validate(_fields(item, session_id))
-
-
-def messages_of(items: list[Item], session_id: str) -> tuple[Message, ...]:
-    """Many messages at once, through JSON text: what a store has written is not checked call by call, which takes
-    most of the time of a long page."""
-    fields = [_fields(item, session_id) for item in items]
-    try:
-        return tuple(_MESSAGES.validate_json(orjson.dumps(fields)))
-    except orjson.JSONEncodeError:
-        # A whole number of more than 64 bits.
-        return tuple(map(Message.model_validate, fields))
-
-
-def _fields(item: Item, session_id: str) -> dict[str, Any]:
-    content, data = (item["content"]["S"], None) if _is_plain(item) else _read_body(item)
+    """The message in a row. One that is a text and nothing more, as most are, is read as the texts that the service
+    sends: that costs least."""
     fields: dict[str, Any] = {
         "id": item["id"]["S"],
         "session_id": session_id,
         "role": item["role"]["S"],
-        "content": content,
-        "metadata": _metadata_fields(data) if data else _NO_METADATA,
+        "metadata": {},  # stated, because a default takes longer
         "created_at": item["createdAt"]["S"],
     }
-    if (tokens := item.get("tokenCount")) is not None:
-        fields["token_count"] = int(tokens["N"])
-    if (updated := item.get("updatedAt")) is not None:
-        fields["updated_at"] = updated["S"]
-    return fields
-
-
-def _is_plain(item: Item) -> bool:
-    """Whether the message is a text and nothing more, as most are."""
-    return "metadata" not in item and "content" in item and "S" in item["content"]
+    if "tokenCount" in item:
+        fields["token_count"] = item["tokenCount"]["N"]
+    if "updatedAt" in item:
+        fields["updated_at"] = item["updatedAt"]["S"]
+    if "metadata" not in item and "S" in item.get("content", ()):
+        fields["content"] = item["content"]["S"]
+        return Message.model_validate_strings(fields)
+    fields["content"], metadata = _read_body(item)
+    if metadata:
+        fields["metadata"] = _metadata_fields(metadata)
+    return Message.model_validate(fields)
 
 
 def _read_body(item: Item) -> tuple[Any, Any]:
@@ -167,11 +155,6 @@ def pointer_item(item: Item) -> Item:
     return {**pointer, "lacks": texts(["content", "metadata"])}
 
 
-_UNIT = 1024
-_HEAD = ("role", "tokenCount", "updatedAt", "rev")
-_CONTENT = ("content", "emptyText", "blocks", "body", "codec")
-
-
 def _part(item: Item, attributes: Iterable[str]) -> Item:
     return {name: item[name] for name in attributes if name in item}
 
@@ -185,7 +168,7 @@ def pointed_at(pointer: Item) -> tuple[Item, frozenset[str]]:
         "id": text(pointer["SK"]["S"][len(keys.POINTER) :]),
         "createdAt": text(place[:24]),
         "ownId": flag(),
-        **_part(pointer, (*_HEAD, "metadata", *_CONTENT)),
+        **_part(pointer, BODY),
     }
     return item, frozenset(pointer.get("lacks", {}).get("SS", ()))
 

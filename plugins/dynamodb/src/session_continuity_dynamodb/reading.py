@@ -18,14 +18,20 @@ from session_continuity import (
     encode_cursor,
 )
 from session_continuity_dynamodb import keys
-from session_continuity_dynamodb.activity import is_gone
-from session_continuity_dynamodb.bodies import is_message, message_of, messages_of
+from session_continuity_dynamodb.activity import DELETING, is_gone
+from session_continuity_dynamodb.bodies import ATTRIBUTES, is_message, message_of
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import locate
 from session_continuity_dynamodb.sessions import adopt
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item, by_sort_key, text
 from session_continuity_dynamodb.writing import remove
+
+_READ = ("SK", *ATTRIBUTES, "status", "expiresAt", DELETING)
+"""What is asked for: all that a message or a head is read for. Left out are the partition key and the session's id,
+which are the same in every row and take a tenth of a page."""
+
+_GATES = frozenset({keys.META, keys.ACTIVITY})
 
 _HEADS = 1
 """Rows that are no messages at the end of a range where reading starts."""
@@ -46,7 +52,7 @@ async def get_messages(store: Store, session_id: str, query: MessageQuery, curso
     if len(rows) <= _REMEMBERED_PAGE:
         store.known.seen(session_id, rows)
     following = encode_cursor(_place(rows[-1]), bound_to=query.key(session_id)) if more else None
-    return Page(messages_of(rows, session_id), following)
+    return Page(tuple(message_of(row, session_id) for row in rows), following)
 
 
 def _position(cursor: str, bound_to: str) -> str:
@@ -109,14 +115,9 @@ class _Reader:
         while True:
             missing = self.wanted - len(found)
             limit = max(missing, _FILTERED_PAGE) if self.filtered else missing
-            rows, following = await self.store.wire.query(self.params, limit=limit + _HEADS)
-            for row in rows:
-                sort = row["SK"]["S"]
-                if is_message(row):
-                    if sort not in exclude:
-                        found.append(row)
-                elif sort in (keys.META, keys.ACTIVITY):
-                    self.gate = self.gate or row
+            rows, following = await _rows(self.store, self.session_id, self.params, limit=limit + _HEADS)
+            found += [row for row in rows if is_message(row) and row["SK"]["S"] not in exclude]
+            self.gate = self.gate or next((row for row in rows if row["SK"]["S"] in _GATES), None)
             if following is None or len(found) >= self.wanted:
                 return found[: self.wanted]
             self.params["ExclusiveStartKey"] = following
@@ -149,7 +150,19 @@ def _request(store: Store, session_id: str, query: MessageQuery, low: str, high:
     if query.roles is not None:
         roles = expression.any_of("role", [text(role) for role in sorted(query.roles)])
         params["FilterExpression"] = f"{roles} OR {expression.absent('role')}"
+    params["ProjectionExpression"] = ", ".join(map(expression.name, _READ))
     return {**params, **expression.params()}
+
+
+async def _rows(
+    store: Store, session_id: str, params: dict[str, Any], *, limit: int | None = None
+) -> tuple[list[Item], Item | None]:
+    """One page of `_request`, its rows with their whole key."""
+    rows, following = await store.wire.query(params, limit=limit)
+    partition = text(store.keys.partition(session_id))
+    for row in rows:
+        row["PK"] = partition
+    return rows, following
 
 
 async def delete_all_messages(store: Store, session_id: str) -> int:
@@ -165,7 +178,7 @@ async def delete_all_messages(store: Store, session_id: str) -> int:
     request["ConsistentRead"] = True
     removed = 0
     while True:
-        rows, following = await store.wire.query(request)
+        rows, following = await _rows(store, session_id, request)
         for turn in _turns([row for row in rows if is_message(row)], store.options.transaction_items):
             removed += await remove(store, session_id, turn)
         if following is None:
@@ -177,7 +190,7 @@ async def _newest(store: Store, session_id: str) -> tuple[str | None, Item | Non
     """The sort key of the newest message, and the activity item."""
     request = _request(store, session_id, MessageQuery(order="desc"), keys.MESSAGE, keys.ACTIVITY)
     request["ConsistentRead"] = True
-    rows, _ = await store.wire.query(request, limit=2)
+    rows, _ = await _rows(store, session_id, request, limit=2)
     found = by_sort_key(rows)
     activity = found.pop(keys.ACTIVITY, None)
     return max(found, default=None), activity

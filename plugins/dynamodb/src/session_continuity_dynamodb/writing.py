@@ -24,7 +24,7 @@ from session_continuity import (
 )
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.activity import DELETING, OPEN_STATUSES, Activity, is_gone
-from session_continuity_dynamodb.bodies import check_sizes, message_item, message_of, pointer_item
+from session_continuity_dynamodb.bodies import BODY, check_sizes, message_item, message_of, pointer_item
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import foresee, locate
@@ -34,7 +34,6 @@ from session_continuity_dynamodb.values import Item, number, text, texts
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _MILLISECOND = timedelta(milliseconds=1)
-_BODY = ("role", "content", "emptyText", "blocks", "metadata", "body", "codec", "tokenCount", "updatedAt", "rev")
 
 
 async def append(store: Store, session_id: str, messages: Sequence[Message], chosen_ids: Collection[str]) -> Appended:
@@ -221,7 +220,7 @@ def _edit(row: Item, item: Item) -> Action:
     """Change the row from what it was taken for to the new item, and leave attributes alone that are not ours."""
     expression = Expression()
     condition = " AND ".join([expression.exists("id"), *_as_known(expression, row)])
-    for attribute in _BODY:
+    for attribute in BODY:
         expression.put(attribute, item.get(attribute))
     return {
         "Update": {

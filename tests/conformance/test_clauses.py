@@ -22,7 +22,7 @@ from session_continuity_conformance.clauses import (
 from session_continuity_conformance.examples import examples
 from session_continuity_conformance.mutants import mutants
 
-TYPES = ("Patch", "SessionFilter", "MessageQuery", "Appended", "HealthStatus")
+TYPES = ("Patch", "SessionFilter", "MessageQuery", "Appended", "ConversationPage", "HealthStatus")
 
 ELSEWHERE = {
     "U27": "speed of a delete",

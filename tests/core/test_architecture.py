@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "capabilities": "",
     "models": "",
     "runtime": "errors",
+    "recent": "",
     "paging": "errors",
     "ids": "models",
     "tokens": "errors models",
@@ -38,8 +39,8 @@ MAY_IMPORT = {
     "registry": "adapter compression config errors hookspecs plugin runtime",
     "validation": "adapter errors models",
     "concurrency": "adapter errors models",
-    "expiry": "adapter concurrency models",
-    "context": "adapter compression errors models paging window",
+    "expiry": "adapter concurrency models recent",
+    "context": "adapter compression errors models paging recent window",
     "bridge": "adapter errors models paging runtime",
     "storage": "adapter bridge errors models paging registry runtime",
     "workings": "adapter bridge compression context errors events expiry ids models paging registry runtime "

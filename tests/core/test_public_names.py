@@ -34,9 +34,9 @@ ERRORS = """
     StorageError ThrottledError UnavailableError StorageClosedError MessageTooLargeError
 """
 FOR_STORES_AND_EXTENSIONS = """
-    StorageAdapter Appended MessageQuery SessionFilter Patch MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS check_limit
-    check_turn is_repeated_append is_repeated_create Capabilities CONTRACT BackendPlugin Cost Probe
-    BackendOptions BackendURL URL_VARIABLE parse_options parse_url
+    StorageAdapter Appended ConversationPage MessageQuery SessionFilter Patch MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS
+    check_limit check_turn conversation_of is_repeated_append is_repeated_create
+    Capabilities CONTRACT BackendPlugin Cost Probe BackendOptions BackendURL URL_VARIABLE parse_options parse_url
     Registry default_registry InstalledPlugin EXTENSIONS DISABLE_VARIABLE hookimpl CompressionStrategy CompressionPlan
     minted_at move_to decode_cursor encode_cursor
     Clock Mode Portal Wire ThreadWire LoopBound for_async gather run_now sleeper utc_now wire_for

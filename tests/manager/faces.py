@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, cast
 from session_continuity import (
     Appended,
     AsyncSessionManager,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageQuery,
@@ -125,6 +126,11 @@ class Watched(StorageAdapter):
         page = cast("Page[Message]", await self._call("get_messages", session_id, query, cursor=cursor))
         self.messages_read += len(page)
         return page
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        read = cast("ConversationPage", await self._call("get_conversation", session_id, query))
+        self.messages_read += len(read.messages) + len(read.system_messages)
+        return read
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         return cast("Message", await self._call("update_message", session_id, message_id, patch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from session_continuity import (
     SessionManager,
     TokenBudget,
     TokenBudgetExceededError,
+    conversation_of,
 )
 from session_continuity.window import Window
 
@@ -213,14 +215,22 @@ def test_small_pages_are_followed_until_the_budget_is_full_and_no_further(face: 
     session = manager.create_session()
     manager.add_messages(session.id, [said(f"old {n}", tokens=1) for n in range(200)])
     manager.add_messages(session.id, [said(f"long {n}", tokens=400) for n in range(50)])
-    manager.add_messages(session.id, [said(f"new {n}", tokens=1) for n in range(10)])
+    manager.add_messages(session.id, [said(f"new {n}", tokens=1) for n in range(30)])
     store.messages_read = 0
-    assert len(manager.get_conversation_context(session.id)) == 10
-    assert store.messages_read < 20
+    assert len(manager.get_conversation_context(session.id)) == 30
+    assert store.messages_read < 40
 
 
-def test_a_session_read_before_an_append_still_gives_a_whole_context(face: Face, store: Watched) -> None:
+@pytest.fixture
+def in_pieces(store: Watched, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """A store that reads a session and its messages one after the other."""
+    monkeypatch.setattr(store, "get_conversation", partial(conversation_of, store))
+    return store
+
+
+def test_a_session_read_before_an_append_still_gives_a_whole_context(face: Face, in_pieces: Watched) -> None:
     """A system message that arrives between the read of the session and that of its messages is kept and paid for."""
+    store = in_pieces
     manager = face.manager(store, token_budget=budget(5))
     session = manager.create_session()
     manager.add_messages(session.id, [said(str(n)) for n in range(6)])
@@ -238,21 +248,22 @@ def test_a_session_read_before_an_append_still_gives_a_whole_context(face: Face,
     assert context.budget.used == 5
 
 
-def test_an_old_message_made_a_system_message_meanwhile_is_kept_and_paid_for(face: Face, store: Watched) -> None:
-    manager = face.manager(store, token_budget=budget(20))
+def test_an_old_message_made_a_system_message_meanwhile_is_kept_and_paid_for(face: Face, in_pieces: Watched) -> None:
+    store = in_pieces
+    manager = face.manager(store, token_budget=budget(28))
     session = manager.create_session()
     manager.add_messages(session.id, [said("large", tokens=400)] * 10)
     ids = [message.id for message in manager.add_messages(session.id, [said(str(n)) for n in range(30)])]
 
     async def edited_meanwhile(session_id: str) -> None:
         del store.after["get_session"]
-        await store.inner.update_message(session_id, ids[20], Patch(set={"role": "system"}))
+        await store.inner.update_message(session_id, ids[5], Patch(set={"role": "system"}))
 
     store.after["get_session"] = edited_meanwhile
     context = manager.get_conversation_context_with_stats(session.id)
-    assert [message.content for message in context.messages] == [str(n) for n in range(10, 30)]
-    assert context.messages[10].role == "system"
-    assert (context.budget.used, store.calls.count("get_messages") > 2) == (20, True)
+    assert [message.content for message in context.messages] == [str(n) for n in range(2, 30)]
+    assert context.messages[3].role == "system"
+    assert (context.budget.used, store.calls.count("get_messages") > 2) == (28, True)
 
 
 # Properties

@@ -215,7 +215,7 @@ def test_a_session_deleted_right_after_the_append_is_an_event(
 def test_what_is_remembered_is_bounded_and_forgotten_with_the_session(
     face: Face, store: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("session_continuity.expiry._REMEMBERED", 2)
+    monkeypatch.setattr("session_continuity.recent.Recent.most", 2)
     manager = face.manager(store, ttl=HOUR, expiry="sliding")
     first, second, third = (manager.create_session() for _ in range(3))
     assert store.during(lambda: hello(manager, third.id)) == ["append_messages"]

@@ -62,11 +62,11 @@ TABLE: dict[str, tuple[Callable[[Any, str, str], object], list[str]]] = {
     "delete_all_messages": (lambda m, s, i: m.delete_all_messages(s), ["delete_all_messages", "get_session"]),
     "get_conversation_context": (
         lambda m, s, i: m.get_conversation_context(s),
-        ["get_session", "get_messages"],
+        ["get_conversation"],
     ),
     "get_conversation_context_with_stats": (
         lambda m, s, i: m.get_conversation_context_with_stats(s),
-        ["get_session", "get_messages"],
+        ["get_conversation"],
     ),
     "compress_context, nothing to fold": (
         lambda m, s, i: m.compress_context(s, "sliding_window"),
@@ -179,4 +179,4 @@ def test_the_cost_of_a_context_does_not_grow_with_the_conversation(face: Face, c
         store.messages_read = 0
         calls = store.during(partial(manager.get_conversation_context, session.id))
         costs.append((calls, store.messages_read))
-    assert costs == [(["get_session", "get_messages", "get_messages"], 14)] * 3
+    assert costs == [(["get_conversation"], 17)] * 3

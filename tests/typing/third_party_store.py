@@ -13,6 +13,7 @@ from session_continuity import (
     BackendPlugin,
     BackendURL,
     Capabilities,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageQuery,
@@ -25,6 +26,7 @@ from session_continuity import (
     SessionManager,
     Storage,
     StorageAdapter,
+    conversation_of,
     run_now,
     utc_now,
     wire_for,
@@ -99,6 +101,9 @@ class ShelfStorage(StorageAdapter):
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         raise NotImplementedError
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        return await conversation_of(self, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         raise NotImplementedError

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from session_continuity import (
     Appended,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageQuery,
@@ -74,6 +75,9 @@ class Forwarding(StorageAdapter):
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         return await self.forward(self.inner.get_messages, session_id, query, cursor=cursor)
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        return await self.forward(self.inner.get_conversation, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         return await self.forward(self.inner.update_message, session_id, message_id, patch)

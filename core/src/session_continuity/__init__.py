@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         MESSAGE_FIELDS as MESSAGE_FIELDS,
         SESSION_FIELDS as SESSION_FIELDS,
         Appended as Appended,
+        ConversationPage as ConversationPage,
         HealthStatus as HealthStatus,
         MessageQuery as MessageQuery,
         Patch as Patch,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         StorageAdapter as StorageAdapter,
         check_limit as check_limit,
         check_turn as check_turn,
+        conversation_of as conversation_of,
         is_repeated_append as is_repeated_append,
         is_repeated_create as is_repeated_create,
     )
@@ -169,8 +171,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapter": (
-        "MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS Appended HealthStatus MessageQuery Patch SessionFilter StorageAdapter "
-        "check_limit check_turn is_repeated_append is_repeated_create"
+        "MAX_PAGE MESSAGE_FIELDS SESSION_FIELDS Appended ConversationPage HealthStatus MessageQuery Patch "
+        "SessionFilter StorageAdapter check_limit check_turn conversation_of is_repeated_append is_repeated_create"
     ),
     "blocking": "SessionManager",
     "bridge": "for_async",

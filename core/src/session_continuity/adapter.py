@@ -39,9 +39,9 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
 from session_continuity.capabilities import Capabilities
-from session_continuity.errors import ValidationError
+from session_continuity.errors import SessionNotFoundError, ValidationError
 from session_continuity.models import Message, Model, Role, Session, SessionStatus
-from session_continuity.paging import MAX_PAGE, Page
+from session_continuity.paging import MAX_PAGE, Page, collect
 from session_continuity.runtime import Clock, Mode
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "MESSAGE_FIELDS",
     "SESSION_FIELDS",
     "Appended",
+    "ConversationPage",
     "HealthStatus",
     "MessageQuery",
     "Patch",
@@ -56,6 +57,7 @@ __all__ = [
     "StorageAdapter",
     "check_limit",
     "check_turn",
+    "conversation_of",
     "is_repeated_append",
     "is_repeated_create",
 ]
@@ -207,6 +209,16 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationPage:
+    """A session with a page of its messages, and with those of its system messages that are not in the page, in
+    conversation order: what a model's context is made of."""
+
+    session: Session
+    messages: Page[Message]
+    system_messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthStatus:
     """`healthy`: serves. `degraded`: answers, but something is missing. `unhealthy`: does not answer.
 
@@ -337,6 +349,16 @@ class StorageAdapter(ABC):
         """
 
     @abstractmethod
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        """The session as `get_session` has it, the first page of `get_messages` for this query, and the session's other
+        system messages, those not in the page.
+
+        It shows every write acknowledged before the call; session and messages may be of two moments of it. The page's
+        cursor leads on in `get_messages`. It takes as few round trips as the store can, one where it can, and no more
+        than `conversation_of`, which is the answer of a store that has no shorter way. Raises what `get_messages` does.
+        """
+
+    @abstractmethod
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         """Make one partial change to a message and return it after that. `patch` names only `MESSAGE_FIELDS`.
 
@@ -359,6 +381,21 @@ class StorageAdapter(ABC):
         """Ids of sessions whose `expires_at` is not later than `before`, the longest expired first as far as the
         store can tell, without reading the store whole. They are found until they are deleted, or until the store's
         own reaper has removed them completely. The rules of `list_sessions` for `limit` and `cursor` hold."""
+
+
+async def conversation_of(storage: StorageAdapter, session_id: str, query: MessageQuery) -> ConversationPage:
+    """What `get_conversation` answers, by a store's other methods, one after the other."""
+    session = await storage.get_session(session_id)
+    if session is None:
+        raise SessionNotFoundError(session_id)
+    page = await storage.get_messages(session_id, query)
+    missing = frozenset(session.system_message_ids).difference(message.id for message in page)
+
+    async def fetch(limit: int, cursor: str | None) -> Page[Message]:
+        return await storage.get_messages(session_id, MessageQuery(ids=missing, limit=limit), cursor=cursor)
+
+    system = await collect(fetch, None, None) if missing else ()
+    return ConversationPage(session=session, messages=page, system_messages=tuple(system))
 
 
 def check_turn(messages: Sequence[Message]) -> None:

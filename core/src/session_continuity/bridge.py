@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
-from session_continuity.adapter import Appended, HealthStatus, MessageQuery, Patch, SessionFilter, StorageAdapter
+from session_continuity.adapter import (
+    Appended,
+    ConversationPage,
+    HealthStatus,
+    MessageQuery,
+    Patch,
+    SessionFilter,
+    StorageAdapter,
+)
 from session_continuity.errors import ConfigError
 from session_continuity.models import Message, Session
 from session_continuity.paging import Page
@@ -108,6 +116,9 @@ class InThreads(StorageAdapter):
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         return await self._call(self._adapter.get_messages, session_id, query, cursor=cursor)
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        return await self._call(self._adapter.get_conversation, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         return await self._call(self._adapter.update_message, session_id, message_id, patch)

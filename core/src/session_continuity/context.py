@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -27,6 +27,7 @@ from session_continuity.errors import (
 )
 from session_continuity.models import CompressionConfig, CompressionState, Message, Role, Session, TokenBudget
 from session_continuity.paging import Page, collect
+from session_continuity.recent import Recent
 from session_continuity.window import Window
 
 __all__ = ["BudgetReport", "CompressionReport", "ContextReader", "ConversationContext"]
@@ -34,6 +35,7 @@ __all__ = ["BudgetReport", "CompressionReport", "ContextReader", "ConversationCo
 SUMMARY_ID = "summary"
 _SUMMARY_INTRODUCTION = "Summary of the conversation so far:\n"
 _SMALLEST_PAGE = 4
+_FIRST_QUERY = MessageQuery(order="desc", limit=16)
 _SPOKEN = frozenset[Role](get_args(Role)) - {"system"}
 
 
@@ -71,8 +73,8 @@ class ConversationContext:
 
 
 class ContextReader:
-    """Builds contexts by reading as little as they need: the newest messages page by page until the budget is full,
-    the system messages by their ids, and the summary from the session."""
+    """Builds contexts by reading as little as they need: session, newest messages and system messages in one go, then
+    older messages page by page until the budget is full; the summary lies in the session."""
 
     def __init__(
         self,
@@ -87,23 +89,28 @@ class ContextReader:
         self._strategies = strategies
         self._summarizer = summarizer
         self._wait = wait
+        self._asked: Recent[MessageQuery] = Recent()
 
     async def read(
-        self, session: Session, budget: TokenBudget | None, compression: CompressionConfig | None
+        self, session_id: str, budget: TokenBudget | None, compression: CompressionConfig | None
     ) -> tuple[ConversationContext, CompressionResult | None]:
-        """The context of a session, and the compression that it took, if any.
+        """The context of a session, and the compression that it took, if any. A budget and a compression of the
+        session's own come before the given ones.
 
-        A cached summary that no longer fits is left out. Raises TokenBudgetExceededError when the system messages
-        alone do not fit the budget.
+        A cached summary that no longer fits is left out. Raises SessionNotFoundError, and TokenBudgetExceededError
+        when the system messages alone do not fit the budget.
         """
-        context, is_full = await self._fitted(session, budget, cached=True)
+        opening = await self._opening(session_id, budget)
+        context, is_full = await self._fitted(opening, cached=True)
+        budget, compression = opening.budget, opening.session.compression or compression
         if not is_full or budget is None or budget.overflow_strategy != "compress":
             return context, None
+        session = opening.session
         result = await self.compress(session, budget, compression or CompressionConfig(strategy="sliding_window"))
         if result.state == session.compression_state:
             return context, None
-        folded = session.model_copy(update={"compression_state": result.state})
-        context, _ = await self._fitted(folded, budget, cached=not result.folded_messages)
+        folded = await self._reopened(session, result.state, budget, opening.system)
+        context, _ = await self._fitted(folded, cached=not result.folded_messages)
         return context, result
 
     async def compress(
@@ -213,21 +220,73 @@ class ContextReader:
         except MessageNotFoundError:
             return False
 
-    async def _fitted(
-        self, session: Session, budget: TokenBudget | None, *, cached: bool
-    ) -> tuple[ConversationContext, bool]:
-        state, query, page = await self._first_page(session, _newest_first(session, budget))
-        earlier = await self._system_messages(session, unless=page)
+    async def _opening(self, session_id: str, budget: TokenBudget | None) -> _Opening:
+        """Session, system messages and first page, read in one go by the query that served last time. When the session
+        says that it takes another one, the page is read again."""
+        asked = self._asked.get(session_id) or _FIRST_QUERY
+        try:
+            read = await self._storage.get_conversation(session_id, asked)
+        except MessageNotFoundError:
+            asked = replace(asked, after_id=None)
+            read = await self._storage.get_conversation(session_id, asked)
+        session, page = read.session, read.messages
+        budget, state = session.token_budget or budget, session.compression_state
+        system = {message.id: message for message in (*read.system_messages, *reversed(page)) if _is_system(message)}
+        if asked.after_id != (None if state is None else state.covered_until):
+            return await self._reopened(session, state, budget, system)
+        query = replace(asked, limit=_first_length(session, budget))
+        return await self._lengthened(self._noted(_Opening(session, state, budget, system, query, page)))
+
+    async def _reopened(
+        self,
+        session: Session,
+        state: CompressionState | None,
+        budget: TokenBudget | None,
+        system: Mapping[str, Message],
+    ) -> _Opening:
+        """The opening with the first page after this fold. A fold whose last message is gone no longer says what it
+        covers; then it is left aside."""
+        query = MessageQuery(order="desc", limit=_first_length(session, budget))
+        if state is not None:
+            after_fold = replace(query, after_id=state.covered_until)
+            try:
+                page = await self._storage.get_messages(session.id, after_fold)
+            except MessageNotFoundError:
+                return await self._reopened(session, None, budget, system)
+            return self._noted(_Opening(session, state, budget, system, after_fold, page))
+        page = await self._storage.get_messages(session.id, query)
+        return self._noted(_Opening(session, None, budget, system, query, page))
+
+    def _noted(self, opening: _Opening) -> _Opening:
+        """The opening, with a note of what to ask for next time."""
+        query = opening.query
+        self._asked.note(opening.session.id, replace(query, limit=_with_headroom(query.limit)))
+        return opening
+
+    async def _lengthened(self, opening: _Opening) -> _Opening:
+        """The same with a first page as long as its query has it, where there is so much: one large page costs less
+        than several."""
+        page, missing = opening.page, opening.query.limit - len(opening.page)
+        if missing <= 0 or page.next_cursor is None:
+            return opening
+        rest = await self._storage.get_messages(
+            opening.session.id, replace(opening.query, limit=missing), cursor=page.next_cursor
+        )
+        return replace(opening, page=Page((*page, *rest), rest.next_cursor))
+
+    async def _fitted(self, opening: _Opening, *, cached: bool) -> tuple[ConversationContext, bool]:
+        session, state, budget, page = opening.session, opening.state, opening.budget, opening.page
+        earlier = opening.earlier_system()
         summary = None if state is None else _summary_message(session.id, state)
-        fixed = [*earlier, *(message for message in page if message.role == "system")]
+        fixed = [*earlier, *filter(_is_system, page)]
         room = _room(session, budget, sum(map(self._count, fixed)))
         if summary and room is not None:
             room -= self._count(summary)
             if room < 0:
-                unfolded = session.model_copy(update={"compression_state": None})
-                return await self._fitted(unfolded, budget, cached=cached)
+                unfolded = await self._reopened(session, None, budget, opening.system)
+                return await self._fitted(unfolded, cached=cached)
         window = Window(room)
-        await self._fill(window, session, query, page, {message.id for message in fixed})
+        await self._fill(window, opening, {message.id for message in fixed})
         kept = window.messages()
         shown = {message.id for message in kept}
         lead = [message for message in earlier if message.id not in shown]
@@ -239,12 +298,11 @@ class ContextReader:
         )
         return context, window.is_full
 
-    async def _fill(
-        self, window: Window, session: Session, query: MessageQuery, page: Page[Message], known: set[str]
-    ) -> None:
+    async def _fill(self, window: Window, opening: _Opening, known: set[str]) -> None:
+        page = opening.page
         while True:
             for message in page:
-                if message.role == "system":
+                if _is_system(message):
                     if message.id not in known and window.room is not None:
                         window.room -= self._count(message)
                     window.keep(message)
@@ -252,21 +310,7 @@ class ContextReader:
                     window.offer(message, self._count(message))
             if window.is_full or page.next_cursor is None:
                 return
-            page = await self._storage.get_messages(session.id, query, cursor=page.next_cursor)
-
-    async def _first_page(
-        self, session: Session, query: MessageQuery
-    ) -> tuple[CompressionState | None, MessageQuery, Page[Message]]:
-        """The first page after the session's fold. A fold whose last message is gone no longer says what it covers;
-        then it is left aside."""
-        state = session.compression_state
-        if state is not None:
-            after_fold = replace(query, after_id=state.covered_until)
-            try:
-                return state, after_fold, await self._storage.get_messages(session.id, after_fold)
-            except MessageNotFoundError:
-                state = None
-        return state, query, await self._storage.get_messages(session.id, query)
+            page = await self._storage.get_messages(opening.session.id, opening.query, cursor=page.next_cursor)
 
     async def _tail(self, session: Session) -> tuple[CompressionState | None, list[Message]]:
         """The fold and every message after it, oldest first, without system messages."""
@@ -278,10 +322,9 @@ class ContextReader:
                 state = None
         return state, await self._messages(session, MessageQuery(roles=_SPOKEN))
 
-    async def _system_messages(self, session: Session, *, unless: Iterable[Message] = ()) -> list[Message]:
-        """The system messages that are not among these, oldest first."""
-        missing = frozenset(session.system_message_ids).difference(message.id for message in unless)
-        return await self._messages(session, MessageQuery(ids=missing)) if missing else []
+    async def _system_messages(self, session: Session) -> list[Message]:
+        wanted = frozenset(session.system_message_ids)
+        return await self._messages(session, MessageQuery(ids=wanted)) if wanted else []
 
     async def _messages(self, session: Session, query: MessageQuery, *, limit: int | None = None) -> list[Message]:
         page = await collect(
@@ -309,13 +352,39 @@ class ContextReader:
         )
 
 
-def _newest_first(session: Session, budget: TokenBudget | None) -> MessageQuery:
-    """The query whose first page holds about as many messages as the budget does, going by their mean size."""
-    limit = MAX_PAGE
-    if budget is not None and session.message_count and session.token_count:
-        mean = session.token_count / session.message_count
-        limit = min(max(math.ceil(budget.available / mean) + 1, _SMALLEST_PAGE), MAX_PAGE)
-    return MessageQuery(order="desc", limit=limit)
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What a context begins with: the session, its fold, budget and system messages, and the newest messages after the
+    fold, with the query that reads on."""
+
+    session: Session
+    state: CompressionState | None
+    budget: TokenBudget | None
+    system: Mapping[str, Message]
+    query: MessageQuery
+    page: Page[Message]
+
+    def earlier_system(self) -> list[Message]:
+        """The system messages that are not in the page, oldest first."""
+        in_page = {message.id for message in self.page}
+        return [message for message in self.system.values() if message.id not in in_page]
+
+
+def _is_system(message: Message) -> bool:
+    return message.role == "system"
+
+
+def _with_headroom(limit: int) -> int:
+    """A little more, because the mean size of messages moves."""
+    return min(limit + limit // 8, MAX_PAGE)
+
+
+def _first_length(session: Session, budget: TokenBudget | None) -> int:
+    """About as many messages as the budget holds, going by their mean size."""
+    if budget is None or not session.message_count or not session.token_count:
+        return MAX_PAGE
+    mean = session.token_count / session.message_count
+    return min(max(math.ceil(budget.available / mean) + 1, _SMALLEST_PAGE), MAX_PAGE)
 
 
 def _room(session: Session, budget: TokenBudget | None, fixed: int) -> int | None:

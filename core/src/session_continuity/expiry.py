@@ -6,8 +6,6 @@ message. What this process knows of a session's expiry is remembered, so that mo
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,10 +13,10 @@ from datetime import datetime, timedelta
 from session_continuity.adapter import Patch, StorageAdapter
 from session_continuity.concurrency import change_session
 from session_continuity.models import Session
+from session_continuity.recent import Recent
 
 __all__ = ["SlidingExpiry"]
 
-_REMEMBERED = 10_000
 _STAMP_AFTER = 0.1
 
 
@@ -40,21 +38,15 @@ class SlidingExpiry:
     def __init__(self, storage: StorageAdapter, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._storage = storage
         self._sleep = sleep
-        self._lock = threading.Lock()
-        self._remembered: OrderedDict[str, _Known] = OrderedDict()
+        self._remembered: Recent[_Known] = Recent()
 
     def note(self, session: Session) -> None:
         """Remember what was just read of a session."""
-        with self._lock:
-            self._remembered[session.id] = _known(session)
-            self._remembered.move_to_end(session.id)
-            if len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
+        self._remembered.note(session.id, _known(session))
 
     def forget(self, session_id: str) -> None:
         """Drop what is remembered of a session that is gone."""
-        with self._lock:
-            self._remembered.pop(session_id, None)
+        self._remembered.forget(session_id)
 
     async def touch(self, session_id: str) -> None:
         """Note that the session was used; writes a later expiry when one is due by what the store says then, so that

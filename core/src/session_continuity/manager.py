@@ -362,10 +362,9 @@ class AsyncSessionManager(Workings):
 
     async def get_conversation_context_with_stats(self, session_id: str) -> ConversationContext:
         """`get_conversation_context` with an account of what was kept, dropped and folded."""
-        session = await self.get_session(session_id)
-        budget = session.token_budget or self._budget
+        await self._ready(session_id=session_id)
         try:
-            context, folded = await self._contexts.read(session, budget, session.compression or self._compression)
+            context, folded = await self._contexts.read(session_id, self._budget, self._compression)
         except TokenBudgetExceededError as refused:
             await self._refused(session_id, refused)
             raise

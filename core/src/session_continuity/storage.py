@@ -6,7 +6,15 @@ from collections.abc import Collection, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
-from session_continuity.adapter import Appended, HealthStatus, MessageQuery, Patch, SessionFilter, StorageAdapter
+from session_continuity.adapter import (
+    Appended,
+    ConversationPage,
+    HealthStatus,
+    MessageQuery,
+    Patch,
+    SessionFilter,
+    StorageAdapter,
+)
 from session_continuity.bridge import in_mode
 from session_continuity.errors import StorageClosedError
 from session_continuity.models import Message, Session
@@ -105,6 +113,10 @@ class Storage:
     def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         """See `StorageAdapter.get_messages`."""
         return self.run(self.adapter.get_messages(session_id, query, cursor=cursor))
+
+    def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        """See `StorageAdapter.get_conversation`."""
+        return self.run(self.adapter.get_conversation(session_id, query))
 
     def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         """See `StorageAdapter.update_message`."""

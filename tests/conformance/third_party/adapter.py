@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from session_continuity import (
     Appended,
     ConcurrencyError,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageNotFoundError,
@@ -29,6 +30,7 @@ from session_continuity import (
     StorageClosedError,
     TokenBudgetExceededError,
     check_limit,
+    conversation_of,
     decode_cursor,
     encode_cursor,
     is_repeated_append,
@@ -207,6 +209,10 @@ class ShelfStorage(StorageAdapter):
         with self._book("get_messages", session_id) as book:
             page, more = cut(book.select(query, beyond), query.limit, key)
             return Page(tuple(copy(book.pages[number]) for number in page), more)
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        self._check_open("get_conversation")
+        return await conversation_of(self, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         with self._book("update_message", session_id) as book:

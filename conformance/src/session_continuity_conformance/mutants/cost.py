@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from session_continuity import Appended, Message, MessageQuery, Page, Patch, Session
+from session_continuity import Appended, ConversationPage, Message, MessageQuery, Page, Patch, Session
 from session_continuity_conformance.mutants.registry import breaks
 from session_continuity_conformance.reference.storage import ReferenceStorage
 
@@ -85,3 +85,21 @@ class CountsInEveryRead(_Walking):
         if found is not None:
             await self.walk(session_id)
         return found
+
+
+@breaks("SC-COST-007")
+class WalksTheConversation(_Walking):
+    """get_conversation reads all messages to find the system messages."""
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        await self.walk(session_id)
+        return await super().get_conversation(session_id, query)
+
+
+@breaks("SC-COST-007")
+class AsksOnceMore(ReferenceStorage):
+    """get_conversation makes sure first that the session is there."""
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        await self.get_session(session_id)
+        return await super().get_conversation(session_id, query)

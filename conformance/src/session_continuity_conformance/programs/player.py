@@ -11,12 +11,14 @@ from session_continuity import (
     Appended,
     Message,
     MessageNotFoundError,
+    MessageQuery,
     Page,
     Patch,
     Session,
     SessionContinuityError,
     SessionFilter,
     SessionMetadata,
+    StorageAdapter,
     is_repeated_append,
     minted_at,
 )
@@ -285,7 +287,19 @@ class Player:
         def expected() -> list[Message]:
             return list(self.model.get_messages(name, replace(query, limit=1000)))
 
+        await self.agree(
+            "get_conversation",
+            lambda: _parts(self.store.adapter, name, query),
+            lambda: self._conversation(name, query),
+        )
         await self._pages("get_messages", page, expected, step.meanwhile)
+
+    def _conversation(self, name: str, query: MessageQuery) -> list[Session | Message]:
+        """What the model says to `get_conversation`."""
+        kept = self.model.needed(name)
+        page = self.model.get_messages(name, query)
+        system = [message for message in kept.messages if message.role == "system" and message not in page]
+        return [kept.session(), *page, *system]
 
     async def _listing(self, step: steps.Listing) -> None:
         async def page(cursor: str | None) -> Page[Session]:
@@ -384,6 +398,12 @@ class Player:
         """The ids of a conversation, in order."""
         kept = self.model.live(name)
         return [] if kept is None else [message.id for message in kept.messages]
+
+
+async def _parts(adapter: StorageAdapter, name: str, query: MessageQuery) -> list[Session | Message]:
+    """The answer of `get_conversation`, piece by piece."""
+    read = await adapter.get_conversation(name, query)
+    return [read.session, *read.messages, *read.system_messages]
 
 
 async def _outcome(ask: Callable[[], Coroutine[Any, Any, T]]) -> T | SessionContinuityError:

@@ -20,6 +20,7 @@ from session_continuity import (
     CONTRACT,
     Appended,
     Capabilities,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageQuery,
@@ -32,6 +33,7 @@ from session_continuity import (
     SessionFilter,
     StorageAdapter,
     StorageClosedError,
+    conversation_of,
     sleeper,
     utc_now,
 )
@@ -115,12 +117,15 @@ class ReferenceStorage(StorageAdapter):
 
     def work(self, operation: str, action: Callable[[Model], T]) -> T:
         """Run one step on the model, alone. Answers are copied by whoever hands them out."""
-        if self.closed:
-            raise StorageClosedError(backend=self.backend, operation=operation)
+        self.check_open(operation)
         with self.world.opened() as models:
             model = models.setdefault(self.namespace, self.model_class(self.clock))
             model.clock = self.clock
             return action(model)
+
+    def check_open(self, operation: str) -> None:
+        if self.closed:
+            raise StorageClosedError(backend=self.backend, operation=operation)
 
     def check_size(self, turn: Sequence[Message]) -> None:
         limit = self.declared.max_message_bytes
@@ -179,6 +184,10 @@ class ReferenceStorage(StorageAdapter):
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         return self.work("get_messages", lambda model: model.get_messages(session_id, query, cursor=cursor).map(copied))
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        self.check_open("get_conversation")
+        return await conversation_of(self, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         return self.work(

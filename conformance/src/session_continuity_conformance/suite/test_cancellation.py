@@ -70,6 +70,7 @@ async def reads(store: Store, text: str) -> dict[str, Read]:
         "get_session": lambda on: on.get_session(session.id),
         "get_message": lambda on: on.get_message(session.id, message.id),
         "get_messages": lambda on: on.get_messages(session.id, MessageQuery()),
+        "get_conversation": lambda on: on.get_conversation(session.id, MessageQuery(limit=1)),
         "list_sessions": lambda on: on.list_sessions(SessionFilter(user_id=text), limit=10),
         "get_expired_sessions": lambda on: on.get_expired_sessions(FAR, limit=10),
         "health": lambda on: on.health(),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from session_continuity import Appended, MessageQuery, Patch
+from session_continuity import Appended, MessageQuery, Patch, conversation_of
 from session_continuity_conformance.budgets import CONTEXT, SHORT, Budget, Talk
 from session_continuity_conformance.cases import clause
-from session_continuity_conformance.checks import same
+from session_continuity_conformance.checks import holds, same
 from session_continuity_conformance.managing import Application
 from session_continuity_conformance.store import Store
 
@@ -102,3 +102,22 @@ async def test_session_costs_the_same_with_a_long_conversation(store: Store) -> 
     )
     for each in spent:
         each.does_not_grow()
+
+
+@clause("SC-COST-007")
+async def test_conversation_costs_the_same_in_a_long_one(store: Store) -> None:
+    budget = await Budget.of(store)
+    query = MessageQuery(order="desc", limit=LAST)
+    whole, parts = await budget.spend(
+        {
+            "get_conversation": lambda talk: budget.on.get_conversation(talk.session.id, query),
+            "its parts": lambda talk: conversation_of(budget.on, talk.session.id, query),
+        }
+    )
+    whole.does_not_grow()
+    holds(
+        "requests of get_conversation",
+        whole.short.requests <= parts.short.requests,
+        expected=f"at most {parts.short.requests}, as its parts take",
+        observed=whole.short.requests,
+    )

@@ -22,6 +22,7 @@ async def test_expired_session_is_gone_for_reads(store: Store) -> None:
         "get_message": lambda: store.adapter.get_message(session.id, message.id),
         "get_messages": lambda: store.adapter.get_messages(session.id, MessageQuery()),
         "get_messages by ids": lambda: store.adapter.get_messages(session.id, by_id),
+        "get_conversation": lambda: store.adapter.get_conversation(session.id, MessageQuery()),
     }
     for name, read in reads.items():
         await refused(f"{name} of an expired session", read(), SessionNotFoundError)

@@ -66,6 +66,7 @@ async def test_methods_of_a_closed_store_are_refused(store: Store) -> None:
         "append_messages": lambda: adapter.append_messages(session.id, [message]),
         "get_message": lambda: adapter.get_message(session.id, message.id),
         "get_messages": lambda: adapter.get_messages(session.id, MessageQuery()),
+        "get_conversation": lambda: adapter.get_conversation(session.id, MessageQuery()),
         "update_message": lambda: adapter.update_message(session.id, message.id, Patch({"content": "y"})),
         "delete_message": lambda: adapter.delete_message(session.id, message.id),
         "delete_all_messages": lambda: adapter.delete_all_messages(session.id),

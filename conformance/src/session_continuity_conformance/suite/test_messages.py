@@ -10,6 +10,9 @@ from session_continuity import (
     MessageNotFoundError,
     MessageQuery,
     Patch,
+    Role,
+    Session,
+    SessionNotFoundError,
 )
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, present, refused, results, same, same_models
@@ -320,3 +323,82 @@ async def test_emptied_conversation_goes_on(store: Store) -> None:
     same("conversation", await store.texts(session.id), ["a", "b", "d"])
     found = await store.current(session.id)
     same("message_count and token_count", (found.message_count, found.token_count), (3, 12))
+
+
+async def rules_and_talk(store: Store) -> tuple[Session, list[Message]]:
+    """A session with seven messages, of which the first and the fifth are system messages."""
+    session = await store.session(user_id="u")
+    stored = list(await store.append(session.id, "rules", role="system", tokens=5))
+    stored += await store.append(session.id, "a", "b", "c", "gone")
+    stored += (await store.append_chosen(store.message(session.id, "more rules", id="chosen", role="system"))).messages
+    stored += await store.append(session.id, "d", "e")
+    await store.adapter.delete_message(session.id, stored.pop(4).id)
+    return session, stored
+
+
+@clause("SC-MSG-018")
+async def test_conversation_is_session_page_and_other_system_messages(store: Store) -> None:
+    session, stored = await rules_and_talk(store)
+    for limit, others in ((1, 2), (3, 1), (4, 1), (7, 0), (50, 0)):
+        read = await store.adapter.get_conversation(session.id, MessageQuery(order="desc", limit=limit))
+        same("its session", read.session, await store.current(session.id))
+        same_models(f"its newest {limit}", list(read.messages), stored[::-1][:limit])
+        same_models(f"system messages outside of the newest {limit}", list(read.system_messages), stored[0::4][:others])
+
+
+@clause("SC-MSG-018")
+async def test_conversation_of_any_query(store: Store) -> None:
+    session, stored = await rules_and_talk(store)
+    queries = {
+        "asc": MessageQuery(limit=2),
+        "roles": MessageQuery(roles=frozenset({"user"}), limit=2),
+        "after_id": MessageQuery(order="desc", after_id=stored[3].id),
+        "after": MessageQuery(after=stored[3].created_at),
+        "ids": MessageQuery(ids=frozenset({stored[1].id, "chosen", "unknown"})),
+    }
+    for name, query in queries.items():
+        read = await store.adapter.get_conversation(session.id, query)
+        page = await store.adapter.get_messages(session.id, query)
+        same_models(f"messages by {name}", list(read.messages), list(page))
+        shown = {message.id for message in page}
+        others = [message for message in (stored[0], stored[4]) if message.id not in shown]
+        same_models(f"other system messages by {name}", list(read.system_messages), others)
+
+
+@clause("SC-MSG-018")
+async def test_conversation_without_messages(store: Store) -> None:
+    session = await store.session()
+    read = await store.adapter.get_conversation(session.id, MessageQuery(order="desc"))
+    same("its session", read.session, session)
+    same("its messages", (len(read.messages), read.messages.next_cursor, read.system_messages), (0, None, ()))
+
+
+@clause("SC-MSG-019")
+async def test_conversation_refuses_unknown_bounds(store: Store) -> None:
+    session = await store.session()
+    stored = await store.append(session.id, "a", "b", role="system")
+    await store.adapter.delete_message(session.id, stored[0].id)
+    for unknown in ("unknown", stored[0].id):
+        for query in (MessageQuery(order="desc", after_id=unknown), MessageQuery(before_id=unknown)):
+            call = store.adapter.get_conversation(session.id, query)
+            error = await refused(f"get_conversation from an unknown {unknown}", call, MessageNotFoundError)
+            same("the error's ids", (error.session_id, error.message_id), (session.id, unknown))
+    await refused("of a missing session", store.adapter.get_conversation("no", MessageQuery()), SessionNotFoundError)
+
+
+@clause("SC-MSG-020")
+async def test_conversation_shows_what_was_just_written(store: Store) -> None:
+    session = await store.session()
+    query = MessageQuery(order="desc", limit=2)
+    writer = await store.second_or_first()
+    for number in range(5):
+        await store.adapter.get_conversation(session.id, query)
+        role: Role = "system" if number == 0 else "user"
+        await writer.append_messages(session.id, [store.message(session.id, f"{number}", role=role)])
+        updated = await writer.update_session(session.id, Patch({"user_id": f"user {number}"}))
+        read = await store.adapter.get_conversation(session.id, query)
+        same("its session", (read.session.user_id, read.session.version), (updated.user_id, updated.version))
+        same("its totals", read.session.message_count, number + 1)
+        newest = [f"{place}" for place in range(number, max(number - 2, -1), -1)]
+        same("its newest messages", [message.content for message in read.messages], newest)
+        same("its other system messages", len(read.system_messages), int(number >= 2))

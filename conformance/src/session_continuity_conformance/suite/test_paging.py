@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -291,3 +292,18 @@ async def test_megabytes_of_sessions_are_complete(store: Store) -> None:
     made = [(await store.session(user_id="u", active_agent_id="a", metadata=metadata)).id for _ in range(30)]
     await store.lists("the user's listing", made[::-1], limit=1000, user_id="u")
     await store.lists("the agent's listing", made[::-1], limit=1000, active_agent_id="a")
+
+
+@clause("SC-PAG-010")
+async def test_conversation_goes_on_in_pages(store: Store) -> None:
+    session = await store.session()
+    await store.append(session.id, *(f"m{number}" for number in range(9)))
+    for query in (MessageQuery(limit=4), MessageQuery(order="desc", limit=4)):
+        page = (await store.adapter.get_conversation(session.id, query)).messages
+        found = list(page)
+        while page.next_cursor is not None:
+            page = await store.adapter.get_messages(session.id, replace(query, limit=3), cursor=page.next_cursor)
+            found += page
+        expected = [f"m{number}" for number in range(9)]
+        texts = [message.content for message in found]
+        same(f"the whole conversation, {query.order}", texts, expected if query.order == "asc" else expected[::-1])

@@ -257,6 +257,7 @@ async def test_methods_need_a_session(store: Store) -> None:
         "get_messages": lambda: adapter.get_messages("ghost", MessageQuery()),
         "get_messages after an id": lambda: adapter.get_messages("ghost", MessageQuery(after_id="m")),
         "get_messages by ids": lambda: adapter.get_messages("ghost", MessageQuery(ids=frozenset({"m"}))),
+        "get_conversation": lambda: adapter.get_conversation("ghost", MessageQuery()),
         "update_message": lambda: adapter.update_message("ghost", turn[0].id, Patch({"content": "x"})),
         "delete_message": lambda: adapter.delete_message("ghost", turn[0].id),
         "delete_all_messages": lambda: adapter.delete_all_messages("ghost"),

@@ -85,6 +85,7 @@ async def calls(store: Store, wire: Wired) -> dict[str, Callable[[], Coroutine[A
         "append_messages": lambda: on.append_messages(session.id, [store.message(session.id)]),
         "get_message": lambda: on.get_message(session.id, message.id),
         "get_messages": lambda: on.get_messages(session.id, MessageQuery()),
+        "get_conversation": lambda: on.get_conversation(session.id, MessageQuery()),
         "update_message": lambda: on.update_message(session.id, message.id, Patch({"content": "other"})),
         "delete_message": lambda: on.delete_message(session.id, message.id),
         "delete_all_messages": lambda: on.delete_all_messages(session.id),

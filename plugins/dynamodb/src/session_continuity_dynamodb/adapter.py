@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from session_continuity import (
     Appended,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageQuery,
@@ -153,6 +154,9 @@ class DynamoDBStorage(StorageAdapter):
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         return await self._run("get_messages", reading.get_messages, session_id, query, cursor)
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        return await self._run("get_conversation", reading.get_conversation, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         return await self._run("update_message", writing.update, session_id, message_id, patch)

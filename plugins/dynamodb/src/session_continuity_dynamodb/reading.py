@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from session_continuity import (
+    ConversationPage,
     Message,
     MessageNotFoundError,
     MessageQuery,
@@ -17,12 +19,12 @@ from session_continuity import (
     decode_cursor,
     encode_cursor,
 )
-from session_continuity_dynamodb import keys
+from session_continuity_dynamodb import codec, keys
 from session_continuity_dynamodb.activity import DELETING, is_gone
 from session_continuity_dynamodb.bodies import ATTRIBUTES, is_message, message_of
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import locate
-from session_continuity_dynamodb.sessions import adopt
+from session_continuity_dynamodb.sessions import adopt, totals
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item, by_sort_key, text
 from session_continuity_dynamodb.writing import remove
@@ -53,6 +55,21 @@ async def get_messages(store: Store, session_id: str, query: MessageQuery, curso
         store.known.seen(session_id, rows)
     following = encode_cursor(_place(rows[-1]), bound_to=query.key(session_id)) if more else None
     return Page(tuple(message_of(row, session_id) for row in rows), following)
+
+
+async def get_conversation(store: Store, session_id: str, query: MessageQuery) -> ConversationPage:
+    """Session and page at once; then the system messages outside of the page, whose places the session knows."""
+    (meta, activity), page = await store.wire.both(
+        partial(store.heads, session_id), partial(get_messages, store, session_id, query, None)
+    )
+    if meta is None or not store.is_live(meta, activity):
+        raise SessionNotFoundError(session_id)
+    held = await totals(store, meta, activity)
+    shown = {message.id for message in page}
+    places = [place for place in held.system_places if keys.place_id(place) not in shown]
+    rows = by_sort_key(await store.wire.get_all([store.row_key(session_id, place) for place in places]))
+    system = tuple(message_of(rows[sort], session_id) for sort in sorted(rows) if is_message(rows[sort]))
+    return ConversationPage(session=codec.session_of(meta, held), messages=page, system_messages=system)
 
 
 def _position(cursor: str, bound_to: str) -> str:

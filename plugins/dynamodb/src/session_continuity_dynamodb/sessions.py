@@ -65,9 +65,12 @@ async def get(store: Store, session_id: str) -> Session | None:
 
 
 async def _session(store: Store, meta: Item, activity: Item | None) -> Session:
-    """The session with its totals; those of a session without an activity item are counted from its messages."""
-    held = Activity.of(activity) if activity is not None else await _counted(store, meta)
-    return codec.session_of(meta, held)
+    return codec.session_of(meta, await totals(store, meta, activity))
+
+
+async def totals(store: Store, meta: Item, activity: Item | None) -> Activity:
+    """A session's totals; those of one without an activity item are counted from its messages."""
+    return Activity.of(activity) if activity is not None else await _counted(store, meta)
 
 
 async def update(store: Store, session_id: str, patch: Patch, expected: int | None) -> Session:

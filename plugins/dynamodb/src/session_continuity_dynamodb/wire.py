@@ -29,6 +29,7 @@ from session_continuity_dynamodb.errors import (
 from session_continuity_dynamodb.values import Item
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Action = dict[str, dict[str, Any]]
 """One action of a transaction, for example `{"Put": {"Item": …}}`; the table is filled in here."""
@@ -180,6 +181,14 @@ class Wire:
     async def gather(self, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
         """The results of these calls, in order, several of them under way at once."""
         return await gather(self.mode, calls, limit=IN_FLIGHT)
+
+    async def both(
+        self, first: Callable[[], Coroutine[Any, Any, T]], second: Callable[[], Coroutine[Any, Any, U]]
+    ) -> tuple[T, U]:
+        """The results of two calls that are under way at once."""
+        calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [first, second]
+        one, other = await self.gather(calls)
+        return one, other
 
     def tries(self, operation: str) -> Iterator[None]:
         """What a write that others keep getting in front of takes one of before each try. Raises ThrottledError when

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from session_continuity import (
     Appended,
     ConcurrencyError,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageNotFoundError,
@@ -57,6 +58,10 @@ def _store(name: str | None) -> _Store:
         return _Store()
     with _naming:
         return _named.setdefault(name, _Store())
+
+
+def _page(found: tuple[Message, ...], more: int | None, bound_to: str) -> Page[Message]:
+    return Page(found, None if more is None else encode_cursor(more, bound_to=bound_to))
 
 
 class MemoryStorage(StorageAdapter):
@@ -145,7 +150,18 @@ class MemoryStorage(StorageAdapter):
         start = None if cursor is None else int(decode_cursor(cursor, bound_to=query.key(session_id)))
         with self._sessions("get_messages") as sessions:
             found, more = self._existing(sessions, session_id).find(query, start)
-        return Page(found, None if more is None else encode_cursor(more, bound_to=query.key(session_id)))
+        return _page(found, more, query.key(session_id))
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        with self._sessions("get_conversation") as sessions:
+            conversation = self._existing(sessions, session_id)
+            found, more = conversation.find(query, None)
+            shown = {message.id for message in found}
+            return ConversationPage(
+                session=conversation.session(),
+                messages=_page(found, more, query.key(session_id)),
+                system_messages=tuple(message for message in conversation.system() if message.id not in shown),
+            )
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         with self._sessions("update_message") as sessions:

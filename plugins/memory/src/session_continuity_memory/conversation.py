@@ -105,6 +105,9 @@ class Conversation:
                 found.append(row.message())
         return tuple(found), None
 
+    def system(self) -> list[Message]:
+        return [self._rows[place].message() for place in self._system]
+
     def replace(self, current: Message, changed: Message) -> Message:
         place = self._places[current.id]
         self._forget(place)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from session_continuity import (
     Appended,
     ConcurrencyError,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageNotFoundError,
@@ -140,8 +141,17 @@ class RedisStorage(StorageAdapter):
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         bound_to = query.key(session_id)
         start = None if cursor is None else int(decode_cursor(cursor, bound_to=bound_to))
-        found, following = await self._do("get_messages", self._page, session_id, query, start)
-        return Page(tuple(found), None if following is None else encode_cursor(following, bound_to=bound_to))
+        bodies, following = await self._do("get_messages", self._page, session_id, query, start)
+        return _as_page(bodies, following, bound_to)
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        found = await self._do("get_conversation", self._page, session_id, query, None, True)
+        bodies, following, document, system = found
+        return ConversationPage(
+            session=codec.session_from(document),
+            messages=_as_page(bodies, following, query.key(session_id)),
+            system_messages=tuple(codec.messages_from(system)),
+        )
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         return await self._do("update_message", self._edit, session_id, message_id, patch)
@@ -272,7 +282,11 @@ class RedisStorage(StorageAdapter):
         _, (body,) = await self._existing(scripts.MESSAGE, session_id, message_id)
         return None if body is None else codec.text(body)
 
-    async def _page(self, session_id: str, query: MessageQuery, start: int | None) -> tuple[list[Message], int | None]:
+    async def _page(
+        self, session_id: str, query: MessageQuery, start: int | None, whole: bool = False
+    ) -> Sequence[Any]:
+        """Messages as JSON and the place at which the next page begins; with `whole`, also the session and its other
+        system messages."""
         roles = "" if query.roles is None else "".join(str(ROLE_CODES[role]) for role in query.roles) or _NO_ROLE
         code, facts = await self._existing(
             scripts.PAGE,
@@ -286,11 +300,12 @@ class RedisStorage(StorageAdapter):
             query.before_id or "",
             roles,
             0 if query.ids is None else 1,
+            1 if whole else 0,
             *(query.ids or ()),
         )
         if code == Answer.NO_MESSAGE:
             raise MessageNotFoundError(session_id, (query.after_id, query.before_id)[int(facts[0]) - 1] or "")
-        return codec.messages_from(facts[0]), facts[1]
+        return facts
 
     async def _edit(self, session_id: str, message_id: str, patch: Patch) -> Message:
         body = await self._body(session_id, message_id)
@@ -368,6 +383,11 @@ class RedisStorage(StorageAdapter):
     def _check_open(self, operation: str) -> None:
         if self._closed:
             raise StorageClosedError(backend=self.backend, operation=operation)
+
+
+def _as_page(bodies: str | bytes, following: int | None, bound_to: str) -> Page[Message]:
+    cursor = None if following is None else encode_cursor(following, bound_to=bound_to)
+    return Page(tuple(codec.messages_from(bodies)), cursor)
 
 
 def _is_repeated(bodies: Sequence[str | bytes | None], turn: Sequence[Message]) -> bool:

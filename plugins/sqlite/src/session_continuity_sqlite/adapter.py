@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from session_continuity import (
     Appended,
+    ConversationPage,
     HealthStatus,
     Message,
     MessageQuery,
@@ -119,6 +120,9 @@ class SqliteStorage(StorageAdapter):
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         return await self._read("get_messages", message_rows.page, session_id, query, cursor)
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        return await self._read("get_conversation", message_rows.conversation, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         return await self._write("update_message", message_rows.update, session_id, message_id, patch)

@@ -14,6 +14,7 @@ from typing import Any
 
 from session_continuity import (
     Appended,
+    ConversationPage,
     Message,
     MessageNotFoundError,
     MessageQuery,
@@ -30,7 +31,7 @@ from session_continuity import (
     is_repeated_append,
     move_to,
 )
-from session_continuity_sqlite import codec
+from session_continuity_sqlite import codec, session_rows
 from session_continuity_sqlite.errors import BACKEND, TOO_MANY_TOKENS
 from session_continuity_sqlite.schema import LARGEST_COUNT, SEQUENCE_BITS
 from session_continuity_sqlite.session_rows import MINE, Scope
@@ -58,6 +59,10 @@ _STATE = f"""
     FROM sessions WHERE {MINE}"""
 
 _ONE = f"SELECT session, place, body FROM messages WHERE session = {_KEY} AND id = :message_id"
+
+_SYSTEM = f"""
+    SELECT body FROM messages INDEXED BY messages_by_role
+    WHERE session = {_KEY} AND role = 'system' ORDER BY place"""
 
 _DELETE = f"DELETE FROM messages WHERE session = {_KEY} AND id = :message_id RETURNING session, tokens"
 
@@ -145,6 +150,22 @@ def page(
     if len(rows) <= query.limit:
         return Page(found)
     return Page(found, encode_cursor(rows[query.limit - 1][0], bound_to=query.key(session_id)))
+
+
+def conversation(
+    connection: sqlite3.Connection, scope: Scope, session_id: str, query: MessageQuery
+) -> ConversationPage:
+    """Two statements, and a third where system messages lie outside of the page."""
+    session = session_rows.get(connection, scope, session_id)
+    if session is None:
+        raise SessionNotFoundError(session_id)
+    messages = page(connection, scope, session_id, query, None)
+    shown = {message.id for message in messages}
+    system: list[Message] = []
+    if not shown.issuperset(session.system_message_ids):
+        bodies = connection.execute(_SYSTEM, scope.names(session_id)).fetchall()
+        system = [message for message in codec.messages(body for (body,) in bodies) if message.id not in shown]
+    return ConversationPage(session=session, messages=messages, system_messages=tuple(system))
 
 
 def update(connection: sqlite3.Connection, scope: Scope, session_id: str, message_id: str, patch: Patch) -> Message:

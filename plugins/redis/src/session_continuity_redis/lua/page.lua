@@ -1,5 +1,6 @@
 -- ARGV: now, asc or desc, limit, place to start at or '', after and before (moments or ''), after_id and before_id (or
--- ''), digits of the roles wanted or '', 1 if only certain ids are wanted, then these ids.
+-- ''), digits of the roles wanted or '', 1 if only certain ids are wanted, 1 if the session and its other system messages
+-- are wanted too, then these ids.
 local n = alive(ARGV[1])
 if not n then return {MISSING} end
 local descending, limit = ARGV[2] == 'desc', tonumber(ARGV[3])
@@ -30,7 +31,7 @@ local function wanted_places()
   local places = {}
   if ARGV[10] == '1' then
     local ids = {}
-    for i = 11, #ARGV do ids[#ids + 1] = '@' .. ARGV[i] end
+    for i = 12, #ARGV do ids[#ids + 1] = '@' .. ARGV[i] end
     for from = 1, #ids, 1000 do
       for _, score in ipairs(redis.call('ZMSCORE', key, unpack(ids, from, math.min(from + 999, #ids)))) do
         local place = score and score % PLACES
@@ -71,4 +72,15 @@ else
   for i = 1, math.min(limit, #places) do bodies[i] = body_at(places[i]) end
   following = places[limit + 1] or false
 end
-return {OK, '[' .. table.concat(bodies, ',') .. ']', following}
+local answer = {OK, '[' .. table.concat(bodies, ',') .. ']', following}
+if ARGV[11] == '1' then
+  local shown, others = {}, {}
+  for _, body in ipairs(bodies) do shown[body] = true end
+  local system = redis.call('ZRANGEBYSCORE', key, SYSTEM * PLACES, (SYSTEM + 1) * PLACES - 1, 'WITHSCORES')
+  for i = 2, #system, 2 do
+    local body = body_at(system[i] % PLACES)
+    if not shown[body] then others[#others + 1] = body end
+  end
+  answer[4], answer[5] = document(n), '[' .. table.concat(others, ',') .. ']'
+end
+return answer

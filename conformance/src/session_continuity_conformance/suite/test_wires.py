@@ -102,10 +102,15 @@ async def test_calls_of_a_store_that_is_away_are_unavailable(store: Store) -> No
         for name, call in asked.items():
             error = await refused(f"{name} of a store that cannot be reached", call(), StorageError)
             same(f"retryable in the error of {name}", error.retryable, True)
-            same(
-                f"backend and operation in the error of {name}",
-                (error.backend, error.operation),
-                (store.raw.backend, name),
+            same(f"backend in the error of {name}", error.backend, store.raw.backend)
+            may_name = (
+                ("get_conversation", "get_session") if name == "get_conversation" else (name,)
+            )  # or its first part
+            holds(
+                f"operation in the error of {name}",
+                error.operation in may_name,
+                expected=" or ".join(may_name),
+                observed=error.operation,
             )
             holds(f"cause of the error of {name}", error.__cause__ is not None, expected="the raw one", observed=error)
         wire.proxy.accept()

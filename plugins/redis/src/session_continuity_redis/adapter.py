@@ -141,17 +141,10 @@ class RedisStorage(StorageAdapter):
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         bound_to = query.key(session_id)
         start = None if cursor is None else int(decode_cursor(cursor, bound_to=bound_to))
-        bodies, following = await self._do("get_messages", self._page, session_id, query, start)
-        return _as_page(bodies, following, bound_to)
+        return await self._do("get_messages", self._page, session_id, query, start)
 
     async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
-        found = await self._do("get_conversation", self._page, session_id, query, None, True)
-        bodies, following, document, system = found
-        return ConversationPage(
-            session=codec.session_from(document),
-            messages=_as_page(bodies, following, query.key(session_id)),
-            system_messages=tuple(codec.messages_from(system)),
-        )
+        return await self._do("get_conversation", self._conversation, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         return await self._do("update_message", self._edit, session_id, message_id, patch)
@@ -282,9 +275,19 @@ class RedisStorage(StorageAdapter):
         _, (body,) = await self._existing(scripts.MESSAGE, session_id, message_id)
         return None if body is None else codec.text(body)
 
-    async def _page(
-        self, session_id: str, query: MessageQuery, start: int | None, whole: bool = False
-    ) -> Sequence[Any]:
+    async def _page(self, session_id: str, query: MessageQuery, start: int | None) -> Page[Message]:
+        bodies, following = await self._found(session_id, query, start, whole=False)
+        return _as_page(bodies, following, query.key(session_id))
+
+    async def _conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        bodies, following, document, system = await self._found(session_id, query, None, whole=True)
+        return ConversationPage(
+            session=codec.session_from(document),
+            messages=_as_page(bodies, following, query.key(session_id)),
+            system_messages=tuple(codec.messages_from(system)),
+        )
+
+    async def _found(self, session_id: str, query: MessageQuery, start: int | None, *, whole: bool) -> Sequence[Any]:
         """Messages as JSON and the place at which the next page begins; with `whole`, also the session and its other
         system messages."""
         roles = "" if query.roles is None else "".join(str(ROLE_CODES[role]) for role in query.roles) or _NO_ROLE

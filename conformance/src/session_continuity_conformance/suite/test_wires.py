@@ -103,9 +103,8 @@ async def test_calls_of_a_store_that_is_away_are_unavailable(store: Store) -> No
             error = await refused(f"{name} of a store that cannot be reached", call(), StorageError)
             same(f"retryable in the error of {name}", error.retryable, True)
             same(f"backend in the error of {name}", error.backend, store.raw.backend)
-            may_name = (
-                ("get_conversation", "get_session") if name == "get_conversation" else (name,)
-            )  # or its first part
+            # one that is made of others may name the first of them
+            may_name = ("get_conversation", "get_session") if name == "get_conversation" else (name,)
             holds(
                 f"operation in the error of {name}",
                 error.operation in may_name,

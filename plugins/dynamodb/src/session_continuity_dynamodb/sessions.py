@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 from session_continuity import (
@@ -87,8 +88,8 @@ async def update(store: Store, session_id: str, patch: Patch, expected: int | No
 async def _update_unread(
     store: Store, session_id: str, changed: Mapping[str, Any], expected: int | None
 ) -> Session | None:
-    """The change in one write of META. None where META does not allow that without being read, because another
-    writer left its expiry as text."""
+    """The change in one write of META, with the totals read at the same time. None where META does not allow that
+    without being read, because another writer left its expiry as text."""
     write_id = new_write_id()
     expression = Expression()
     for attribute, value in codec.session_changes(store.keys, None, changed).items():
@@ -98,17 +99,18 @@ async def _update_unread(
         f"{_is_there(expression)} AND {store.not_expired(expression)}"
         f" AND {_version_step(expression, expected, write_id)}"
     )
+    change = {
+        "Key": store.meta_key(session_id),
+        "UpdateExpression": expression.update(),
+        "ConditionExpression": condition,
+        "ReturnValues": "ALL_NEW",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        **expression.params(),
+    }
     try:
-        answer = await store.wire.request(
-            "UpdateItem",
-            {
-                "Key": store.meta_key(session_id),
-                "UpdateExpression": expression.update(),
-                "ConditionExpression": condition,
-                "ReturnValues": "ALL_NEW",
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                **expression.params(),
-            },
+        answer, activity = await store.wire.both(
+            partial(store.wire.request, "UpdateItem", change),
+            partial(store.wire.get, store.activity_key(session_id), consistent=True),
         )
     except ConditionFailedError as failed:
         found = failed.item or await store.wire.get(store.meta_key(session_id), consistent=True)
@@ -119,7 +121,7 @@ async def _update_unread(
         if string(found, "wid") != write_id:
             raise await _conflict(store, found, expected) from None
         return await _after(store, found)
-    return await _after(store, answer["Attributes"])
+    return await _session(store, answer["Attributes"], activity)
 
 
 def _is_there(expression: Expression) -> str:

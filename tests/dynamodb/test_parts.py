@@ -1,0 +1,640 @@
+"""Messages that do not fit into one item: what they hold, what they cost, and that no part of one is seen alone."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from session_continuity import (
+    AsyncSessionManager,
+    Message,
+    MessageMetadata,
+    MessageNotFoundError,
+    MessageQuery,
+    MessageTooLargeError,
+    Mode,
+    Patch,
+    Session,
+    SessionClosedError,
+    SessionManager,
+    SessionNotFoundError,
+    StorageError,
+    TokenBudget,
+    UnavailableError,
+    run_now,
+)
+from session_continuity_dynamodb import DynamoDBStorage
+from session_continuity_dynamodb.bodies import message_item
+from session_continuity_dynamodb.config import MAX_ITEM_BYTES, PART_BYTES
+from session_continuity_dynamodb.keys import Keys
+from session_continuity_dynamodb.values import item_size
+
+from .bench import Bench
+from .conftest import TABLE, Engines
+from .meter import Request
+from .proxy import Call, Proxy, between, lose, refuse
+from .test_removal import Stop
+
+MB = 1024 * 1024
+IMAGE = base64.b64encode(random.Random(1).randbytes(MB * 3 // 2)).decode()
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "ASCII": {"content": "x" * MB},
+    "several bytes a character": {"content": "é€🙂" * 120_000},
+    "what JSON escapes": {"content": '"\\\n\0' * 120_000},
+    "an image": {
+        "content": [
+            {"type": "text", "text": "what is it?"},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}},
+            {"type": "text", "text": ""},
+        ]
+    },
+    "metadata": {"content": "short", "metadata": MessageMetadata(annotations={"log": ["y" * 1000] * 1000, "n": 1.5})},
+}
+
+
+@pytest.fixture(params=["local", "dynalite"])
+def large(request: pytest.FixtureRequest, engines: Engines, mode: Mode) -> Iterator[Bench]:
+    """Stores on the engines that measure items as the service does, in both modes."""
+    held = Bench(engines(request.param), mode, TABLE)
+    yield held
+    held.close()
+
+
+@pytest.fixture
+def proxy(quick: Bench) -> Iterator[Proxy]:
+    with between(quick.engine.url) as held:
+        yield held
+
+
+def apis(requests: list[Request]) -> list[str]:
+    return [request.api for request in requests]
+
+
+def sorts(bench: Bench, session: Session) -> list[str]:
+    """What lies in the partition, by kind."""
+    return [row["SK"]["S"].partition("#")[0] for row in bench.rows(session.id)]
+
+
+def parts(bench: Bench, session: Session) -> int:
+    return sorts(bench, session).count("PART")
+
+
+def append(bench: Bench, store: DynamoDBStorage, session: Session, content: Any = None, **fields: Any) -> Message:
+    message = bench.message(session, "x" * MB if content is None else content, **fields)
+    chosen = {message.id} if "id" in fields else set[str]()
+    return bench.run(store.append_messages(session.id, [message], chosen_ids=chosen)).messages[0]
+
+
+def totals(bench: Bench, store: DynamoDBStorage, session: Session) -> tuple[int, int]:
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    return held.message_count, held.token_count
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_large_message_comes_back_as_it_went(large: Bench, shape: str, compression: Any) -> None:
+    store = large.open(compression=compression)
+    session = large.create(store)
+    sent = append(large, store, session, **SHAPES[shape])
+    assert (parts(large, session) > 0) == (compression is None or shape == "an image")
+    cold = large.open()
+    assert large.run(cold.get_message(session.id, sent.id)) == sent
+    assert large.run(cold.get_messages(session.id, MessageQuery())).items == (sent,)
+    assert large.run(cold.get_messages(session.id, MessageQuery(ids=frozenset({sent.id})))).items == (sent,)
+    assert large.run(store.delete_session(session.id))
+    assert large.rows(session.id) == []
+
+
+def test_body_that_compression_does_not_make_small_enough_is_stored_packed(quick: Bench) -> None:
+    store = quick.open(compression="zlib")
+    session = quick.create(store)
+    sent = append(quick, store, session, base64.b64encode(random.Random(2).randbytes(MB)).decode())
+    rows = [row for row in quick.rows(session.id) if row["SK"]["S"].startswith("PART#")]
+    assert sum(len(row["data"]["B"]) for row in rows) < 1.1 * MB
+    assert run_now(quick.open().get_message(session.id, sent.id)) == sent
+
+
+def test_pages_roles_and_cursors_count_large_messages_as_one(large: Bench) -> None:
+    store = large.open()
+    session = large.create(store)
+    sent = [
+        append(large, store, session, f"{n} " + "x" * (MB // 2 if n % 2 else 10), role="user" if n % 3 else "system")
+        for n in range(6)
+    ]
+    for order, expected in (("asc", sent), ("desc", sent[::-1])):
+        found: list[Message] = []
+        cursor = None
+        while True:
+            page = large.run(store.get_messages(session.id, MessageQuery(order=order, limit=2), cursor=cursor))  # type: ignore[arg-type]
+            found += page
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            assert len(page) == 2
+        assert found == expected
+    system = large.run(store.get_messages(session.id, MessageQuery(roles=frozenset({"system"}))))
+    assert list(system) == sent[::3]
+    between_ = large.run(store.get_messages(session.id, MessageQuery(after_id=sent[1].id, before_id=sent[5].id)))
+    assert list(between_) == sent[2:5]
+
+
+def test_context_holds_large_messages_whole(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store, token_budget=TokenBudget(max_tokens=1000))
+    sent = [append(bench, store, session, f"{n} " + "x" * MB, role=role) for n, role in enumerate(("system", "user"))]  # type: ignore[arg-type]
+    if bench.mode == "async":
+        found = bench.run(AsyncSessionManager(store).get_conversation_context(session.id))
+    else:
+        found = SessionManager(store).get_conversation_context(session.id)
+    assert found == sent
+
+
+def sized(bench: Bench, session: Session, size: int, **fields: Any) -> Message:
+    """A message whose item takes just so many bytes."""
+    message = bench.message(session, "x", **fields)
+    item = message_item(Keys(bench.namespace), message, own_id="id" in fields, compression=None)
+    return message.model_copy(update={"content": "x" * (size - item_size(item) + 1)})
+
+
+def test_item_of_the_limit_is_one_item_and_one_byte_more_is_parts(large: Bench) -> None:
+    store = large.open()
+    session = large.create(store)
+    for size, expected in ((MAX_ITEM_BYTES, 0), (MAX_ITEM_BYTES + 1, 2)):
+        message = sized(large, session, size)
+        large.run(store.append_messages(session.id, [message]))
+        assert parts(large, session) == expected
+        assert large.run(large.open().get_message(session.id, message.id)) == message
+
+
+def test_largest_message_is_stored_and_one_byte_more_is_refused_before_sending(large: Bench) -> None:
+    store = large.open()
+    session = large.create(store)
+    limit = store.capabilities.max_message_bytes
+    assert limit == {"local": 7, "dynalite": 10}[large.engine.name] * PART_BYTES
+    sent = append(large, store, session, "x" * (limit - len('["",{}]')), id="mine")
+    before = large.rows(session.id)
+    for call in (
+        lambda: store.append_messages(session.id, [large.message(session, f"{sent.content}x")]),
+        lambda: store.update_message(session.id, sent.id, Patch({"content": f"{sent.content}x"})),
+    ):
+        with large.meter.counting() as made, pytest.raises(MessageTooLargeError) as raised:
+            large.run(call())
+        assert (raised.value.size, raised.value.limit) == (limit + 1, limit)
+        assert set(apis(made)) <= {"BatchGetItem"}
+    assert large.rows(session.id) == before
+    edited = large.run(store.update_message(session.id, "mine", Patch({"content": f"y{sent.content[1:]}"})))  # type: ignore[index]
+    assert large.run(large.open().get_message(session.id, "mine")) == edited
+    assert parts(large, session) * PART_BYTES == limit
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({}, 10 * PART_BYTES),
+        ({"append": "serial", "transaction_items": 3}, 10 * PART_BYTES),
+        ({"transaction_items": 10}, 7 * PART_BYTES),
+        ({"transaction_items": 5}, 2 * PART_BYTES),
+        ({"transaction_items": 4}, MAX_ITEM_BYTES),
+        ({"transaction_items": 3}, MAX_ITEM_BYTES),
+    ],
+)
+def test_limit_follows_from_what_one_transaction_takes(options: dict[str, Any], limit: int) -> None:
+    assert DynamoDBStorage(table="any", **options).capabilities.max_message_bytes == limit
+
+
+def test_message_is_one_item_where_a_transaction_has_no_room_for_parts(quick: Bench) -> None:
+    store = quick.open(transaction_items=4)
+    session = quick.create(store)
+    run_now(store.append_messages(session.id, [sized(quick, session, MAX_ITEM_BYTES, id="mine")], chosen_ids={"mine"}))
+    with quick.meter.counting() as made, pytest.raises(MessageTooLargeError) as raised:
+        run_now(store.append_messages(session.id, [sized(quick, session, MAX_ITEM_BYTES + 1)]))
+    assert (raised.value.size, raised.value.limit) == (MAX_ITEM_BYTES + 1, MAX_ITEM_BYTES)
+    assert made == []
+
+
+def test_turn_that_has_more_parts_than_a_transaction_takes_is_refused_before_sending(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    turn = [quick.message(session, "x" * MB) for _ in range(2)]
+    run_now(store.append_messages(session.id, turn))
+    assert run_now(quick.open().get_messages(session.id, MessageQuery())).items == tuple(turn)
+    more = [quick.message(session, "x" * MB) for _ in range(3)]
+    with quick.meter.counting() as made, pytest.raises(MessageTooLargeError) as raised:
+        run_now(store.append_messages(session.id, more))
+    assert (raised.value.size, raised.value.limit) == (9 * PART_BYTES, 6 * PART_BYTES)
+    assert made == []
+
+
+def test_append_of_a_large_message_is_one_request_of_its_bytes(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    with bench.meter.counting() as made:
+        append(bench, store, session)
+    assert apis(made) == ["TransactWriteItems"]
+    assert bench.transaction_units(made[0]) == 2 * (1 + 1 + 397 + 397 + 233)
+
+
+def test_page_with_large_messages_is_one_request_more_and_one_without_none(bench: Bench) -> None:
+    store = bench.open(consistent_read=False)
+    session = bench.create(store)
+    for n in range(3):
+        append(bench, store, session, "x" * MB, id=f"large {n}")
+    bench.append(store, session, 20)
+    cold = bench.open(consistent_read=False)
+    with bench.meter.counting() as made:
+        assert len(bench.run(cold.get_messages(session.id, MessageQuery(order="desc", limit=20)))) == 20
+    assert apis(made) == ["Query"]
+    assert made[0].units <= 1.5
+    with bench.meter.counting() as made:
+        assert len(bench.run(cold.get_messages(session.id, MessageQuery(order="desc", limit=23)))) == 23
+    assert apis(made) == ["Query", "BatchGetItem"]
+    assert made[1].units == 3 * (50 + 50 + 29.5)
+    with bench.meter.counting() as made:
+        assert bench.run(cold.get_message(session.id, "large 1")) is not None
+    assert apis(made) == ["BatchGetItem"] * 2
+
+
+def test_appends_and_edits_of_small_messages_cost_what_they_did(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    append(bench, store, session)
+    with bench.meter.counting() as made:
+        [small] = bench.append(store, session)
+        bench.run(store.update_message(session.id, small.id, Patch({"content": "other"})))
+    assert apis(made) == ["TransactWriteItems"] * 2
+    assert [bench.transaction_units(request) for request in made] == [4, 4]
+
+
+def test_large_bodies_are_not_kept_in_memory(quick: Bench) -> None:
+    store = quick.open(compression="zlib")
+    session = quick.create(store)
+    bodies = [
+        IMAGE,
+        [{"type": "text", "text": "word " * 10_000}],
+        [{"type": "text", "text": ""}, {"type": "text", "text": "word " * 10_000}],
+        IMAGE[:100_000],
+    ]
+    for content in bodies:
+        append(quick, store, session, content)
+        append(quick, quick.open(), session, content)
+    append(quick, store, session, "short", metadata=MessageMetadata(annotations={"log": IMAGE[:100_000]}))
+    run_now(store.get_messages(session.id, MessageQuery()))
+    kept = store._store.known._rows
+    assert max(map(item_size, kept.values())) < 10_000
+
+
+SMALL, OTHER = "short", "y" * (MB // 2)
+
+
+@pytest.mark.parametrize("id", ["mine", None])
+@pytest.mark.parametrize("warm", [True, False])
+def test_edits_between_small_and_large_leave_just_what_is_named(large: Bench, id: str | None, warm: bool) -> None:
+    store = large.open()
+    session = large.create(store)
+    expected = append(large, store, session, SMALL, **({} if id is None else {"id": id}))
+    edits: list[tuple[dict[str, Any], int]] = [
+        ({"content": "x" * MB}, 3),
+        ({"content": OTHER, "token_count": 9}, 2),
+        ({"role": "system", "token_count": 8}, 2),
+        ({"metadata": MessageMetadata(annotations={"a": 1})}, 2),
+        ({"content": "x" * MB, "metadata": MessageMetadata(annotations={"b": 2})}, 3),
+        ({"content": SMALL}, 0),
+        ({"content": OTHER}, 2),
+    ]
+    for changes, count in edits:
+        expected = expected.model_copy(update=changes)
+        writer = store if warm else large.open()
+        assert large.run(writer.update_message(session.id, expected.id, Patch(changes))) == expected
+        assert large.run(large.open().get_message(session.id, expected.id)) == expected
+        assert parts(large, session) == count
+        assert totals(large, store, session) == (1, expected.token_count)
+    assert large.run((store if warm else large.open()).delete_message(session.id, expected.id))
+    assert sorted(sorts(large, session)) == ["META", "MSG$ACTIVITY"]
+
+
+def test_edit_of_role_and_tokens_reads_a_large_body_and_writes_none(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    sent = append(bench, store, session)
+    with bench.meter.counting() as made:
+        bench.run(store.update_message(session.id, sent.id, Patch({"role": "system", "token_count": 7})))
+    assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
+    assert bench.transaction_units(made[1]) == 4
+
+
+def test_edit_that_replaces_a_large_body_does_not_read_it(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    sent = append(bench, store, session, id="mine")
+    patch = Patch({"content": "short"}, clear=frozenset({"metadata"}))
+    with bench.meter.counting() as made:
+        bench.run(bench.open().update_message(session.id, sent.id, patch))
+    assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
+    assert made[0].units == 2
+    assert parts(bench, session) == 0
+
+
+def test_parts_that_do_not_fit_into_the_transaction_are_removed_after_it(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    sent = append(bench, store, session, "x" * (2 * MB))
+    with bench.meter.counting() as made:
+        bench.run(store.update_message(session.id, sent.id, Patch({"content": "y" * (2 * MB)})))
+    assert apis(made) == ["BatchGetItem", "TransactWriteItems", "BatchWriteItem"]
+    assert parts(bench, session) == 6
+    with bench.meter.counting() as made:
+        assert bench.run(store.delete_message(session.id, sent.id))
+    assert apis(made) == ["TransactWriteItems"]
+    assert parts(bench, session) == 0
+
+
+def test_deleting_all_messages_leaves_no_part(large: Bench) -> None:
+    store = large.open()
+    session = large.create(store)
+    for n in range(4):
+        append(large, store, session, "x" * (MB // 2), id=f"large {n}")
+        large.append(store, session, 3)
+    append(large, store, session, "x" * (2 * MB))
+    assert large.run(store.delete_all_messages(session.id)) == 17
+    assert sorted(sorts(large, session)) == ["META", "MSG$ACTIVITY"]
+    assert totals(large, store, session) == (0, 0)
+
+
+@pytest.mark.parametrize("id", ["mine", None])
+def test_large_append_that_is_repeated_is_stored_once(large: Bench, id: str | None) -> None:
+    store = large.open()
+    session = large.create(store)
+    sent = append(large, store, session, **({} if id is None else {"id": id}))
+    before = large.rows(session.id)
+    for again in (store, large.open()):
+        chosen = set[str]() if id is None else {id}
+        repeated = large.run(again.append_messages(session.id, [sent], chosen_ids=chosen))
+        assert repeated.repeated
+        assert repeated.messages == (sent,)
+    assert large.rows(session.id) == before
+
+
+def test_large_append_that_is_refused_leaves_nothing(large: Bench) -> None:
+    store = large.open()
+    session = large.create(store)
+    append(large, store, session, SMALL, id="taken")
+    before = len(large.rows(session.id))
+    with pytest.raises(Exception, match="taken by another message"):
+        append(large, store, session, id="taken")
+    assert len(large.rows(session.id)) == before
+    large.run(store.update_session(session.id, Patch({"status": "completed"})))
+    for fields in ({}, {"id": "mine"}):
+        with pytest.raises(SessionClosedError):
+            append(large, store, session, **fields)
+    assert len(large.rows(session.id)) == before
+    with pytest.raises(SessionNotFoundError):
+        append(large, store, large.session(id="nobody"))
+    assert large.rows("nobody") == []
+
+
+def test_large_append_that_the_service_refuses_leaves_nothing(quick: Bench, proxy: Proxy) -> None:
+    store = quick.open(endpoint_url=proxy.url)
+    session = quick.create(store)
+    proxy.rules["TransactWriteItems"] = [refuse("ValidationException")]
+    with pytest.raises(StorageError):
+        append(quick, store, session)
+    assert sorted(sorts(quick, session)) == ["META", "MSG$ACTIVITY"]
+
+
+def test_lost_replies_of_a_large_append_and_its_edits_count_once(quick: Bench, proxy: Proxy) -> None:
+    store = quick.open(endpoint_url=proxy.url)
+    session = quick.create(store)
+    proxy.rules["TransactWriteItems"] = [lose]
+    sent = append(quick, store, session, tokens=10)
+    assert (parts(quick, session), totals(quick, store, session)) == (3, (1, 10))
+    for content, count in ((OTHER, 2), ("x" * MB, 3), (SMALL, 0)):
+        proxy.rules["TransactWriteItems"] = [lose]
+        run_now(store.update_message(session.id, sent.id, Patch({"content": content, "token_count": 4})))
+        assert (parts(quick, session), totals(quick, store, session)) == (count, (1, 4))
+        held = run_now(quick.open().get_message(session.id, sent.id))
+        assert held is not None
+        assert held.content == content
+
+
+@pytest.mark.parametrize("content", [SMALL, OTHER])
+@pytest.mark.parametrize("lost", ["UpdateItem", "PutItem"])
+def test_lost_reply_of_a_serial_append_and_its_edit_loses_nothing(
+    quick: Bench, proxy: Proxy, content: str, lost: str
+) -> None:
+    store = quick.open(endpoint_url=proxy.url, append="serial")
+    session = quick.create(store)
+    proxy.rules[lost] = [lose] * 2
+    sent = append(quick, store, session, content, tokens=10)
+    assert run_now(quick.open().get_message(session.id, sent.id)) == sent
+    assert totals(quick, store, session) == (1, 10)
+    for changed in ("x" * MB, "small again"):
+        proxy.rules[lost] = [lose] * 2
+        after = run_now(store.update_message(session.id, sent.id, Patch({"content": changed, "token_count": 4})))
+        assert run_now(quick.open().get_message(session.id, sent.id)) == after
+        assert totals(quick, store, session) == (1, 4)
+
+
+@pytest.mark.parametrize("content", [OTHER, SMALL])
+def test_reader_between_a_head_and_its_parts_sees_the_edit_whole(quick: Bench, proxy: Proxy, content: str) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    sent = append(quick, store, session)
+    slow = quick.open(endpoint_url=proxy.url, read_timeout=60)
+    stop = Stop()
+    with ThreadPoolExecutor(1) as thread:
+        proxy.rules["Query"] = [stop.after]
+        read = thread.submit(run_now, slow.get_messages(session.id, MessageQuery()))
+        try:
+            stop.until_reached()
+            after = run_now(store.update_message(session.id, sent.id, Patch({"content": content})))
+        finally:
+            stop.release()
+        assert read.result().items == (after,)
+
+
+def test_reader_between_a_head_and_its_parts_does_not_see_what_was_removed(quick: Bench, proxy: Proxy) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    first, second, third = (append(quick, store, session, content) for content in (OTHER, OTHER, SMALL))
+    slow = quick.open(endpoint_url=proxy.url, read_timeout=60)
+    stop = Stop()
+    with ThreadPoolExecutor(1) as thread:
+        proxy.rules["Query"] = [stop.after]
+        query = MessageQuery(roles=frozenset({"user"}))
+        read = thread.submit(run_now, slow.get_messages(session.id, query))
+        try:
+            stop.until_reached()
+            run_now(store.delete_message(session.id, first.id))
+            run_now(store.update_message(session.id, second.id, Patch({"content": "z" * MB, "role": "tool"})))
+        finally:
+            stop.release()
+        assert read.result().items == (third,)
+
+
+def test_missing_part_is_an_error_and_its_message_can_be_removed(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    sent = append(quick, store, session)
+    part = next(row for row in quick.rows(session.id) if row["SK"]["S"].startswith("PART#"))
+    quick.raw("delete_item", Key={name: part[name] for name in ("PK", "SK")})
+    with pytest.raises(StorageError, match="parts of a message are missing"):
+        run_now(store.get_message(session.id, sent.id))
+    assert run_now(quick.open().delete_message(session.id, sent.id))
+    assert sorted(sorts(quick, session)) == ["META", "MSG$ACTIVITY"]
+
+
+def test_readers_beside_edits_see_one_body_or_another(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    contents = [letter * (MB // 2) for letter in "abcdef"]
+    sent = append(bench, store, session, contents[0])
+
+    async def edit(writer: DynamoDBStorage, content: str) -> Message:
+        return await writer.update_message(session.id, sent.id, Patch({"content": content}))
+
+    async def read() -> set[str]:
+        return {str((await store.get_messages(session.id, MessageQuery()))[0].content) for _ in range(8)}
+
+    writers = [bench.open() for _ in contents[1:]]
+    edits = [lambda w=writer, c=content: edit(w, c) for writer, content in zip(writers, contents[1:], strict=True)]
+    outcomes = bench.together(*edits, read, read)
+    assert [outcome for outcome in outcomes if isinstance(outcome, BaseException)] == []
+    for seen in outcomes[-2:]:
+        assert seen <= set(contents)  # type: ignore[operator]
+    last = bench.run(bench.open().get_message(session.id, sent.id))
+    assert last is not None
+    assert last.content in contents[1:]
+    assert parts(bench, session) == 2
+
+
+def test_edits_of_different_fields_at_once_both_hold(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    sent = append(bench, store, session, id="mine")
+    data = MessageMetadata(annotations={"n": 1})
+    stores = bench.open(), bench.open(), bench.open()
+    outcomes = bench.together(
+        lambda: stores[0].update_message(session.id, "mine", Patch({"content": OTHER})),
+        lambda: stores[1].update_message(session.id, "mine", Patch({"metadata": data})),
+        lambda: stores[2].update_message(session.id, "mine", Patch({"token_count": 8})),
+    )
+    assert [outcome for outcome in outcomes if isinstance(outcome, BaseException)] == []
+    expected = sent.model_copy(update={"content": OTHER, "metadata": data, "token_count": 8})
+    assert bench.run(bench.open().get_message(session.id, "mine")) == expected
+    assert parts(bench, session) == 2
+    assert totals(bench, store, session) == (1, 8)
+
+
+def test_removal_beside_an_edit_leaves_no_part(bench: Bench) -> None:
+    store, other = bench.open(), bench.open()
+    session = bench.create(store)
+    for _ in range(4):
+        sent = append(bench, store, session)
+        removed, edited = bench.together(
+            lambda sent=sent: store.delete_message(session.id, sent.id),
+            lambda sent=sent: other.update_message(session.id, sent.id, Patch({"content": OTHER})),
+        )
+        assert removed is True
+        assert isinstance(edited, (Message, MessageNotFoundError))
+        assert sorted(sorts(bench, session)) == ["META", "MSG$ACTIVITY"]
+
+
+def test_delete_of_a_session_beside_edits_leaves_no_row(bench: Bench) -> None:
+    store, other = bench.open(), bench.open()
+    session = bench.create(store)
+    sent = [append(bench, store, session, OTHER, id=f"m{n}") for n in range(3)]
+    deleted, *edits = bench.together(
+        lambda: store.delete_session(session.id),
+        *[
+            lambda message=message: other.update_message(session.id, message.id, Patch({"content": "x" * MB}))
+            for message in sent
+        ],
+    )
+    assert deleted is True
+    assert all(isinstance(edit, (Message, SessionNotFoundError, MessageNotFoundError)) for edit in edits)
+    assert bench.rows(session.id) == []
+
+
+@pytest.mark.parametrize(
+    ("api", "forwarded"),
+    [("PutItem", 0), ("PutItem", 1), ("PutItem", 2), ("PutItem", 3), ("UpdateItem", 0), ("PutItem", 4)],
+    ids=["first part", "second part", "third part", "pointer", "totals", "head"],
+)
+def test_serial_append_that_ends_before_its_head_shows_nothing_and_may_be_repeated(
+    quick: Bench, proxy: Proxy, api: str, forwarded: int
+) -> None:
+    dying = quick.open(endpoint_url=proxy.url, append="serial", max_attempts=1)
+    session = quick.create(dying)
+    proxy.rules[api] = [*[Call.forward] * forwarded, refuse("InternalServerError", 500)]
+    message = quick.message(session, "x" * MB, id="mine")
+    with pytest.raises(UnavailableError):
+        run_now(dying.append_messages(session.id, [message], chosen_ids={"mine"}))
+    store = quick.open(append="serial")
+    assert run_now(store.get_messages(session.id, MessageQuery())).items == ()
+    assert run_now(store.get_message(session.id, "mine")) is None
+    assert "MSG" not in sorts(quick, session)
+    again = run_now(store.append_messages(session.id, [message], chosen_ids={"mine"})).messages
+    assert [each.content for each in again] == [message.content]
+    assert run_now(quick.open().get_messages(session.id, MessageQuery())).items == again
+    assert run_now(store.delete_session(session.id))
+    assert quick.rows(session.id) == []
+
+
+def test_expired_session_goes_with_its_parts(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store, expires_at=quick.clock() + timedelta(hours=1))
+    append(quick, store, session)
+    quick.clock.forward(hours=3)
+    assert run_now(store.get_expired_sessions(quick.clock(), limit=5)).items == (session.id,)
+    assert run_now(store.delete_session(session.id, expired_before=quick.clock()))
+    assert quick.rows(session.id) == []
+
+
+def head(bench: Bench, session: Session) -> dict[str, Any]:
+    [row] = [row for row in bench.rows(session.id) if row["SK"]["S"].startswith("MSG#")]
+    return row
+
+
+def test_writer_that_knows_no_parts_sees_the_beginning_of_the_text(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    append(quick, store, session, "It was a dark and stormy night. " * 40_000)
+    row = head(quick, session)
+    assert row["content"]["S"].startswith("It was a dark and stormy night. ")
+    assert "in parts" in row["content"]["S"]
+    assert len(row["content"]["S"]) < 300
+    assert row["role"] == {"S": "user"}
+    assert row["tokenCount"] == {"N": "3"}
+    assert "metadata" not in row
+
+
+@pytest.mark.parametrize("content", [{"S": "theirs"}, {"L": [{"M": {"type": {"S": "text"}, "text": {"S": "t"}}}]}])
+def test_edit_by_a_writer_that_knows_no_parts_holds(quick: Bench, content: dict[str, Any]) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    sent = append(quick, store, session, metadata=MessageMetadata(annotations={"a": 1}))
+    row = head(quick, session)
+    quick.raw(
+        "update_item",
+        Key={name: row[name] for name in ("PK", "SK")},
+        UpdateExpression="SET content = :c, updatedAt = :u",
+        ExpressionAttributeValues={":c": content, ":u": {"S": "2036-03-01T12:00:01.000Z"}},
+    )
+    read = run_now(store.get_message(session.id, sent.id))
+    assert read is not None
+    assert read.content == ("theirs" if "S" in content else [{"type": "text", "text": "t"}])
+    assert read.metadata == sent.metadata
+    for patch in (Patch({"token_count": 9}), Patch({"metadata": MessageMetadata(annotations={"b": 2})})):
+        after = run_now(store.update_message(session.id, sent.id, patch))
+        assert after == patch.apply(read)
+        read = run_now(quick.open().get_message(session.id, sent.id))
+        assert read == after
+    assert parts(quick, session) == 0

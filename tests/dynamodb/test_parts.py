@@ -18,7 +18,6 @@ from session_continuity import (
     MessageNotFoundError,
     MessageQuery,
     MessageTooLargeError,
-    Mode,
     Patch,
     Session,
     SessionClosedError,
@@ -59,10 +58,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=["local", "dynalite"])
-def large(request: pytest.FixtureRequest, engines: Engines, mode: Mode) -> Iterator[Bench]:
-    """Stores on the engines that measure items as the service does, in both modes."""
-    held = Bench(engines(request.param), mode, TABLE)
+@pytest.fixture(params=[("local", "async"), ("dynalite", "blocking")], ids="-".join)
+def large(request: pytest.FixtureRequest, engines: Engines) -> Iterator[Bench]:
+    """Stores on the engines that measure items as the service does, each mode on one of them."""
+    engine, mode = request.param
+    held = Bench(engines(engine), mode, TABLE)
     yield held
     held.close()
 
@@ -71,6 +71,11 @@ def large(request: pytest.FixtureRequest, engines: Engines, mode: Mode) -> Itera
 def proxy(quick: Bench) -> Iterator[Proxy]:
     with between(quick.engine.url) as held:
         yield held
+
+
+def cold(bench: Bench, **options: Any) -> DynamoDBStorage:
+    """A store that has seen nothing yet."""
+    return bench.open(create_table=False, **options)
 
 
 def apis(requests: list[Request]) -> list[str]:
@@ -105,10 +110,10 @@ def test_large_message_comes_back_as_it_went(large: Bench, shape: str, compressi
     session = large.create(store)
     sent = append(large, store, session, **SHAPES[shape])
     assert (parts(large, session) > 0) == (compression is None or shape == "an image")
-    cold = large.open()
-    assert large.run(cold.get_message(session.id, sent.id)) == sent
-    assert large.run(cold.get_messages(session.id, MessageQuery())).items == (sent,)
-    assert large.run(cold.get_messages(session.id, MessageQuery(ids=frozenset({sent.id})))).items == (sent,)
+    unaware = cold(large)
+    assert large.run(unaware.get_message(session.id, sent.id)) == sent
+    assert large.run(unaware.get_messages(session.id, MessageQuery())).items == (sent,)
+    assert large.run(unaware.get_messages(session.id, MessageQuery(ids=frozenset({sent.id})))).items == (sent,)
     assert large.run(store.delete_session(session.id))
     assert large.rows(session.id) == []
 
@@ -119,7 +124,7 @@ def test_body_that_compression_does_not_make_small_enough_is_stored_packed(quick
     sent = append(quick, store, session, base64.b64encode(random.Random(2).randbytes(MB)).decode())
     rows = [row for row in quick.rows(session.id) if row["SK"]["S"].startswith("PART#")]
     assert sum(len(row["data"]["B"]) for row in rows) < 1.1 * MB
-    assert run_now(quick.open().get_message(session.id, sent.id)) == sent
+    assert run_now(cold(quick).get_message(session.id, sent.id)) == sent
 
 
 def test_pages_roles_and_cursors_count_large_messages_as_one(large: Bench) -> None:
@@ -149,7 +154,7 @@ def test_pages_roles_and_cursors_count_large_messages_as_one(large: Bench) -> No
 def test_context_holds_large_messages_whole(bench: Bench) -> None:
     store = bench.open()
     session = bench.create(store, token_budget=TokenBudget(max_tokens=1000))
-    sent = [append(bench, store, session, f"{n} " + "x" * MB, role=role) for n, role in enumerate(("system", "user"))]  # type: ignore[arg-type]
+    sent = [append(bench, store, session, f"{n} " + "x" * MB, role=role) for n, role in enumerate(("system", "user"))]
     if bench.mode == "async":
         found = bench.run(AsyncSessionManager(store).get_conversation_context(session.id))
     else:
@@ -171,7 +176,7 @@ def test_item_of_the_limit_is_one_item_and_one_byte_more_is_parts(large: Bench) 
         message = sized(large, session, size)
         large.run(store.append_messages(session.id, [message]))
         assert parts(large, session) == expected
-        assert large.run(large.open().get_message(session.id, message.id)) == message
+        assert large.run(cold(large).get_message(session.id, message.id)) == message
 
 
 def test_largest_message_is_stored_and_one_byte_more_is_refused_before_sending(large: Bench) -> None:
@@ -190,8 +195,8 @@ def test_largest_message_is_stored_and_one_byte_more_is_refused_before_sending(l
         assert (raised.value.size, raised.value.limit) == (limit + 1, limit)
         assert set(apis(made)) <= {"BatchGetItem"}
     assert large.rows(session.id) == before
-    edited = large.run(store.update_message(session.id, "mine", Patch({"content": f"y{sent.content[1:]}"})))  # type: ignore[index]
-    assert large.run(large.open().get_message(session.id, "mine")) == edited
+    edited = large.run(store.update_message(session.id, "mine", Patch({"content": f"y{sent.content[1:]}"})))
+    assert large.run(cold(large).get_message(session.id, "mine")) == edited
     assert parts(large, session) * PART_BYTES == limit
 
 
@@ -225,7 +230,7 @@ def test_turn_that_has_more_parts_than_a_transaction_takes_is_refused_before_sen
     session = quick.create(store)
     turn = [quick.message(session, "x" * MB) for _ in range(2)]
     run_now(store.append_messages(session.id, turn))
-    assert run_now(quick.open().get_messages(session.id, MessageQuery())).items == tuple(turn)
+    assert run_now(cold(quick).get_messages(session.id, MessageQuery())).items == tuple(turn)
     more = [quick.message(session, "x" * MB) for _ in range(3)]
     with quick.meter.counting() as made, pytest.raises(MessageTooLargeError) as raised:
         run_now(store.append_messages(session.id, more))
@@ -233,13 +238,13 @@ def test_turn_that_has_more_parts_than_a_transaction_takes_is_refused_before_sen
     assert made == []
 
 
-def test_append_of_a_large_message_is_one_request_of_its_bytes(bench: Bench) -> None:
-    store = bench.open()
-    session = bench.create(store)
-    with bench.meter.counting() as made:
-        append(bench, store, session)
+def test_append_of_a_large_message_is_one_request_of_its_bytes(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    with quick.meter.counting() as made:
+        append(quick, store, session)
     assert apis(made) == ["TransactWriteItems"]
-    assert bench.transaction_units(made[0]) == 2 * (1 + 1 + 397 + 397 + 233)
+    assert quick.transaction_units(made[0]) == 2 * (1 + 1 + 397 + 397 + 233)
 
 
 def test_page_with_large_messages_is_one_request_more_and_one_without_none(bench: Bench) -> None:
@@ -248,29 +253,29 @@ def test_page_with_large_messages_is_one_request_more_and_one_without_none(bench
     for n in range(3):
         append(bench, store, session, "x" * MB, id=f"large {n}")
     bench.append(store, session, 20)
-    cold = bench.open(consistent_read=False)
+    unaware = cold(bench, consistent_read=False)
     with bench.meter.counting() as made:
-        assert len(bench.run(cold.get_messages(session.id, MessageQuery(order="desc", limit=20)))) == 20
+        assert len(bench.run(unaware.get_messages(session.id, MessageQuery(order="desc", limit=20)))) == 20
     assert apis(made) == ["Query"]
     assert made[0].units <= 1.5
     with bench.meter.counting() as made:
-        assert len(bench.run(cold.get_messages(session.id, MessageQuery(order="desc", limit=23)))) == 23
+        assert len(bench.run(unaware.get_messages(session.id, MessageQuery(order="desc", limit=23)))) == 23
     assert apis(made) == ["Query", "BatchGetItem"]
     assert made[1].units == 3 * (50 + 50 + 29.5)
     with bench.meter.counting() as made:
-        assert bench.run(cold.get_message(session.id, "large 1")) is not None
+        assert bench.run(unaware.get_message(session.id, "large 1")) is not None
     assert apis(made) == ["BatchGetItem"] * 2
 
 
-def test_appends_and_edits_of_small_messages_cost_what_they_did(bench: Bench) -> None:
-    store = bench.open()
-    session = bench.create(store)
-    append(bench, store, session)
-    with bench.meter.counting() as made:
-        [small] = bench.append(store, session)
-        bench.run(store.update_message(session.id, small.id, Patch({"content": "other"})))
+def test_appends_and_edits_of_small_messages_cost_what_they_did(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    append(quick, store, session)
+    with quick.meter.counting() as made:
+        [small] = quick.append(store, session)
+        quick.run(store.update_message(session.id, small.id, Patch({"content": "other"})))
     assert apis(made) == ["TransactWriteItems"] * 2
-    assert [bench.transaction_units(request) for request in made] == [4, 4]
+    assert [quick.transaction_units(request) for request in made] == [4, 4]
 
 
 def test_large_bodies_are_not_kept_in_memory(quick: Bench) -> None:
@@ -284,7 +289,7 @@ def test_large_bodies_are_not_kept_in_memory(quick: Bench) -> None:
     ]
     for content in bodies:
         append(quick, store, session, content)
-        append(quick, quick.open(), session, content)
+        append(quick, cold(quick), session, content)
     append(quick, store, session, "short", metadata=MessageMetadata(annotations={"log": IMAGE[:100_000]}))
     run_now(store.get_messages(session.id, MessageQuery()))
     kept = store._store.known._rows
@@ -311,49 +316,63 @@ def test_edits_between_small_and_large_leave_just_what_is_named(large: Bench, id
     ]
     for changes, count in edits:
         expected = expected.model_copy(update=changes)
-        writer = store if warm else large.open()
+        writer = store if warm else cold(large)
         assert large.run(writer.update_message(session.id, expected.id, Patch(changes))) == expected
-        assert large.run(large.open().get_message(session.id, expected.id)) == expected
+        assert large.run(cold(large).get_message(session.id, expected.id)) == expected
         assert parts(large, session) == count
         assert totals(large, store, session) == (1, expected.token_count)
-    assert large.run((store if warm else large.open()).delete_message(session.id, expected.id))
+    assert large.run((store if warm else cold(large)).delete_message(session.id, expected.id))
     assert sorted(sorts(large, session)) == ["META", "MSG$ACTIVITY"]
 
 
-def test_edit_of_role_and_tokens_reads_a_large_body_and_writes_none(bench: Bench) -> None:
-    store = bench.open()
-    session = bench.create(store)
-    sent = append(bench, store, session)
-    with bench.meter.counting() as made:
-        bench.run(store.update_message(session.id, sent.id, Patch({"role": "system", "token_count": 7})))
+def test_edit_of_role_and_tokens_reads_a_large_body_and_writes_none(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    sent = append(quick, store, session)
+    with quick.meter.counting() as made:
+        quick.run(store.update_message(session.id, sent.id, Patch({"role": "system", "token_count": 7})))
     assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
-    assert bench.transaction_units(made[1]) == 4
+    assert quick.transaction_units(made[1]) == 4
 
 
-def test_edit_that_replaces_a_large_body_does_not_read_it(bench: Bench) -> None:
-    store = bench.open()
-    session = bench.create(store)
-    sent = append(bench, store, session, id="mine")
+def test_edit_that_replaces_a_large_body_does_not_read_it(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    sent = append(quick, store, session, id="mine")
     patch = Patch({"content": "short"}, clear=frozenset({"metadata"}))
-    with bench.meter.counting() as made:
-        bench.run(bench.open().update_message(session.id, sent.id, patch))
+    with quick.meter.counting() as made:
+        quick.run(cold(quick).update_message(session.id, sent.id, patch))
     assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
     assert made[0].units == 2
-    assert parts(bench, session) == 0
+    assert parts(quick, session) == 0
 
 
-def test_parts_that_do_not_fit_into_the_transaction_are_removed_after_it(bench: Bench) -> None:
-    store = bench.open()
-    session = bench.create(store)
-    sent = append(bench, store, session, "x" * (2 * MB))
-    with bench.meter.counting() as made:
-        bench.run(store.update_message(session.id, sent.id, Patch({"content": "y" * (2 * MB)})))
+def test_parts_that_do_not_fit_into_the_transaction_are_removed_after_it(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    sent = append(quick, store, session, "x" * (2 * MB))
+    with quick.meter.counting() as made:
+        quick.run(store.update_message(session.id, sent.id, Patch({"content": "y" * (2 * MB)})))
     assert apis(made) == ["BatchGetItem", "TransactWriteItems", "BatchWriteItem"]
-    assert parts(bench, session) == 6
-    with bench.meter.counting() as made:
-        assert bench.run(store.delete_message(session.id, sent.id))
+    assert parts(quick, session) == 6
+    with quick.meter.counting() as made:
+        assert quick.run(store.delete_message(session.id, sent.id))
     assert apis(made) == ["TransactWriteItems"]
-    assert parts(bench, session) == 0
+    assert parts(quick, session) == 0
+
+
+def test_edit_that_ends_before_its_old_parts_are_removed_is_whole(quick: Bench, proxy: Proxy) -> None:
+    store = quick.open(endpoint_url=proxy.url)
+    session = quick.create(store)
+    sent = append(quick, store, session, "x" * (2 * MB))
+    proxy.rules["BatchWriteItem"] = [refuse("ValidationException")]
+    with pytest.raises(StorageError):
+        run_now(store.update_message(session.id, sent.id, Patch({"content": "y" * (2 * MB)})))
+    held = run_now(cold(quick).get_messages(session.id, MessageQuery()))
+    assert [message.content for message in held] == ["y" * (2 * MB)]
+    assert parts(quick, session) == 12
+    assert run_now(store.delete_session(session.id))
+    assert quick.rows(session.id) == []
 
 
 def test_deleting_all_messages_leaves_no_part(large: Bench) -> None:
@@ -374,7 +393,7 @@ def test_large_append_that_is_repeated_is_stored_once(large: Bench, id: str | No
     session = large.create(store)
     sent = append(large, store, session, **({} if id is None else {"id": id}))
     before = large.rows(session.id)
-    for again in (store, large.open()):
+    for again in (store, cold(large)):
         chosen = set[str]() if id is None else {id}
         repeated = large.run(again.append_messages(session.id, [sent], chosen_ids=chosen))
         assert repeated.repeated
@@ -419,7 +438,7 @@ def test_lost_replies_of_a_large_append_and_its_edits_count_once(quick: Bench, p
         proxy.rules["TransactWriteItems"] = [lose]
         run_now(store.update_message(session.id, sent.id, Patch({"content": content, "token_count": 4})))
         assert (parts(quick, session), totals(quick, store, session)) == (count, (1, 4))
-        held = run_now(quick.open().get_message(session.id, sent.id))
+        held = run_now(cold(quick).get_message(session.id, sent.id))
         assert held is not None
         assert held.content == content
 
@@ -431,14 +450,14 @@ def test_lost_reply_of_a_serial_append_and_its_edit_loses_nothing(
 ) -> None:
     store = quick.open(endpoint_url=proxy.url, append="serial")
     session = quick.create(store)
-    proxy.rules[lost] = [lose] * 2
+    proxy.rules[lost] = [lose]
     sent = append(quick, store, session, content, tokens=10)
-    assert run_now(quick.open().get_message(session.id, sent.id)) == sent
+    assert run_now(cold(quick).get_message(session.id, sent.id)) == sent
     assert totals(quick, store, session) == (1, 10)
     for changed in ("x" * MB, "small again"):
-        proxy.rules[lost] = [lose] * 2
+        proxy.rules[lost] = [lose]
         after = run_now(store.update_message(session.id, sent.id, Patch({"content": changed, "token_count": 4})))
-        assert run_now(quick.open().get_message(session.id, sent.id)) == after
+        assert run_now(cold(quick).get_message(session.id, sent.id)) == after
         assert totals(quick, store, session) == (1, 4)
 
 
@@ -487,7 +506,7 @@ def test_missing_part_is_an_error_and_its_message_can_be_removed(quick: Bench) -
     quick.raw("delete_item", Key={name: part[name] for name in ("PK", "SK")})
     with pytest.raises(StorageError, match="parts of a message are missing"):
         run_now(store.get_message(session.id, sent.id))
-    assert run_now(quick.open().delete_message(session.id, sent.id))
+    assert run_now(cold(quick).delete_message(session.id, sent.id))
     assert sorted(sorts(quick, session)) == ["META", "MSG$ACTIVITY"]
 
 
@@ -509,7 +528,7 @@ def test_readers_beside_edits_see_one_body_or_another(bench: Bench) -> None:
     assert [outcome for outcome in outcomes if isinstance(outcome, BaseException)] == []
     for seen in outcomes[-2:]:
         assert seen <= set(contents)  # type: ignore[operator]
-    last = bench.run(bench.open().get_message(session.id, sent.id))
+    last = bench.run(cold(bench).get_message(session.id, sent.id))
     assert last is not None
     assert last.content in contents[1:]
     assert parts(bench, session) == 2
@@ -528,7 +547,7 @@ def test_edits_of_different_fields_at_once_both_hold(bench: Bench) -> None:
     )
     assert [outcome for outcome in outcomes if isinstance(outcome, BaseException)] == []
     expected = sent.model_copy(update={"content": OTHER, "metadata": data, "token_count": 8})
-    assert bench.run(bench.open().get_message(session.id, "mine")) == expected
+    assert bench.run(cold(bench).get_message(session.id, "mine")) == expected
     assert parts(bench, session) == 2
     assert totals(bench, store, session) == (1, 8)
 
@@ -583,7 +602,7 @@ def test_serial_append_that_ends_before_its_head_shows_nothing_and_may_be_repeat
     assert "MSG" not in sorts(quick, session)
     again = run_now(store.append_messages(session.id, [message], chosen_ids={"mine"})).messages
     assert [each.content for each in again] == [message.content]
-    assert run_now(quick.open().get_messages(session.id, MessageQuery())).items == again
+    assert run_now(cold(quick).get_messages(session.id, MessageQuery())).items == again
     assert run_now(store.delete_session(session.id))
     assert quick.rows(session.id) == []
 
@@ -635,6 +654,6 @@ def test_edit_by_a_writer_that_knows_no_parts_holds(quick: Bench, content: dict[
     for patch in (Patch({"token_count": 9}), Patch({"metadata": MessageMetadata(annotations={"b": 2})})):
         after = run_now(store.update_message(session.id, sent.id, patch))
         assert after == patch.apply(read)
-        read = run_now(quick.open().get_message(session.id, sent.id))
+        read = run_now(cold(quick).get_message(session.id, sent.id))
         assert read == after
     assert parts(quick, session) == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from session_continuity import Message, MessageMetadata, MessageTooLargeError, Session, SessionMetadata
+from session_continuity import Message, MessageMetadata, Session, SessionMetadata
 from session_continuity.ids import MessageIds
 from session_continuity_dynamodb import bodies, codec, keys, values
 from session_continuity_dynamodb.activity import Activity
@@ -122,17 +122,12 @@ def test_expiry_is_exact_and_its_ttl_is_rounded_up(milliseconds: int) -> None:
     assert Decimal(item["ttl"]["N"]) - Decimal(item["expiresAt"]["N"]) == Decimal(-milliseconds % 1000) / 1000
 
 
-def test_size_counts_utf8_bytes_and_the_limit_holds_before_sending() -> None:
+def test_size_counts_utf8_bytes() -> None:
     def of(content: str) -> dict[str, Any]:
         message = Message(id="m", session_id="s", role="user", content=content, created_at=NOW)
         return bodies.message_item(KEYS, message, own_id=False, compression=None)
 
     assert values.item_size(of("é" * 100)) == values.item_size(of("e" * 200))
-    room = bodies.MAX_ITEM_BYTES - values.item_size(of("x")) + 1
-    bodies.check_sizes([of("x" * room)], "append_messages")
-    with pytest.raises(MessageTooLargeError) as raised:
-        bodies.check_sizes([of("x" * (room + 1))], "append_messages")
-    assert (raised.value.size, raised.value.limit) == (bodies.MAX_ITEM_BYTES + 1, bodies.MAX_ITEM_BYTES)
 
 
 def test_compression_packs_a_long_body_and_leaves_the_rest_plain() -> None:
@@ -155,6 +150,7 @@ def test_namespaces_never_share_a_partition() -> None:
 def test_heads_lie_round_the_messages() -> None:
     message = keys.MESSAGE + keys.place(NOW, "~~~")
     assert keys.EXPIRY < keys.META < keys.MESSAGE < message < keys.AFTER_MESSAGES < keys.ACTIVITY < keys.POINTER
+    assert keys.POINTER + "\U0010ffff" < keys.PART
 
 
 def test_place_is_computed_from_the_ids_of_both_writers() -> None:

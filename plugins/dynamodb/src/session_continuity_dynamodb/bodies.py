@@ -1,4 +1,4 @@
-"""Messages and items: text and blocks, their compression, and the sizes that DynamoDB allows. Pure."""
+"""Messages and items: text and blocks, and their compression. Pure."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, Literal
 
-from session_continuity import Message, MessageMetadata, MessageTooLargeError, ToolCall, ToolResult, format_timestamp
+from session_continuity import Message, MessageMetadata, ToolCall, ToolResult, format_timestamp
 from session_continuity_dynamodb import keys
-from session_continuity_dynamodb.config import MAX_ITEM_BYTES
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.nested import from_json, json_text, loaded, to_json
 from session_continuity_dynamodb.values import Item, binary, decode, encode, fits, flag, item_size, number, text, texts
 
 Compression = Literal["zlib", "zstd"]
 
-MAX_TURN_BYTES = 4 * 1024 * 1024
+PARTS = "parts"
+"""The attribute of a message's item that names the parts which hold its body, see `parts.py`."""
+
 _WORTH_COMPRESSING = 2048
+_PLAIN = "plain"
+_BEGINNING = 200
 
 _UNIT = 1024
-_HEAD = ("role", "tokenCount", "updatedAt", "rev")
+BODY_FIELDS = frozenset({"content", "metadata"})
+"""The fields of a message that its body holds."""
+
+_HEAD = ("role", "tokenCount", "updatedAt", "rev", PARTS)
 _CONTENT = ("content", "emptyText", "blocks", "body", "codec")
 BODY = (*_HEAD, "metadata", *_CONTENT)
 """The attributes of a message's item that an edit writes."""
@@ -34,13 +40,18 @@ def message_item(
     keys_: Keys, message: Message, *, own_id: bool, compression: Compression | None, revision: str | None = None
 ) -> Item:
     """The item of a message. `own_id` notes that a pointer leads to it, `revision` tells one edit from the next."""
+    head = message_head(keys_, message, own_id=own_id, revision=revision)
+    return {**head, **message_body(message, compression)}
+
+
+def message_head(keys_: Keys, message: Message, *, own_id: bool, revision: str | None) -> Item:
+    """The item of a message without its content and metadata."""
     item: Item = {
         **keys_.item(message.session_id, keys.MESSAGE + keys.place(message.created_at, message.id)),
         "id": text(message.id),
         "sessionId": text(message.session_id),
         "role": text(message.role),
         "createdAt": text(format_timestamp(message.created_at)),
-        **message_body(message, compression),
     }
     if message.token_count is not None:
         item["tokenCount"] = number(message.token_count)
@@ -65,6 +76,46 @@ def message_body(message: Message, compression: Compression | None) -> Item:
     if len(packed) >= item_size(content):
         return content
     return {"body": {"B": packed}, "codec": text(compression)}
+
+
+def packed_body(message: Message, item: Item) -> tuple[bytes, str]:
+    """The body of the message with this item in one piece, and how it is packed."""
+    if "body" in item:
+        return binary(item["body"]["B"]), item["codec"]["S"]
+    return json_text([message.content, _metadata(message.metadata)]).encode(), _PLAIN
+
+
+def without_body(item: Item, message: Message, parts: str, codec: str) -> Item:
+    """The head of a message whose body is in parts. The note in its place is for writers that know no parts: where
+    something else stands there, they have edited the message since."""
+    head = {name: value for name, value in item.items() if name not in ("metadata", *_CONTENT)}
+    return {
+        **head,
+        "content": text(_beginning(message.content) + _note(parts)),
+        "codec": text(codec),
+        PARTS: text(parts),
+    }
+
+
+def _note(parts: str) -> str:
+    return f" [in parts: {parts}]"
+
+
+def _beginning(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content[:_BEGINNING]
+    spoken = (block["text"] for block in content if isinstance(block.get("text"), str))
+    return next(spoken, "")[:_BEGINNING]
+
+
+def with_body(item: Item, body: bytes) -> Item:
+    """The item with the body that its parts hold."""
+    return {**item, "body": {"B": body}}
+
+
+def way_to_body(head: Item) -> Item:
+    """What leads to the body of a message that is in parts, and what other writers have put beside it."""
+    return _part(head, (PARTS, "codec", "metadata", "content", "emptyText", "blocks"))
 
 
 def _content(content: str | list[dict[str, Any]]) -> Item:
@@ -92,7 +143,7 @@ def is_message(item: Item) -> bool:
 
 def message_of(item: Item, session_id: str) -> Message:
     """The message in a row. One that is a text and nothing more, as most are, is read as the texts that the service
-    sends: that costs least."""
+    sends: that costs least. One whose body is in parts has a note for content until `parts.whole` has read them."""
     fields: dict[str, Any] = {
         "id": item["id"]["S"],
         "session_id": session_id,
@@ -104,7 +155,7 @@ def message_of(item: Item, session_id: str) -> Message:
         fields["token_count"] = item["tokenCount"]["N"]
     if "updatedAt" in item:
         fields["updated_at"] = item["updatedAt"]["S"]
-    if "metadata" not in item and "S" in item.get("content", ()):
+    if "metadata" not in item and "body" not in item and "S" in item.get("content", ()):
         fields["content"] = item["content"]["S"]
         return Message.model_validate_strings(fields)
     fields["content"], metadata = _read_body(item)
@@ -116,7 +167,7 @@ def message_of(item: Item, session_id: str) -> Message:
 def _read_body(item: Item) -> tuple[Any, Any]:
     if "body" in item:
         content, data = json.loads(_decompress(binary(item["body"]["B"]), item["codec"]["S"]))
-        return content, data
+        return _edited_since(item, content, data) if PARTS in item else (content, data)
     data = loaded(item["metadata"]) if "metadata" in item else None
     if "blocks" in item:
         return json.loads(item["blocks"]["S"]), data
@@ -124,6 +175,14 @@ def _read_body(item: Item) -> tuple[Any, Any]:
     if "S" in content:
         return content["S"], data
     return "" if "emptyText" in item or not content else decode(content), data
+
+
+def _edited_since(item: Item, content: Any, data: Any) -> tuple[Any, Any]:
+    """The body in parts, with what a writer that knows no parts has put beside it."""
+    beside = item.get("content", {})
+    if beside and not beside.get("S", "").endswith(_note(item[PARTS]["S"])):
+        content = decode(beside)
+    return content, loaded(item["metadata"]) if "metadata" in item else data
 
 
 def _metadata_fields(data: Any) -> dict[str, Any]:
@@ -147,12 +206,14 @@ def pointer_item(item: Item) -> Item:
         "ref": text(item["SK"]["S"][len(keys.MESSAGE) :]),
         **_part(item, _HEAD),
     }
-    lacks = ["content", "metadata"] if "body" in item else ["content"]
+    if PARTS in item:
+        return {**pointer, "lacks": texts(BODY_FIELDS)}
+    lacks = BODY_FIELDS if "body" in item else ["content"]
     some = {**pointer, **_part(item, ("metadata",))}
     for candidate in ({**some, **_part(item, _CONTENT)}, {**some, "lacks": texts(lacks)}):
         if item_size(candidate) <= _UNIT:
             return candidate
-    return {**pointer, "lacks": texts(["content", "metadata"])}
+    return {**pointer, "lacks": texts(BODY_FIELDS)}
 
 
 def _part(item: Item, attributes: Iterable[str]) -> Item:
@@ -173,14 +234,6 @@ def pointed_at(pointer: Item) -> tuple[Item, frozenset[str]]:
     return item, frozenset(pointer.get("lacks", {}).get("SS", ()))
 
 
-def check_sizes(items: list[Item], operation: str) -> None:
-    """Raises MessageTooLargeError for an item over DynamoDB's limit, or items that are too large together."""
-    sizes = [item_size(item) for item in items]
-    for size, limit in ((max(sizes), MAX_ITEM_BYTES), (sum(sizes), MAX_TURN_BYTES)):
-        if size > limit:
-            raise MessageTooLargeError(backend="dynamodb", operation=operation, size=size, limit=limit)
-
-
 def _compress(data: bytes, compression: str) -> bytes:
     if compression == "zlib":
         return zlib.compress(data)
@@ -189,6 +242,8 @@ def _compress(data: bytes, compression: str) -> bytes:
 
 
 def _decompress(data: bytes, codec: str) -> bytes:
+    if codec == _PLAIN:
+        return data
     if codec == "zlib":
         return zlib.decompress(data)
     plain: bytes = import_module("zstandard").ZstdDecompressor().decompress(data)

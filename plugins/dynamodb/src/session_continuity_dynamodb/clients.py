@@ -8,6 +8,7 @@ botocore's own answer is used, which has the same shape but for binary values (`
 
 from __future__ import annotations
 
+import io
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +40,8 @@ METHODS = {
     "UpdateTimeToLive": "update_time_to_live",
 }
 _DECODED = ("BatchGetItem", "GetItem", "Query", "Scan", "UpdateItem", "TransactWriteItems", "PutItem")
+
+_IN_ONE_GO = 1024 * 1024
 
 
 class Client(Protocol):
@@ -182,6 +185,7 @@ class AioClient:
         stack = AsyncExitStack()
         self.native = await stack.enter_async_context(await self._prepared())
         decode_fast(self.native)
+        self.native.meta.events.register("before-send.dynamodb.TransactWriteItems", _send_in_pieces)
         self._stack = stack
         return self.native
 
@@ -200,6 +204,13 @@ class AioClient:
             endpoint_url=options.endpoint_url,
             config=import_module("aiobotocore.config").AioConfig(**settings(options)),
         )
+
+
+def _send_in_pieces(request: Any, **_: Any) -> None:
+    """Hand a large body over as a stream: bytes over a megabyte are written in one go, which holds up the loop, and
+    aiohttp warns of it."""
+    if isinstance(request.body, bytes) and len(request.body) > _IN_ONE_GO:
+        request.body = io.BytesIO(request.body)
 
 
 def _read_models(session: Any) -> None:

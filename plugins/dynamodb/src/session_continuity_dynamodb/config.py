@@ -11,6 +11,15 @@ from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigE
 
 MAX_ITEM_BYTES = 400 * 1024
 
+MAX_TURN_BYTES = (4 * 1024 - 64) * 1024
+"""What one transaction takes, less room for the activity item and the pointers."""
+
+PART_BYTES = 396 * 1024
+"""How much of a body one part holds; the rest of its item is room for the longest key."""
+
+_MOST_PARTS = 10
+"""The parts of one message: as many as a transaction takes, by their bytes."""
+
 _SECRETS = frozenset(
     {
         "access_key",
@@ -101,5 +110,12 @@ def capabilities(options: DynamoDBOptions) -> Capabilities:
         durable=True,
         shared=True,
         change_feed=True,
-        max_message_bytes=MAX_ITEM_BYTES,
+        max_message_bytes=max_message_bytes(options),
     )
+
+
+def max_message_bytes(options: DynamoDBOptions) -> int:
+    """The largest body of a message. In a transaction with it are its head, a pointer and the activity item; where no
+    two parts fit beside them, a message is one item."""
+    most = min(_MOST_PARTS, options.transaction_items - 3) if options.append == "atomic" else _MOST_PARTS
+    return most * PART_BYTES if most > 1 else MAX_ITEM_BYTES

@@ -2,10 +2,11 @@
 
 Within a session's partition the sort keys lie in this order, which several plans rely on:
 
-    EXPIRY < META < MSG#{created_at}#{id} < MSG$ACTIVITY < MSGID#{id}
+    EXPIRY < META < MSG#{created_at}#{id} < MSG$ACTIVITY < MSGID#{id} < PART#{set}#{number}
 
 `$` follows `#`, so the activity item is the first row that a descending read meets before the newest message, and an
-ascending read meets META before the oldest. The TypeScript kit's `begins_with("MSG#")` sees neither.
+ascending read meets META before the oldest. Parts lie behind everything that such a read reaches, so that it counts
+messages alone. The TypeScript kit's `begins_with("MSG#")` sees none of these.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ACTIVITY = "MSG$ACTIVITY"
 MESSAGE = "MSG#"
 AFTER_MESSAGES = "MSG$"
 POINTER = "MSGID#"
+PART = "PART#"
 
 NO_MESSAGE = "-"
 """A place before every message's: `-` comes before every digit."""
@@ -119,6 +121,11 @@ def until_time(moment: datetime) -> str:
     """The least text of all times that are not before `moment`."""
     moment = moment.astimezone(UTC)
     return format_timestamp(moment if moment.microsecond % 1000 == 0 else moment + _MILLISECOND)
+
+
+def part(parts: str, number: int) -> str:
+    """The sort key of one part of a set."""
+    return f"{PART}{parts}#{number:02}"
 
 
 def pointers(message_ids: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.activity import Activity
 from session_continuity_dynamodb.bodies import is_message, message_of, pointed_at
 from session_continuity_dynamodb.expressions import Expression
+from session_continuity_dynamodb.parts import whole
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item, by_sort_key, text
 
@@ -20,12 +21,13 @@ _OPERANDS = 100
 
 
 async def get_message(store: Store, session_id: str, message_id: str) -> Message | None:
-    [row] = await locate(store, session_id, [message_id])
+    [row] = await whole(store, await locate(store, session_id, [message_id]))
     return None if row is None else message_of(row, session_id)
 
 
 async def locate(store: Store, session_id: str, message_ids: Sequence[str]) -> list[Item | None]:
-    """The rows of these messages, in their order, None for one that the session does not have.
+    """The rows of these messages, in their order, None for one that the session does not have; bodies in parts are
+    left where they are.
 
     One request when every id tells its place, two with pointers. Raises SessionNotFoundError.
     """

@@ -24,6 +24,7 @@ from session_continuity_dynamodb.activity import DELETING, is_gone
 from session_continuity_dynamodb.bodies import ATTRIBUTES, is_message, message_of
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import locate
+from session_continuity_dynamodb.parts import removals, whole
 from session_continuity_dynamodb.sessions import adopt, totals
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item, by_sort_key, text
@@ -54,7 +55,14 @@ async def get_messages(store: Store, session_id: str, query: MessageQuery, curso
     if len(rows) <= _REMEMBERED_PAGE:
         store.known.seen(session_id, rows)
     following = encode_cursor(_place(rows[-1]), bound_to=query.key(session_id)) if more else None
-    return Page(tuple(message_of(row, session_id) for row in rows), following)
+    return Page(tuple(message_of(row, session_id) for row in await _whole(store, query, rows)), following)
+
+
+async def _whole(store: Store, query: MessageQuery, rows: Sequence[Item]) -> list[Item]:
+    """The rows with their bodies, without those that an edit or a removal took out of the answer meanwhile."""
+    roles = query.roles
+    read = await whole(store, rows)
+    return [row for row in read if row is not None and (roles is None or row["role"]["S"] in roles)]
 
 
 async def get_conversation(store: Store, session_id: str, query: MessageQuery) -> ConversationPage:
@@ -68,8 +76,12 @@ async def get_conversation(store: Store, session_id: str, query: MessageQuery) -
     shown = {message.id for message in page}
     places = [place for place in held.system_places if keys.place_id(place) not in shown]
     rows = by_sort_key(await store.wire.get_all([store.row_key(session_id, place) for place in places]))
-    system = tuple(message_of(rows[sort], session_id) for sort in sorted(rows) if is_message(rows[sort]))
-    return ConversationPage(session=codec.session_of(meta, held), messages=page, system_messages=system)
+    system = await whole(store, [rows[sort] for sort in sorted(rows) if is_message(rows[sort])])
+    return ConversationPage(
+        session=codec.session_of(meta, held),
+        messages=page,
+        system_messages=tuple(message_of(row, session_id) for row in system if row is not None),
+    )
 
 
 def _position(cursor: str, bound_to: str) -> str:
@@ -196,7 +208,7 @@ async def delete_all_messages(store: Store, session_id: str) -> int:
     removed = 0
     while True:
         rows, following = await _rows(store, session_id, request)
-        for turn in _turns([row for row in rows if is_message(row)], store.options.transaction_items):
+        for turn in removals([row for row in rows if is_message(row)], store.options):
             removed += await remove(store, session_id, turn)
         if following is None:
             return removed
@@ -211,18 +223,3 @@ async def _newest(store: Store, session_id: str) -> tuple[str | None, Item | Non
     found = by_sort_key(rows)
     activity = found.pop(keys.ACTIVITY, None)
     return max(found, default=None), activity
-
-
-def _turns(rows: Sequence[Item], most: int) -> list[list[Item]]:
-    """Rows of one page in groups whose removal fits one transaction, with the activity item and the pointers. A page
-    holds 1 MB, so that no group is too large for one."""
-    groups: list[list[Item]] = []
-    room = 0
-    for row in rows:
-        cost = 2 if "ownId" in row else 1
-        if room < cost:
-            groups.append([])
-            room = most - 1
-        groups[-1].append(row)
-        room -= cost
-    return groups

@@ -14,7 +14,7 @@ from session_continuity_dynamodb.activity import DELETING, is_gone, is_past
 from session_continuity_dynamodb.config import DynamoDBOptions
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.keys import Keys
-from session_continuity_dynamodb.values import Item, by_sort_key, seconds, string, time_of
+from session_continuity_dynamodb.values import Item, Value, by_sort_key, item_size, seconds, string, time_of
 from session_continuity_dynamodb.wire import Wire
 
 _ROWS_KNOWN = 1024
@@ -47,11 +47,7 @@ class Known:
                 self._last.popitem(last=False)
 
     def seen(self, session_id: str, rows: Iterable[Item]) -> None:
-        small = {
-            (session_id, row["id"]["S"]): row
-            for row in rows
-            if "content" not in row or len(row["content"].get("S", "")) <= _LARGEST_KNOWN_ROW
-        }
+        small = {(session_id, row["id"]["S"]): row for row in rows if _is_small(row)}
         with self._lock:
             self._rows.update(small)
             while len(self._rows) > _ROWS_KNOWN:
@@ -66,6 +62,17 @@ class Known:
             self._last.pop(session_id, None)
             for known in [known for known in self._rows if known[0] == session_id]:
                 del self._rows[known]
+
+
+def _is_small(row: Item) -> bool:
+    held = (value for name in ("content", "metadata", "blocks", "body") if (value := row.get(name)) is not None)
+    return sum(_length(value) for value in held) <= _LARGEST_KNOWN_ROW
+
+
+def _length(value: Value) -> int:
+    """The length of a text or a packed body, and about that of blocks; measuring every text exactly takes longer."""
+    [(tag, content)] = value.items()
+    return len(content) if tag in ("S", "B") else item_size({"": value})
 
 
 @dataclass(frozen=True)

@@ -139,15 +139,17 @@ def binary(content: str | bytes) -> bytes:
 def item_size(item: Item) -> int:
     """The size of an item in bytes by DynamoDB's rules: names and UTF-8 texts count, nested ones with their overhead.
 
-    Numbers are counted by their digits, which is the most that they can take.
+    A number is counted by its characters, two to a byte, which is the most that it can take.
     """
     return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
 
 
 def _value_size(value: Value) -> int:
     [(tag, content)] = value.items()
-    if tag in ("S", "N"):
+    if tag == "S":
         return len(content) if content.isascii() else len(content.encode())
+    if tag == "N":
+        return len(content) // 2 + 2
     if tag == "B":
         return len(binary(content))
     if tag == "M":

@@ -130,18 +130,21 @@ class Wire:
                 return
             await self._pause_or_give_up(pauses, "delete")
 
-    async def transact(self, actions: Sequence[Action], write_id: str) -> None:
-        """All of these actions or none, once. Raises CancelledTransactionError with the items that the conditions met.
+    async def transact(self, actions: Sequence[Action], write_id: str, *, first: Sequence[Item] = ()) -> None:
+        """All of these actions or none, once; `first` are items to put, before the actions where these follow one
+        another. Raises CancelledTransactionError with the items that the conditions met, one reason for each action.
 
         An action's item that bears `write_id` already shows that this very write went through before.
         """
+        puts: list[Action] = [{"Put": {"Item": item}} for item in first]
         try:
             if self.atomic:
-                await self._transact(actions, write_id)
+                await self._transact([*puts, *actions], write_id)
             else:
-                await self._one_by_one(actions)
+                await self._one_by_one([*puts, *actions], write_id)
         except CancelledTransactionError as cancelled:
             if not any(_bears(reason.item, write_id) for reason in cancelled.reasons if reason.failed):
+                del cancelled.reasons[: len(puts)]
                 raise
 
     async def _transact(self, actions: Sequence[Action], write_id: str) -> None:
@@ -152,20 +155,20 @@ class Wire:
         ]
         await self.call("TransactWriteItems", {"TransactItems": items, "ClientRequestToken": write_id})
 
-    async def _one_by_one(self, actions: Sequence[Action]) -> None:
-        """The actions in order; when a condition fails, what was put here before is taken back. An item that is there
-        already as it should be stays: it may be another's, or this one's whose reply was lost."""
+    async def _one_by_one(self, actions: Sequence[Action], write_id: str) -> None:
+        """The actions in order; when a condition fails, what was put here before is taken back, unless a change that
+        went through since may refer to it. An item that is there already as it should be stays: it may be another's,
+        or this one's whose reply was lost."""
         made: list[Item] = []
         for index, action in enumerate(actions):
             [(kind, params)] = action.items()
             key: Item = params["Key"] if "Key" in params else {name: params["Item"][name] for name in ("PK", "SK")}
             try:
                 await self.request(_SINGLE[kind], params)
-                if kind == "Put":
-                    made.append(key)
+                made = [*made, key] if kind == "Put" else []
             except ConditionFailedError as failed:
                 found = failed.item or await self.get(key, consistent=True)
-                if kind != "Put" or found != params["Item"]:
+                if not _bears(found, write_id) and (kind != "Put" or found != params["Item"]):
                     await self.delete_all(made)
                     none = Reason()
                     raise CancelledTransactionError(

@@ -6,7 +6,7 @@ does not hold, the failed request brings back what is there, and the write is ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from datetime import timedelta
 
 from session_continuity import (
@@ -24,13 +24,22 @@ from session_continuity import (
 )
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.activity import DELETING, OPEN_STATUSES, Activity, is_gone
-from session_continuity_dynamodb.bodies import BODY, check_sizes, message_item, message_of, pointer_item
+from session_continuity_dynamodb.bodies import BODY, BODY_FIELDS, PARTS, message_of, pointer_item
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import foresee, locate
+from session_continuity_dynamodb.parts import (
+    Stored,
+    check_turn_fits,
+    part_keys,
+    removable,
+    stored,
+    whole,
+    with_same_body,
+)
 from session_continuity_dynamodb.sessions import adopt
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, number, text, texts
+from session_continuity_dynamodb.values import Item, item_size, number, text, texts
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -44,20 +53,18 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
     tries = store.wire.tries("append_messages")
     while True:
         next(tries)
-        items = [
-            message_item(store.keys, message, own_id=message.id in chosen, compression=store.options.compression)
-            for message in turn
-        ]
-        check_sizes(items, "append_messages")
+        placed = [stored(store, message, "append_messages", own_id=message.id in chosen) for message in turn]
+        items = [message.item for message in placed]
         pointers = [pointer_item(item) for item in items if "ownId" in item]
+        check_turn_fits(placed, len(pointers), store.options)
         write_id = new_write_id()
         actions = [*map(_new, pointers), _advance(store, session_id, turn, write_id), *map(_new, items)]
         try:
-            await store.wire.transact(actions, write_id)
+            await store.wire.transact(actions, write_id, first=[part for message in placed for part in message.parts])
         except CancelledTransactionError as cancelled:
-            stored = await _stored(store, session_id, messages, turn, cancelled, len(pointers))
-            if stored is not None:
-                return Appended(messages=stored, repeated=True)
+            before = await _stored_before(store, session_id, messages, turn, cancelled, len(pointers))
+            if before is not None:
+                return Appended(messages=before, repeated=True)
             gate = cancelled.reasons[len(pointers)]
             if gate.failed:
                 last = await _last_place(store, session_id, gate.item, turn)
@@ -136,7 +143,7 @@ def _count(
         expression.take_out("systemIds", texts(not_system))
 
 
-async def _stored(
+async def _stored_before(
     store: Store,
     session_id: str,
     sent: Sequence[Message],
@@ -150,12 +157,12 @@ async def _stored(
     if not taken and not pointers and store.wire.atomic:
         return None
     wanted = sent if pointers else turn
-    rows = await locate(store, session_id, [message.id for message in wanted])
-    stored = [message_of(row, session_id) if row else None for row in rows]
-    if not is_repeated_append(stored, wanted):
+    rows = await whole(store, await locate(store, session_id, [message.id for message in wanted]))
+    found = [message_of(row, session_id) if row else None for row in rows]
+    if not is_repeated_append(found, wanted):
         await _drop_dangling(store, session_id, cancelled, pointers)
         return None
-    return tuple(message for message in stored if message is not None)
+    return tuple(message for message in found if message is not None)
 
 
 async def _drop_dangling(store: Store, session_id: str, cancelled: CancelledTransactionError, pointers: int) -> None:
@@ -185,25 +192,22 @@ async def _last_place(store: Store, session_id: str, gate: Item | None, turn: Se
 
 
 async def update(store: Store, session_id: str, message_id: str, patch: Patch) -> Message:
+    changed = patch.set.keys() | patch.clear
     row = store.known.row(session_id, message_id)
-    row = row or await foresee(store, session_id, message_id, replaced=patch.set.keys() | patch.clear)
+    row = row or await foresee(store, session_id, message_id, replaced=changed)
     tries = store.wire.tries("update_message")
     while True:
         next(tries)
+        if row is not None and not changed >= BODY_FIELDS:
+            [row] = await whole(store, [row])
         if row is None:
             raise MessageNotFoundError(session_id, message_id)
         before = message_of(row, session_id)
         after = patch.apply(before)
         write_id = new_write_id()
-        item = message_item(
-            store.keys, after, own_id="ownId" in row, compression=store.options.compression, revision=write_id
-        )
-        check_sizes([item], "update_message")
-        actions = [_edit(row, item), _recount(store, session_id, [(before, after)], write_id)]
-        if "ownId" in row:
-            actions.append({"Put": {"Item": pointer_item(item)}})
+        edited = _edited(store, row, after, changed, write_id)
         try:
-            await store.wire.transact(actions, write_id)
+            await _replace(store, row, edited, _recount(store, session_id, [(before, after)], write_id))
         except CancelledTransactionError as cancelled:
             edit, gate, *_ = cancelled.reasons
             if gate.failed:
@@ -212,8 +216,26 @@ async def update(store: Store, session_id: str, message_id: str, patch: Patch) -
             if row is None:
                 [row] = await locate(store, session_id, [message_id])
         else:
-            store.known.seen(session_id, [item])
+            store.known.seen(session_id, [edited.item])
             return after
+
+
+def _edited(store: Store, row: Item, after: Message, changed: Set[str], write_id: str) -> Stored:
+    if PARTS in row and changed.isdisjoint(BODY_FIELDS):
+        return with_same_body(store, after, row, write_id)
+    return stored(store, after, "update_message", own_id="ownId" in row, revision=write_id)
+
+
+async def _replace(store: Store, row: Item, edited: Stored, recount: Action) -> None:
+    """Make the edit in one transaction, and remove the parts that it leaves behind."""
+    actions = [_edit(row, edited.item), recount]
+    if "ownId" in row:
+        actions.append({"Put": {"Item": pointer_item(edited.item)}})
+    old = [] if row.get(PARTS) == edited.item.get(PARTS) else part_keys(row)
+    count = len(actions) + len(edited.parts)
+    within, later = removable(old, store.options, actions=count, size=edited.size)
+    await store.wire.transact([*actions, *within], edited.item["rev"]["S"], first=edited.parts)
+    await store.wire.delete_all(later)
 
 
 def _edit(row: Item, item: Item) -> Action:
@@ -233,7 +255,7 @@ def _edit(row: Item, item: Item) -> Action:
 
 
 def _as_known(expression: Expression, row: Item) -> list[str]:
-    return [expression.same(name, row.get(name)) for name in ("rev", "updatedAt", "tokenCount", "role")]
+    return [expression.same(name, row.get(name)) for name in ("rev", "updatedAt", "tokenCount", "role", PARTS)]
 
 
 def _recount(store: Store, session_id: str, changes: Sequence[tuple[Message, Message | None]], write_id: str) -> Action:
@@ -288,24 +310,29 @@ async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
         next(tries)
         messages = [message_of(row, session_id) for row in rows]
         write_id = new_write_id()
-        pointers = [row for row in rows if "ownId" in row]
-        actions = [
-            *map(_removal, rows),
-            *({"Delete": {"Key": store.item_key(session_id, keys.POINTER + row["id"]["S"])}} for row in pointers),
-            _recount(store, session_id, [(message, None) for message in messages], write_id),
-        ]
+        actions = [*map(_removal, rows), *_pointer_removals(store, session_id, rows)]
+        parts = [key for row in rows for key in part_keys(row)]
+        size = sum(map(item_size, rows))
+        within, later = removable(parts, store.options, actions=len(actions) + 1, size=size)
+        recount = _recount(store, session_id, [(message, None) for message in messages], write_id)
         try:
-            await store.wire.transact(actions, write_id)
+            await store.wire.transact([*actions, *within, recount], write_id)
         except CancelledTransactionError as cancelled:
             if cancelled.reasons[-1].failed:
                 await _check_open(store, session_id, cancelled.reasons[-1].item)
             rows = await store.wire.get_all([_key(row) for row in rows], consistent=True)
         else:
+            await store.wire.delete_all(later)
             break
         finally:
             for row in rows:
                 store.known.forget_row(session_id, row["id"]["S"])
     return len(rows)
+
+
+def _pointer_removals(store: Store, session_id: str, rows: Sequence[Item]) -> list[Action]:
+    sorts = keys.pointers(row["id"]["S"] for row in rows if "ownId" in row)
+    return [{"Delete": {"Key": store.item_key(session_id, sort)}} for sort in sorts]
 
 
 def _removal(row: Item) -> Action:

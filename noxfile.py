@@ -92,7 +92,4 @@ def mutants(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The benchmarks: ratios to hand-written limit lines. `-- redis` and `-- dynamodb` start a server for them."""
     install(session)
-    name = session.posargs[0] if session.posargs else ""
-    served = name in ("redis", "dynamodb")
-    module, options = (f"benchmarks.{name}_bench", session.posargs[1:]) if served else ("benchmarks", session.posargs)
-    session.run("python", "-m", module, *options, env={"PYTHONPATH": os.fspath(ROOT)})
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": os.fspath(ROOT)})

@@ -31,6 +31,7 @@ TESTERS = [
     "cfn-lint",
     "python-hcl2",
     "ruff",
+    "uv",
 ]
 
 

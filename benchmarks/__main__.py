@@ -1,57 +1,44 @@
-"""`python -m benchmarks [BACKEND…] [--sizes 10,1000,10000] [--rounds 5]`: run the benchmarks and print the ratios."""
+"""`python -m benchmarks [BACKEND…] [--sizes 10,1000,10000] [--rounds 5]`: run the benchmarks and print the ratios.
+
+Redis and DynamoDB start a server, or take the one at `--url`. With a latency every answer of it is late by so much, as
+from a server that is elsewhere and serves many at once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import platform
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from importlib import import_module
 
-from benchmarks.lines.memory import DictLine
-from benchmarks.lines.sqlite import SqliteLine
-from benchmarks.measure import OPERATIONS, Result, measure
-from benchmarks.subject import ManagerSubject, StoreSubject, Subject
-from session_continuity import open_storage
+from benchmarks.measure import measure
+from benchmarks.report import tell
 
-GOALS = {
-    "memory": {"append": 15.0},
-    "sqlite": {"append": 4.0, "last 20": 2.0, "all": 1.5},
-}
-
-
-@contextmanager
-def memory() -> Iterator[list[Subject]]:
-    yield [DictLine(), StoreSubject(open_storage("memory://")), ManagerSubject(open_storage("memory://"))]
-
-
-@contextmanager
-def sqlite() -> Iterator[list[Subject]]:
-    with tempfile.TemporaryDirectory() as directory:
-        paths = [Path(directory) / name for name in ("line.db", "store.db", "manager.db")]
-        yield [
-            SqliteLine(paths[0]),
-            StoreSubject(open_storage(f"sqlite:///{paths[1]}")),
-            ManagerSubject(open_storage(f"sqlite:///{paths[2]}")),
-        ]
-
-
-BACKENDS: dict[str, Callable[[], object]] = {"memory": memory, "sqlite": sqlite}
+EMBEDDED = ("memory", "sqlite")
+SERVED = ("redis", "dynamodb")
 
 
 def main() -> None:
     arguments = _arguments()
     print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}")
-    print("CPU time as a ratio to the limit line in the same run; in brackets, microseconds")
     print(f"cold import of SessionManager: {_cold_import():.0f} ms of CPU, interpreter included; goal: ≤ 250 ms")
-    for backend in arguments.backends or BACKENDS:
-        results = [_run(backend, size, arguments.rounds) for size in arguments.sizes]
-        _report(backend, results)
+    if arguments.latency:
+        print(f"every answer is late by {arguments.latency:g} ms")
+    print("in brackets: the ratio to the limit line, the median of the rounds")
+    for backend in arguments.backends:
+        for size in arguments.sizes:
+            asyncio.run(_run(backend, size, arguments))
+
+
+async def _run(backend: str, size: int, arguments: argparse.Namespace) -> None:
+    contests = import_module(f"benchmarks.contests.{backend}").contests
+    async with contests(arguments.url, arguments.latency) as held:
+        for contest in held:
+            tell(contest, await measure(contest, messages=size, rounds=arguments.rounds), size)
 
 
 def _cold_import() -> float:
@@ -66,38 +53,20 @@ def _cold_import() -> float:
     return min(spent) * 1000
 
 
-def _run(backend: str, size: int, rounds: int) -> tuple[list[str], Result]:
-    with BACKENDS[backend]() as subjects:  # type: ignore[attr-defined]  # a context manager, whatever its type says
-        try:
-            return [subject.name for subject in subjects], measure(subjects, messages=size, rounds=rounds)
-        finally:
-            for subject in subjects:
-                subject.close()
-
-
-def _report(backend: str, results: Sequence[tuple[list[str], Result]]) -> None:
-    line = results[0][0][0]
-    print(f"\n{backend} (limit line: {line})")
-    for operation in OPERATIONS:
-        goal = GOALS[backend].get(operation)
-        cells = [_cell(names, result, operation) for names, result in results]
-        print(f"  {operation:9} {'  |  '.join(cells)}{'' if goal is None else f'   goal for the store: ≤ {goal:g}x'}")
-
-
-def _cell(names: Sequence[str], result: Result, operation: str) -> str:
-    line, *others = names
-    ratios = ", ".join(f"{name} {result.ratio(name, line, operation):.1f}x" for name in others)
-    return f"N={result.messages}: {ratios} [{result.microseconds[line, operation]:.1f}]"
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("backends", nargs="*", metavar="BACKEND", help=f"of {', '.join(BACKENDS)}; all by default")
+    known = f"of {', '.join(EMBEDDED + SERVED)}; those without a server by default"
+    parser.add_argument("backends", nargs="*", metavar="BACKEND", help=known)
     parser.add_argument("--sizes", type=lambda text: [int(part) for part in text.split(",")], default=[10, 1000, 10000])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--url", help="a running server, for one BACKEND that has one")
+    parser.add_argument("--latency", type=float, default=0, metavar="MS")
     arguments = parser.parse_args()
-    if unknown := set(arguments.backends) - BACKENDS.keys():
+    arguments.backends = arguments.backends or EMBEDDED
+    if unknown := set(arguments.backends) - {*EMBEDDED, *SERVED}:
         parser.error(f"no benchmark for {', '.join(sorted(unknown))}")
+    if (arguments.url or arguments.latency) and (len(arguments.backends) > 1 or arguments.backends[0] not in SERVED):
+        parser.error(f"--url and --latency go with one of {', '.join(SERVED)}")
     return arguments
 
 

@@ -13,13 +13,18 @@ from urllib.parse import urlsplit
 
 @contextmanager
 def relayed(url: str, milliseconds: float) -> Iterator[str]:
-    """The address of a relay to this server, in a process of its own."""
+    """The URL of a relay to this server, in a process of its own; without a delay, the server's own."""
+    if not milliseconds:
+        yield url
+        return
     server = urlsplit(url)
     command = [sys.executable, "-m", __name__, str(server.hostname), str(server.port), str(milliseconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        process.terminate()
+        try:
+            yield server._replace(netloc=f"127.0.0.1:{int(process.stdout.readline())}").geturl()
+        finally:
+            process.terminate()
 
 
 async def _serve(host: str, port: int, seconds: float) -> None:

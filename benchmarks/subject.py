@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
 from itertools import islice
+from typing import Any
 
 from benchmarks.conversation import texts
 from session_continuity import (
+    AsyncSessionManager,
     Message,
     MessageQuery,
-    NewMessage,
+    Mode,
     Patch,
     Session,
     SessionFilter,
     SessionManager,
     SessionMetadata,
     Storage,
+    StorageAdapter,
+    open_async_storage,
+    open_storage,
 )
 from session_continuity.ids import MessageIds
 
@@ -25,91 +32,93 @@ TURN = 50
 
 class Subject(ABC):
     """A store with conversations in it. Every method is one operation as an application would ask for it, from plain
-    values to plain values or models."""
+    values to plain values or models; where the subject is `awaited`, what a method returns is still to be awaited."""
 
     name: str
+    awaited = False
 
     @abstractmethod
-    def fill(self, session: str, messages: int) -> None:
+    def fill(self, session: str, messages: int) -> Any:
         """Create a session of the benchmark's user with so many messages; not timed."""
 
     @abstractmethod
-    def append(self, session: str, role: str, text: str) -> object: ...
+    def append(self, session: str, role: str, text: str) -> Any: ...
 
     @abstractmethod
-    def last_20(self, session: str) -> object: ...
+    def last_20(self, session: str) -> Any: ...
 
     @abstractmethod
-    def all(self, session: str) -> object: ...
+    def all(self, session: str) -> Any: ...
 
     @abstractmethod
-    def update(self, session: str, text: str) -> object:
+    def update(self, session: str, text: str) -> Any:
         """Replace the text of the message in the middle, by its id."""
 
     @abstractmethod
-    def delete(self, session: str) -> object: ...
+    def delete(self, session: str) -> Any: ...
 
     @abstractmethod
-    def list_100(self) -> object: ...
-
-    @abstractmethod
-    def close(self) -> None: ...
+    def list_100(self) -> Any: ...
 
 
 class StoreSubject(Subject):
-    """A store through the contract, as `open_storage` gives it."""
+    """A store through the contract, as `open_storage` or `open_async_storage` gives it. `write` puts messages into it
+    and returns them as they are stored."""
 
-    name = "store"
+    kind = "store"
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._ids = MessageIds(storage.adapter.clock)
+    def __init__(self, name: str, store: Storage | StorageAdapter, write: Write) -> None:
+        self.name = name
+        self.awaited = isinstance(store, StorageAdapter)
+        self.adapter: Any = store.adapter if isinstance(store, Storage) else store
+        self._run: Callable[[Coroutine[Any, Any, Any]], Any] = store.run if isinstance(store, Storage) else _unawaited
+        self._write = write
+        self._ids = MessageIds(self.adapter.clock)
         self._middle: dict[str, str] = {}
 
-    def fill(self, session: str, messages: int) -> None:
-        now = self._storage.adapter.clock()
-        self._storage.create_session(
-            Session(
-                id=session,
-                user_id=USER,
-                created_at=now,
-                last_activity_at=now,
-                metadata=SessionMetadata(title="Benchmark"),
-            )
+    @property
+    def native(self) -> Any:
+        """The client, for those who count what it sends."""
+        return self.adapter.native
+
+    def fill(self, session: str, messages: int) -> Any:
+        return self._run(self._fill(session, messages))
+
+    def append(self, session: str, role: str, text: str) -> Any:
+        return self._run(self.adapter.append_messages(session, [self._message(session, role, text)]))
+
+    def last_20(self, session: str) -> Any:
+        return self._run(self.adapter.get_messages(session, MessageQuery(order="desc", limit=20)))
+
+    def all(self, session: str) -> Any:
+        return self._run(self._all(session))
+
+    def update(self, session: str, text: str) -> Any:
+        patch = Patch(set={"content": text, "token_count": 7, "updated_at": self.adapter.clock()})
+        return self._run(self.adapter.update_message(session, self._middle[session], patch))
+
+    def delete(self, session: str) -> Any:
+        return self._run(self.adapter.delete_session(session))
+
+    def list_100(self) -> Any:
+        return self._run(self.adapter.list_sessions(SessionFilter(user_id=USER), limit=100))
+
+    async def _fill(self, session: str, messages: int) -> None:
+        now = self.adapter.clock()
+        described = SessionMetadata(title="Benchmark")
+        await self.adapter.create_session(
+            Session(id=session, user_id=USER, created_at=now, last_activity_at=now, metadata=described)
         )
-        rest = list(islice(texts(), messages))
-        for start in range(0, messages, TURN):
-            turn = [self._message(session, role, text) for role, text in rest[start : start + TURN]]
-            stored = self._storage.append_messages(session, turn).messages
-            if start <= messages // 2 < start + TURN:
-                self._middle[session] = stored[messages // 2 - start].id
+        if talk := [self._message(session, role, text) for role, text in islice(texts(), messages)]:
+            self._middle[session] = (await self._write(self, talk))[messages // 2].id
 
-    def append(self, session: str, role: str, text: str) -> object:
-        return self._storage.append_messages(session, [self._message(session, role, text)])
-
-    def last_20(self, session: str) -> object:
-        return self._storage.get_messages(session, MessageQuery(order="desc", limit=20))
-
-    def all(self, session: str) -> object:
-        page = self._storage.get_messages(session, query := MessageQuery(limit=1000))
+    async def _all(self, session: str) -> list[Message]:
+        page = await self.adapter.get_messages(session, query := MessageQuery(limit=1000))
         messages = list(page)
         while page.next_cursor is not None:
-            page = self._storage.get_messages(session, query, cursor=page.next_cursor)
+            page = await self.adapter.get_messages(session, query, cursor=page.next_cursor)
             messages.extend(page)
         return messages
-
-    def update(self, session: str, text: str) -> object:
-        patch = Patch(set={"content": text, "token_count": 7, "updated_at": self._storage.adapter.clock()})
-        return self._storage.update_message(session, self._middle[session], patch)
-
-    def delete(self, session: str) -> object:
-        return self._storage.delete_session(session)
-
-    def list_100(self) -> object:
-        return self._storage.list_sessions(SessionFilter(user_id=USER), limit=100)
-
-    def close(self) -> None:
-        self._storage.close()
 
     def _message(self, session: str, role: str, text: str) -> Message:
         message_id, created_at = self._ids.mint()
@@ -125,44 +134,59 @@ class StoreSubject(Subject):
         )
 
 
-class ManagerSubject(Subject):
-    """A store through `SessionManager`, as applications use it."""
+class ManagerSubject(StoreSubject):
+    """A store through `SessionManager` or `AsyncSessionManager`, as applications use it."""
 
-    name = "manager"
+    kind = "manager"
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._manager = SessionManager(storage)
-        self._middle: dict[str, str] = {}
+    def __init__(self, name: str, store: Storage | StorageAdapter, write: Write) -> None:
+        super().__init__(name, store, write)
+        self._manager: Any = SessionManager(store) if isinstance(store, Storage) else AsyncSessionManager(store)
 
-    def fill(self, session: str, messages: int) -> None:
-        self._manager.create_session(id=session, user_id=USER, metadata={"title": "Benchmark"})
-        rest = list(islice(texts(), messages))
-        for start in range(0, messages, TURN):
-            turn = [NewMessage(role=role, content=text) for role, text in rest[start : start + TURN]]  # type: ignore[arg-type]  # plain texts
-            stored = self._manager.add_messages(session, turn)
-            if start <= messages // 2 < start + TURN:
-                self._middle[session] = stored[messages // 2 - start].id
+    def append(self, session: str, role: str, text: str) -> Any:
+        return self._manager.add_message(session, role=role, content=text)
 
-    def append(self, session: str, role: str, text: str) -> object:
-        return self._manager.add_message(session, role=role, content=text)  # type: ignore[arg-type]  # plain texts
-
-    def last_20(self, session: str) -> object:
+    def last_20(self, session: str) -> Any:
         return self._manager.get_messages(session, order="desc", limit=20)
 
-    def all(self, session: str) -> object:
+    def all(self, session: str) -> Any:
         return self._manager.get_messages(session)
 
-    def update(self, session: str, text: str) -> object:
+    def update(self, session: str, text: str) -> Any:
         return self._manager.update_message(session, self._middle[session], content=text, token_count=7)
 
-    def delete(self, session: str) -> object:
-        self._manager.delete_session(session)
-        return None
+    def delete(self, session: str) -> Any:
+        return self._manager.delete_session(session)
 
-    def list_100(self) -> object:
+    def list_100(self) -> Any:
         return self._manager.list_sessions(user_id=USER, limit=100)
 
-    def close(self) -> None:
-        self._manager.close()
-        self._storage.close()
+
+Write = Callable[[StoreSubject, list[Message]], Awaitable[list[Message]]]
+
+
+async def appended(subject: StoreSubject, messages: list[Message]) -> list[Message]:
+    """Write by the contract, turn by turn."""
+    stored: list[Message] = []
+    for start in range(0, len(messages), TURN):
+        turn = messages[start : start + TURN]
+        stored += (await subject.adapter.append_messages(turn[0].session_id, turn)).messages
+    return stored
+
+
+async def subjects(
+    opened: AsyncExitStack, url: Callable[[str], str], mode: Mode = "blocking", write: Write = appended
+) -> list[Subject]:
+    """The store and the manager in this mode, each on data of its own, at the `url` of its name."""
+    found: list[Subject] = []
+    for subject in (StoreSubject, ManagerSubject):
+        if mode == "async":
+            name = f"async-{subject.kind}"
+            found.append(subject(name, await opened.enter_async_context(open_async_storage(url(name))), write))
+        else:
+            found.append(subject(subject.kind, opened.enter_context(open_storage(url(subject.kind))), write))
+    return found
+
+
+def _unawaited(coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+    return coroutine

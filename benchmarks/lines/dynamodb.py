@@ -89,9 +89,6 @@ class DynamoDBLine(Subject):
             Limit=100,
         )["Items"]
 
-    def close(self) -> None:
-        self.native.close()
-
     def _pages(self, session: str, **more: Any) -> Iterator[list[dict[str, Any]]]:
         asked = {**self._messages(session), **more}
         while True:

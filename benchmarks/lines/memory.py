@@ -57,7 +57,3 @@ class DictLine(Subject):
     def list_100(self) -> object:
         mine = (session for session in reversed(self._sessions.values()) if session["user_id"] == USER)
         return [dict(session) for session in islice(mine, 100)]
-
-    def close(self) -> None:
-        self._sessions.clear()
-        self._messages.clear()

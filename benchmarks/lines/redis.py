@@ -9,9 +9,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-import redis
-import redis.asyncio
-
 from benchmarks.conversation import texts
 from benchmarks.subject import USER, Subject
 
@@ -32,64 +29,56 @@ def message(session: str, role: str, text: str) -> str:
 class RedisLine(Subject):
     name = "redis-py"
 
-    def __init__(self, url: str) -> None:
-        self._client = redis.Redis.from_url(url)
+    def __init__(self, client: Any) -> None:
+        self._client = client
 
-    def fill(self, session: str, messages: int) -> None:
+    def fill(self, session: str, messages: int) -> Any:
         now = datetime.now(UTC).isoformat()
         described = {"id": session, "user_id": USER, "created_at": now, "title": "Benchmark"}
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.hset(f"line:{session}", mapping=described)
-            pipeline.rpush(f"line:user:{USER}", session)
-            pipeline.execute()
-        rest = [message(session, role, text) for role, text in islice(texts(), messages)]
-        self._client.rpush(f"line:{session}:messages", *rest)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hset(self._key(session), mapping=described)
+        pipeline.rpush(self._key(f"user:{USER}"), session)
+        if talk := [message(session, role, text) for role, text in islice(texts(), messages)]:
+            pipeline.rpush(self._messages(session), *talk)
+        return pipeline.execute()
 
-    def append(self, session: str, role: str, text: str) -> object:
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.rpush(f"line:{session}:messages", message(session, role, text))
-            pipeline.hset(f"line:{session}", "last_activity_at", datetime.now(UTC).isoformat())
-            return pipeline.execute()
+    def append(self, session: str, role: str, text: str) -> Any:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.rpush(self._messages(session), message(session, role, text))
+        pipeline.hset(self._key(session), "last_activity_at", datetime.now(UTC).isoformat())
+        return pipeline.execute()
 
-    def last_20(self, session: str) -> object:
-        return [json.loads(body) for body in self._client.lrange(f"line:{session}:messages", -20, -1)]  # type: ignore[union-attr]
+    def last_20(self, session: str) -> Any:
+        return [json.loads(body) for body in self._client.lrange(self._messages(session), -20, -1)]
 
-    def all(self, session: str) -> object:
-        return [json.loads(body) for body in self._client.lrange(f"line:{session}:messages", 0, -1)]  # type: ignore[union-attr]
+    def all(self, session: str) -> Any:
+        return [json.loads(body) for body in self._client.lrange(self._messages(session), 0, -1)]
 
-    def update(self, session: str, text: str) -> object:
-        return self._client.lset(f"line:{session}:messages", 3, message(session, "user", text))
+    def update(self, session: str, text: str) -> Any:
+        return self._client.lset(self._messages(session), 0, message(session, "user", text))
 
-    def delete(self, session: str) -> object:
-        return self._client.unlink(f"line:{session}", f"line:{session}:messages")
+    def delete(self, session: str) -> Any:
+        return self._client.unlink(self._key(session), self._messages(session))
 
-    def list_100(self) -> object:
-        fields = ["#", "line:*->user_id", "line:*->created_at", "line:*->title"]
-        return self._client.sort(f"line:user:{USER}", start=0, num=100, by="nosort", get=fields, groups=True)
+    def list_100(self) -> Any:
+        fields = ["#", *(self._key(f"*->{name}") for name in ("user_id", "created_at", "title"))]
+        return self._client.sort(self._key(f"user:{USER}"), start=0, num=100, by="nosort", get=fields, groups=True)
 
-    def close(self) -> None:
-        self._client.close()
+    def _key(self, of: str) -> str:
+        return f"{self.name}:{of}"
+
+    def _messages(self, session: str) -> str:
+        return f"{self.name}:{session}:messages"
 
 
-class AsyncRedisLine:
-    """The same appends and reads on redis.asyncio."""
+class AsyncRedisLine(RedisLine):
+    """The same on redis.asyncio."""
 
     name = "redis.asyncio"
+    awaited = True
 
-    def __init__(self, url: str) -> None:
-        self._client: Any = redis.asyncio.Redis.from_url(url)
+    async def last_20(self, session: str) -> Any:
+        return [json.loads(body) for body in await self._client.lrange(self._messages(session), -20, -1)]
 
-    async def append(self, session: str, role: str, text: str) -> object:
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.rpush(f"line:{session}:messages", message(session, role, text))
-        pipeline.hset(f"line:{session}", "last_activity_at", datetime.now(UTC).isoformat())
-        return await pipeline.execute()
-
-    async def last_20(self, session: str) -> object:
-        return [json.loads(body) for body in await self._client.lrange(f"line:{session}:messages", -20, -1)]
-
-    async def all(self, session: str) -> object:
-        return [json.loads(body) for body in await self._client.lrange(f"line:{session}:messages", 0, -1)]
-
-    async def close(self) -> None:
-        await self._client.aclose()
+    async def all(self, session: str) -> Any:
+        return [json.loads(body) for body in await self._client.lrange(self._messages(session), 0, -1)]

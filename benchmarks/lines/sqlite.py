@@ -7,7 +7,6 @@ import sqlite3
 import uuid
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from benchmarks.conversation import texts
@@ -26,8 +25,8 @@ CREATE UNIQUE INDEX by_id ON messages (session, id);
 class SqliteLine(Subject):
     name = "sqlite3"
 
-    def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None)
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self._connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + SCHEMA)
         self._middle: dict[str, str] = {}
         self._place = 0
@@ -40,7 +39,8 @@ class SqliteLine(Subject):
         self._connection.execute("BEGIN")
         self._connection.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", rows)
         self._connection.execute("COMMIT")
-        self._middle[session] = rows[messages // 2][2]
+        if rows:
+            self._middle[session] = rows[messages // 2][2]
 
     def append(self, session: str, role: str, text: str) -> object:
         row = self._row(session, role, text)
@@ -69,9 +69,6 @@ class SqliteLine(Subject):
     def list_100(self) -> object:
         query = "SELECT body FROM sessions WHERE user_id = ? ORDER BY created_at DESC LIMIT 100"
         return [json.loads(body) for (body,) in self._connection.execute(query, (USER,))]
-
-    def close(self) -> None:
-        self._connection.close()
 
     def _row(self, session: str, role: str, text: str) -> tuple[str, int, str, str]:
         self._place += 1

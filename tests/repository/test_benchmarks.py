@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import pytest
 
-ROOT = Path(__file__).parents[2]
+from ..benchmarks import benchmark, every_operation, small_run
 
 
-def test_a_small_run_prints_a_ratio_for_every_operation() -> None:
-    command = [sys.executable, "-m", "benchmarks", "memory", "sqlite", "--sizes", "3", "--rounds", "1"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    for backend in ("memory", "sqlite"):
-        report = run.stdout.split(f"\n{backend} (limit line: ")[1].split("\n\n")[0]
-        for operation in ("append", "last 20", "all", "update", "delete", "list 100"):
-            (line,) = [line for line in report.splitlines() if line.strip().startswith(operation)]
-            assert "store " in line
-            assert "manager " in line
-            assert line.count("x") >= 2
+@pytest.mark.parametrize(("backend", "line"), [("memory", "dict"), ("sqlite", "sqlite3")])
+def test_a_small_run_measures_every_operation_of_every_subject(backend: str, line: str) -> None:
+    assert small_run(backend).keys() == every_operation(line, "store", "manager")
 
 
-def test_an_unknown_backend_is_refused() -> None:
-    command = [sys.executable, "-m", "benchmarks", "oracle"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["oracle"], "no benchmark for oracle"),
+        (["memory", "--latency", "5"], "--url and --latency go with one of redis, dynamodb"),
+        (["redis", "dynamodb", "--url", "redis://127.0.0.1"], "--url and --latency go with one of redis, dynamodb"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(arguments: list[str], reason: str) -> None:
+    run = benchmark(*arguments)
     assert run.returncode == 2
-    assert "no benchmark for oracle" in run.stderr
+    assert reason in run.stderr

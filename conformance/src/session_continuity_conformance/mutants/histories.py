@@ -47,7 +47,7 @@ class UnlockedWorld(FileWorld):
     def locked(self) -> Generator[None]:
         yield
 
-    def save(self, models: dict[str, Model]) -> None:
+    def save(self, models: bytes) -> None:
         time.sleep(0.002)
         super().save(models)
 

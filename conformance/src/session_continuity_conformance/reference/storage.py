@@ -71,11 +71,13 @@ class FileWorld(World):
     def opened(self) -> Generator[dict[str, Model]]:
         """The models, for one process alone."""
         with self.lock, self.locked():
-            models: dict[str, Model] = pickle.loads(self.path.read_bytes()) if self.path.exists() else {}
+            held = self.path.read_bytes() if self.path.exists() else pickle.dumps({})
+            models: dict[str, Model] = pickle.loads(held)
             try:
                 yield models
             finally:
-                self.save(models)
+                if (left := pickle.dumps(models)) != held:  # to replace a file costs a write to the disk
+                    self.save(left)
 
     @contextmanager
     def locked(self) -> Generator[None]:
@@ -86,10 +88,10 @@ class FileWorld(World):
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def save(self, models: dict[str, Model]) -> None:
+    def save(self, models: bytes) -> None:
         """Replace the file at once, so that a killed process leaves the old one or the new one."""
         fresh = self.path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-        fresh.write_bytes(pickle.dumps(models))
+        fresh.write_bytes(models)
         fresh.replace(self.path)
 
 

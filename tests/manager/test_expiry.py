@@ -226,6 +226,13 @@ def test_what_is_remembered_is_bounded_and_forgotten_with_the_session(
     assert store.during(lambda: hello(manager, first.id)) == ["append_messages", "get_session"]
 
 
+def test_a_context_tells_what_the_next_append_needs_to_know(face: Face, store: Watched) -> None:
+    session = face.manager(store, ttl=HOUR, expiry="sliding").create_session()
+    manager = face.manager(store, ttl=HOUR, expiry="sliding")
+    assert store.during(lambda: manager.get_conversation_context(session.id)) == ["setup", "get_conversation"]
+    assert store.during(lambda: hello(manager, session.id)) == ["append_messages"]
+
+
 # Cleanup
 
 

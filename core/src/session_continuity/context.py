@@ -83,12 +83,15 @@ class ContextReader:
         strategies: Mapping[str, CompressionStrategy],
         summarizer: Summarizer | None,
         wait: Wait,
+        saw: Callable[[Session], None],
     ) -> None:
+        """`saw` is told of each session as it was read."""
         self._storage = storage
         self._count = count
         self._strategies = strategies
         self._summarizer = summarizer
         self._wait = wait
+        self._saw = saw
         self._asked: Recent[MessageQuery] = Recent()
 
     async def read(
@@ -230,6 +233,7 @@ class ContextReader:
             asked = replace(asked, after_id=None)
             read = await self._storage.get_conversation(session_id, asked)
         session, page = read.session, read.messages
+        self._saw(session)
         budget, state = session.token_budget or budget, session.compression_state
         system = {message.id: message for message in (*read.system_messages, *reversed(page)) if _is_system(message)}
         if asked.after_id != (None if state is None else state.covered_until):

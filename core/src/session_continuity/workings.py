@@ -82,7 +82,12 @@ class Workings:
         wait = waiter(storage.mode)
         self._events = events.Events(self._registry.observers, wait)
         self._contexts = ContextReader(
-            storage, self._count, self._registry.strategies(), _summarizer(self._registry, summarizer), wait
+            storage,
+            self._count,
+            self._registry.strategies(),
+            _summarizer(self._registry, summarizer),
+            wait,
+            self._note,
         )
         self._owns_storage = False
         self._is_ready = False

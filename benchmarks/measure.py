@@ -20,7 +20,7 @@ from benchmarks.conversation import texts
 from benchmarks.subject import Subject
 
 SECONDS_A_SAMPLE = 0.1
-OPERATIONS = ("append", "last 20", "all", "update", "delete", "list 100")
+OPERATIONS = ("append", "last 20", "context", "all", "update", "delete", "list 100")
 
 Call = Callable[[], Any]
 Cost = dict[str, float]
@@ -114,6 +114,7 @@ def _operations(subject: Subject, doomed: str) -> dict[str, Call]:
     calls: tuple[Call, ...] = (
         append,
         lambda: subject.last_20("main"),
+        lambda: subject.context("main"),
         lambda: subject.all("main"),
         lambda: subject.update("main", talk[next(position) % len(talk)][1]),
         lambda: subject.delete(doomed),

@@ -1,4 +1,4 @@
-"""What is measured: one store seen through one interface, with the six operations that every subject knows."""
+"""What is measured: one store seen through one interface, with the operations that every subject knows."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from session_continuity import (
     SessionMetadata,
     Storage,
     StorageAdapter,
+    TokenBudget,
     open_async_storage,
     open_storage,
 )
@@ -28,6 +29,7 @@ from session_continuity.ids import MessageIds
 
 USER = "u1"
 TURN = 50
+TOKENS_OF_20 = 5_100
 
 
 class Subject(ABC):
@@ -46,6 +48,10 @@ class Subject(ABC):
 
     @abstractmethod
     def last_20(self, session: str) -> Any: ...
+
+    @abstractmethod
+    def context(self, session: str) -> Any:
+        """The session and its last 20 messages."""
 
     @abstractmethod
     def all(self, session: str) -> Any: ...
@@ -89,6 +95,9 @@ class StoreSubject(Subject):
 
     def last_20(self, session: str) -> Any:
         return self._run(self.adapter.get_messages(session, MessageQuery(order="desc", limit=20)))
+
+    def context(self, session: str) -> Any:
+        return self._run(self.adapter.get_conversation(session, MessageQuery(order="desc", limit=20)))
 
     def all(self, session: str) -> Any:
         return self._run(self._all(session))
@@ -141,13 +150,17 @@ class ManagerSubject(StoreSubject):
 
     def __init__(self, name: str, store: Storage | StorageAdapter, write: Write) -> None:
         super().__init__(name, store, write)
-        self._manager: Any = SessionManager(store) if isinstance(store, Storage) else AsyncSessionManager(store)
+        manager: Any = SessionManager if isinstance(store, Storage) else AsyncSessionManager
+        self._manager = manager(store, token_budget=TokenBudget(max_tokens=TOKENS_OF_20))
 
     def append(self, session: str, role: str, text: str) -> Any:
         return self._manager.add_message(session, role=role, content=text)
 
     def last_20(self, session: str) -> Any:
         return self._manager.get_messages(session, order="desc", limit=20)
+
+    def context(self, session: str) -> Any:
+        return self._manager.get_conversation_context(session)
 
     def all(self, session: str) -> Any:
         return self._manager.get_messages(session)

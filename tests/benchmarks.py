@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-OPERATIONS = ("append", "last 20", "all", "update", "delete", "list 100")
+OPERATIONS = ("append", "last 20", "context", "all", "update", "delete", "list 100")
 _ROW = re.compile(rf"({'|'.join(OPERATIONS)}) +([a-z][\w.-]*)((?: +[\d,.]+)*) +[\d,.]+ \([\d.]+\) +[\d,.]+ \([\d.]+\)")
 
 

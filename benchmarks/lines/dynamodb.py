@@ -59,6 +59,10 @@ class DynamoDBLine(Subject):
     def last_20(self, session: str) -> object:
         return self.native.query(**self._messages(session), ScanIndexForward=False, Limit=20)["Items"]
 
+    def context(self, session: str) -> object:
+        described = self.native.get_item(TableName=self._table, Key=self._key(session, "META"))["Item"]
+        return described, self.last_20(session)
+
     def all(self, session: str) -> object:
         return [item for page in self._pages(session) for item in page]
 

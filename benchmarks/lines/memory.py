@@ -42,6 +42,9 @@ class DictLine(Subject):
     def last_20(self, session: str) -> object:
         return [dict(message) for message in islice(reversed(self._messages[session].values()), 20)]
 
+    def context(self, session: str) -> object:
+        return dict(self._sessions[session]), self.last_20(session)
+
     def all(self, session: str) -> object:
         return [dict(message) for message in self._messages[session].values()]
 

@@ -51,6 +51,10 @@ class RedisLine(Subject):
     def last_20(self, session: str) -> Any:
         return [json.loads(body) for body in self._client.lrange(self._messages(session), -20, -1)]
 
+    def context(self, session: str) -> Any:
+        described, bodies = self._described_and_last_20(session).execute()
+        return described, [json.loads(body) for body in bodies]
+
     def all(self, session: str) -> Any:
         return [json.loads(body) for body in self._client.lrange(self._messages(session), 0, -1)]
 
@@ -63,6 +67,12 @@ class RedisLine(Subject):
     def list_100(self) -> Any:
         fields = ["#", *(self._key(f"*->{name}") for name in ("user_id", "created_at", "title"))]
         return self._client.sort(self._key(f"user:{USER}"), start=0, num=100, by="nosort", get=fields, groups=True)
+
+    def _described_and_last_20(self, session: str) -> Any:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hgetall(self._key(session))
+        pipeline.lrange(self._messages(session), -20, -1)
+        return pipeline
 
     def _key(self, of: str) -> str:
         return f"{self.name}:{of}"
@@ -79,6 +89,10 @@ class AsyncRedisLine(RedisLine):
 
     async def last_20(self, session: str) -> Any:
         return [json.loads(body) for body in await self._client.lrange(self._messages(session), -20, -1)]
+
+    async def context(self, session: str) -> Any:
+        described, bodies = await self._described_and_last_20(session).execute()
+        return described, [json.loads(body) for body in bodies]
 
     async def all(self, session: str) -> Any:
         return [json.loads(body) for body in await self._client.lrange(self._messages(session), 0, -1)]

@@ -51,6 +51,10 @@ class SqliteLine(Subject):
         query = "SELECT body FROM messages WHERE session = ? ORDER BY place DESC LIMIT 20"
         return [json.loads(body) for (body,) in self._connection.execute(query, (session,))]
 
+    def context(self, session: str) -> object:
+        ((body,),) = self._connection.execute("SELECT body FROM sessions WHERE id = ?", (session,))
+        return json.loads(body), self.last_20(session)
+
     def all(self, session: str) -> object:
         query = "SELECT body FROM messages WHERE session = ? ORDER BY place"
         return [json.loads(body) for (body,) in self._connection.execute(query, (session,))]

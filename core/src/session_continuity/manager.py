@@ -323,7 +323,7 @@ class AsyncSessionManager(Workings):
         A new content or metadata is counted anew unless `token_count` says the number. Raises MessageNotFoundError.
         """
         storage = await self._ready(session_id=session_id, message_id=message_id)
-        patch = validation.patch_for(Message, changes)
+        patch = validation.patch_for(NewMessage, changes)
         if "token_count" not in changes and not changes.keys().isdisjoint({"content", "metadata"}):
             patch = await self._recounted(session_id, message_id, patch)
         stamped = Patch({**patch.set, "updated_at": storage.clock()}, patch.clear)

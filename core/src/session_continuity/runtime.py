@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -416,7 +417,8 @@ class Periodic:
         if task is None or task is asyncio.current_task():
             return
         if task.get_loop() is not asyncio.get_running_loop() and not task.done():
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            with suppress(RuntimeError):  # a loop that was closed with its tasks pending runs nothing any more
+                task.get_loop().call_soon_threadsafe(task.cancel)
         elif not task.done():  # to cancel a task that has failed would silence its error
             task.cancel()
             await asyncio.wait([task])
@@ -436,5 +438,5 @@ class Periodic:
             await job()
 
     def _repeat_blocking(self, job: Callable[[], object]) -> None:
-        while not self._stopped.wait(self._seconds):
+        while not self._stopped.wait(min(self._seconds, threading.TIMEOUT_MAX)):
             job()

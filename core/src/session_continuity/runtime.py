@@ -38,6 +38,7 @@ __all__ = [
     "ThreadWire",
     "Wire",
     "gather",
+    "of_its_own",
     "run_now",
     "sleeper",
     "utc_now",
@@ -94,6 +95,20 @@ def _asked_for_a_loop(error: RuntimeError | AttributeError) -> bool:
     if isinstance(error, AttributeError):
         return error.obj is None and error.name == "create_future"
     return "no running event loop" in str(error)
+
+
+async def of_its_own(awaitable: Awaitable[R]) -> R:
+    """The result of what an application handed in. A cancellation that nobody asked of the running task came from
+    inside, from something that was awaited there: it is raised as an error, so that it does not end the task."""
+    import asyncio
+
+    try:
+        return await awaitable
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("something that was awaited there was cancelled") from error
 
 
 def sleeper(mode: Mode) -> Callable[[float], Awaitable[None]]:

@@ -35,6 +35,7 @@ from session_continuity import (
     is_repeated_append,
     is_repeated_create,
     move_to,
+    parse_options,
     utc_now,
 )
 from session_continuity_redis import codec, scripts
@@ -59,7 +60,8 @@ class RedisStorage(StorageAdapter):
     """Sessions on a Redis or Valkey server or cluster.
 
     `client` is any of redis-py's clients, sync or asyncio, single node or cluster; who opened it closes it. The mode is
-    the client's. The other parameters are the options of the same names of a config string.
+    the client's. The other parameters are the options of the same names of a config string. Raises ConfigError for a
+    wrong one, and for a client that cannot serve.
     """
 
     backend = BACKEND
@@ -74,14 +76,22 @@ class RedisStorage(StorageAdapter):
         index_parts: int = _DEFAULTS["index_parts"],
         max_message_bytes: int = _DEFAULTS["max_message_bytes"],
     ) -> None:
+        stated = {
+            "namespace": namespace,
+            "prefix": prefix,
+            "grace": grace,
+            "index_parts": index_parts,
+            "max_message_bytes": max_message_bytes,
+        }
+        options = parse_options(RedisOptions, stated, scheme=BACKEND)
         self._wire: Wire = client if isinstance(client, Wire) else wire_of(client)
         self.mode: Mode = self._wire.mode
-        self.capabilities = capabilities(max_message_bytes)
+        self.capabilities = capabilities(options.max_message_bytes)
         self.clock = utc_now
-        self._keys = Keys(prefix, namespace, index_parts)
+        self._keys = Keys(options.prefix, options.namespace, options.index_parts)
         self._index = Index(self._wire, self._keys)
-        self._grace = timedelta(seconds=grace)
-        self._most_bytes = max_message_bytes
+        self._grace = timedelta(seconds=options.grace)
+        self._most_bytes = options.max_message_bytes
         self._closed = False
 
     @property

@@ -163,6 +163,7 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "the version": ("cannot change version", {"version": 3}),
     "totals": ("message_count, token_count", {"token_count": 3, "message_count": 4}),
     "status": ("status", {"status": CANARY}),
+    "a participant twice": ("participants", {"participants": [CANARY, {"id": CANARY}]}),
     "naive expiry": ("expires_at", {"expires_at": "2025-01-01T00:00:00"}),
     "too many handoffs": ("handoffs", {"handoffs": [{"to_agent_id": "a", "at": "2025-01-01T00:00:00Z"}] * 21}),
     "expected version as text": ("expected_version", {"expected_version": "1", "user_id": "u"}),

@@ -204,9 +204,12 @@ class AsyncSessionManager(Workings):
     async def update_session(self, session_id: str, *, expected_version: int | None = None, **changes: Any) -> Session:
         """Change fields of a session and return it; a field set to None is cleared, one not named stays.
 
+        A field is replaced whole: `metadata` with all that it holds, `participants`, given as to `create_session`, too.
         With `expected_version`, raises ConcurrencyError when the session is at another version.
         """
         storage = await self._ready(session_id=session_id)
+        if changes.get("participants") is not None:
+            changes["participants"] = new_participants(changes["participants"], storage.clock())
         patch = validation.patch_for(Session, changes)
         expected = validation.version(expected_version, "expected_version")
         session = await storage.update_session(session_id, patch, expected_version=expected)

@@ -296,10 +296,10 @@ class CheckedOptions(BackendOptions):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("level=mid", "s: option level: Value error, choose low or high"),
-        ("level=middle", "s: option level: Value error, choose low or high"),
-        ("level=Middle-High", "s: option level: Value error, *** is no level"),
-        ("level=high", "s: option combination: Value error, level=*** needs the option other"),
+        ("level=mid", "s: option level: choose low or high"),
+        ("level=middle", "s: option level: choose low or high"),
+        ("level=Middle-High", "s: option level: *** is no level"),
+        ("level=high", "s: option combination: level=*** needs the option other"),
         ("kind=SECOND", "s: option kind: Input should be 'first' or 'second'"),
         ("other=aws", "keys do not belong into a URL; use the credential chain"),
     ],

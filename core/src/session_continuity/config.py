@@ -149,7 +149,8 @@ def _checked(scheme: str, values: Mapping[str, Any], check: Callable[[], R]) -> 
 
 def _said(found: ErrorDetails, values: Mapping[str, Any]) -> str:
     """The message; one that lists the choices is the model's own words, which a value may resemble."""
-    return found["msg"] if found["type"] == "literal_error" else _unspoken(found["msg"], values)
+    message = found["msg"].removeprefix("Value error, ")
+    return message if found["type"] == "literal_error" else _unspoken(message, values)
 
 
 def _unspoken(message: str, values: Mapping[str, Any]) -> str:

@@ -57,9 +57,14 @@ def validated(model: type[B], value: B | Mapping[str, Any]) -> B:
         return model.model_validate(value)
     except PydanticError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
-    problems = list(dict.fromkeys(f"{_path(detail) or model.__name__}: {detail['msg']}" for detail in details))
+    problems = list(dict.fromkeys(f"{_path(detail) or model.__name__}: {_said(detail)}" for detail in details))
     more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
     raise ValidationError("; ".join(problems[:_PROBLEMS_SHOWN]) + more)
+
+
+def _said(detail: ErrorDetails) -> str:
+    """The message in the words of the check that made it."""
+    return detail["msg"].removeprefix("Value error, ")
 
 
 def _path(detail: ErrorDetails) -> str:

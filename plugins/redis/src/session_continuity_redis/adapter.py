@@ -144,8 +144,7 @@ class RedisStorage(StorageAdapter):
         return await self._do("append_messages", self._append, session_id, tuple(messages), chosen_ids)
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
-        body = await self._do("get_message", self._body, session_id, message_id)
-        return None if body is None else codec.message_from(body)
+        return await self._do("get_message", self._message, session_id, message_id)
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         bound_to = query.key(session_id)
@@ -277,6 +276,10 @@ class RedisStorage(StorageAdapter):
             token_count=int(total),
             expires_at=codec.moment(int(expires)) if expires else None,
         )
+
+    async def _message(self, session_id: str, message_id: str) -> Message | None:
+        body = await self._body(session_id, message_id)
+        return None if body is None else codec.message_from(body)
 
     async def _body(self, session_id: str, message_id: str) -> str | None:
         _, (body,) = await self._existing(scripts.MESSAGE, session_id, message_id)

@@ -331,7 +331,8 @@ class AsyncSessionManager(Workings):
             patch = await self._recounted(session_id, message_id, patch)
         stamped = Patch({**patch.set, "updated_at": storage.clock()}, patch.clear)
         message = await storage.update_message(session_id, message_id, stamped)
-        await self._unfold(session_id, message.created_at)
+        if message.role != "system" or "role" in changes:  # no summary covers system messages
+            await self._unfold(session_id, message.created_at)
         await self._emit(events.MessageUpdated, session_id, message_id=message_id, fields=frozenset(changes))
         return message
 
@@ -340,7 +341,8 @@ class AsyncSessionManager(Workings):
         storage = await self._ready(session_id=session_id, message_id=message_id)
         message = await storage.get_message(session_id, message_id)
         deleted = message is not None and await storage.delete_message(session_id, message_id)
-        await self._unfold(session_id, message.created_at if message else minted_at(message_id))
+        if message is None or message.role != "system":
+            await self._unfold(session_id, message.created_at if message else minted_at(message_id))
         if not deleted:
             raise MessageNotFoundError(session_id, message_id)
         await self._emit(events.MessageDeleted, session_id, message_id=message_id)

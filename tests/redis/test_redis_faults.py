@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import FrameType, FunctionType
 
 import pytest
+import redis
+from redis.connection import AbstractConnection
 
 from session_continuity import (
     HealthStatus,
@@ -22,7 +27,7 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity.runtime import run_now
-from session_continuity_redis import scripts
+from session_continuity_redis import RedisStorage, scripts
 
 from .conftest import MakeServer
 from .load import Load, check_history
@@ -192,6 +197,48 @@ def test_a_cancelled_call_leaves_no_answer_for_the_next(server: Server, namespac
     bench.create()
     bench(scenario(bench))
     bench.close()
+
+
+@contextmanager
+def struck_before(function: FunctionType, by: type[BaseException]) -> Iterator[None]:
+    """An exception, as Ctrl-C or a signal raises it, when the function is entered for the first time."""
+    before = sys.gettrace()
+
+    def strike(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is function.__code__:
+            sys.settrace(before)
+            raise by("now")
+
+    sys.settrace(strike)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+class TimeIsUpError(Exception):
+    """What the handler of an alarm raises."""
+
+
+@pytest.mark.parametrize("by", [KeyboardInterrupt, TimeIsUpError])
+@pytest.mark.parametrize("own_connection", [False, True])
+def test_ctrl_c_between_question_and_answer_leaves_no_answer_for_the_next(
+    server: Server, namespace: str, by: type[BaseException], own_connection: bool
+) -> None:
+    client = redis.Redis(port=server.port, single_connection_client=own_connection)
+    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace))
+    for name in ("a", "b", "c"):
+        bench.create(name, user_id=name)
+    for _ in range(5):
+        with pytest.raises(by), struck_before(AbstractConnection.read_response, by):
+            bench(bench.store.get_session("a"))
+        found = bench(bench.store.get_session("b"))
+        assert found is not None
+        assert found.id == "b"
+        with pytest.raises(by), struck_before(AbstractConnection.read_response, by):
+            bench(bench.store.list_sessions(SessionFilter(user_id="c"), limit=5))
+        assert [each.id for each in bench(bench.store.list_sessions(SessionFilter(user_id="b"), limit=5))] == ["b"]
+    client.close()
 
 
 def test_a_call_that_is_cancelled_when_its_data_is_out_ends_cancelled(server: Server, namespace: str) -> None:

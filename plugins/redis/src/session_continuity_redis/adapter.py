@@ -26,6 +26,7 @@ from session_continuity import (
     SessionNotFoundError,
     StorageAdapter,
     StorageClosedError,
+    StorageError,
     TokenBudgetExceededError,
     check_limit,
     check_turn,
@@ -40,7 +41,7 @@ from session_continuity import (
 )
 from session_continuity_redis import codec, scripts
 from session_continuity_redis.config import RedisOptions, capabilities
-from session_continuity_redis.errors import BACKEND, FAILURES, translate
+from session_continuity_redis.errors import BACKEND, COMPLETE, FAILURES, translate
 from session_continuity_redis.health import check_version, judge
 from session_continuity_redis.index import PROMPT, Index
 from session_continuity_redis.keys import TIMESTAMP, Keys, entry_of, facts_of, id_of
@@ -111,10 +112,9 @@ class RedisStorage(StorageAdapter):
         self._check_open("health")
         began = time.perf_counter()
         try:
-            told = await self._wire.info()
-            save = await self._wire.config("save")
-        except FAILURES as error:
-            problem = translate(error, "health")
+            told = await self._do("health", self._wire.info)
+            save = await self._do("health", self._wire.config, "save")
+        except StorageError as problem:
             return HealthStatus(status="unhealthy", details={"error": problem.code}, remedy=problem.message)
         return judge(told, save, latency_ms=(time.perf_counter() - began) * 1000)
 
@@ -357,8 +357,12 @@ class RedisStorage(StorageAdapter):
         self._check_open(operation)
         try:
             return await method(*arguments)
-        except FAILURES as error:
-            raise translate(error, operation) from error
+        except BaseException as error:
+            if not isinstance(error, COMPLETE):
+                self._wire.hang_up()
+            if isinstance(error, FAILURES):
+                raise translate(error, operation) from error
+            raise
 
     def _now(self) -> int:
         return codec.milliseconds(self.clock())

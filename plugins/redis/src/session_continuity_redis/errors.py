@@ -12,6 +12,9 @@ BACKEND = "redis"
 FAILURES = (redis.RedisError, redis.RedisClusterException, OSError, RuntimeError, PydanticError, UnicodeDecodeError)
 """What a call of the client, or the decoding of its answer, may raise."""
 
+COMPLETE = (redis.RedisError, SessionContinuityError)
+"""Of these, the client and the scripts have left no answer behind that nobody has read."""
+
 _NOT_NOW: dict[str, str] = {
     "MISCONF": "the server refuses writes because it cannot save to disk; look at its log",
     "NOREPLICAS": "the server refuses writes because too few replicas are connected",

@@ -144,6 +144,18 @@ class Wire:
             return None
         return str(told[name])
 
+    def hang_up(self) -> None:
+        """Close the connections that nobody uses. Ctrl-C, or an exception that a signal raised, may strike a blocking
+        client between a question and its answer; the answer then waits on a connection that is free again, where the
+        next call would take it for its own. Async clients see to that themselves."""
+        if self._client is None or self.mode == "async":
+            return
+        nodes = [node.redis_connection for node in self._client.get_nodes()] if self.clustered else [self._client]
+        for client in filter(None, nodes):
+            client.connection_pool.disconnect(inuse_connections=False)
+            if client.connection is not None:  # one of its own, in place of the pool's
+                client.connection.disconnect()
+
     async def close(self) -> None:
         with self._lock:
             clients, self._client, self._clients = self._clients, None, ()

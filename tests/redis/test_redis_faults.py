@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from types import FrameType, FunctionType
 
 import pytest
 import redis
@@ -32,7 +29,7 @@ from session_continuity_redis import RedisStorage, scripts
 from .conftest import MakeServer
 from .load import Load, check_history
 from .servers import Proxy, Server, until
-from .stores import Bench
+from .stores import Bench, struck_before
 
 
 def test_a_killed_server_loses_nothing_that_it_acknowledged(make_server: MakeServer) -> None:
@@ -197,23 +194,6 @@ def test_a_cancelled_call_leaves_no_answer_for_the_next(server: Server, namespac
     bench.create()
     bench(scenario(bench))
     bench.close()
-
-
-@contextmanager
-def struck_before(function: FunctionType, by: type[BaseException]) -> Iterator[None]:
-    """An exception, as Ctrl-C or a signal raises it, when the function is entered for the first time."""
-    before = sys.gettrace()
-
-    def strike(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code is function.__code__:
-            sys.settrace(before)
-            raise by("now")
-
-    sys.settrace(strike)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
 
 
 class TimeIsUpError(Exception):

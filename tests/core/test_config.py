@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pytest
@@ -79,6 +80,12 @@ def test_each_form_of_url_is_split_as_documented(text: str, expected: BackendURL
 
 def test_without_a_text_the_url_comes_from_the_environment() -> None:
     assert parse_url(environ={"SESSION_CONTINUITY_URL": "memory://x"}) == BackendURL("memory", host="x")
+
+
+@pytest.mark.parametrize("url", [b"memory://", Path("chat.db"), 5])
+def test_what_is_no_text_is_refused_with_the_way_to_write_a_url(url: Any) -> None:
+    with pytest.raises(ConfigError, match=r"a storage URL is a text, not .*write it as scheme"):
+        parse_url(url, environ={})
 
 
 @pytest.mark.parametrize("environ", [{}, {"SESSION_CONTINUITY_URL": ""}])
@@ -266,6 +273,7 @@ class CheckedOptions(BackendOptions):
 
     level: str = "low"
     other: str = ""
+    kind: Literal["first", "second"] = "first"
 
     @field_validator("level")
     @classmethod
@@ -288,10 +296,11 @@ class CheckedOptions(BackendOptions):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("level=mid", "s: option level: Value error, choose low or high"),
-        ("level=middle", "s: option level: Value error, choose low or high"),
-        ("level=Middle-High", "s: option level: Value error, *** is no level"),
-        ("level=high", "s: option combination: Value error, level=*** needs the option other"),
+        ("level=mid", "s: option level: choose low or high"),
+        ("level=middle", "s: option level: choose low or high"),
+        ("level=Middle-High", "s: option level: *** is no level"),
+        ("level=high", "s: option combination: level=*** needs the option other"),
+        ("kind=SECOND", "s: option kind: Input should be 'first' or 'second'"),
         ("other=aws", "keys do not belong into a URL; use the credential chain"),
     ],
 )

@@ -52,6 +52,15 @@ def test_a_thread_waits_one_interval_before_its_first_run_and_stops_at_once() ->
     assert (cleanup_threads(), runs) == ([], [])
 
 
+def test_a_thread_waits_also_longer_than_a_lock_can() -> None:
+    periodic = Periodic(2 * threading.TIMEOUT_MAX)
+    periodic.start_thread(lambda: None)
+    (thread,) = cleanup_threads()
+    thread.join(0.1)
+    assert thread.is_alive()
+    periodic.stop_thread()
+
+
 def test_stopping_a_thread_waits_for_the_job_under_way() -> None:
     begun, may_end, steps = threading.Event(), threading.Event(), list[str]()
 
@@ -253,6 +262,20 @@ def test_a_task_may_be_stopped_from_another_loop() -> None:
     assert cancelled.wait(10)
     may_end.set()
     other.join(10)
+
+
+def test_a_task_whose_loop_was_closed_around_it_may_be_stopped() -> None:
+    periodic = Periodic(NEVER)
+
+    async def job() -> None: ...
+
+    async def begin() -> None:
+        periodic.start_task(job)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    asyncio.run(periodic.stop_task())
 
 
 def test_stopping_what_never_started_does_nothing() -> None:

@@ -68,6 +68,7 @@ def test_credentials_in_a_url_are_refused_with_a_pointer_to_the_chain(url: str) 
         "dynamodb://chat?regoin=x",
         "dynamodb://chat?append=maybe",
         "dynamodb://chat?read_timeout=0",
+        "dynamodb://chat?read_timeout=inf",
         "dynamodb://chat?endpoint_url=file%3A%2F%2F%2Fetc",
         "dynamodb://chat?endpoint_url=http%3A%2F%2Fuser%3Ahunter2%40host",
     ],

@@ -13,6 +13,9 @@ import pytest
 
 from session_continuity import (
     AsyncSessionManager,
+    CompressionError,
+    ErrorOccurred,
+    Event,
     NotSupportedError,
     SessionManager,
     Storage,
@@ -130,6 +133,59 @@ def test_an_append_cancelled_anywhere_is_there_once_after_its_repeat() -> None:
     while asyncio.run(at(point)):
         point += 1
     assert point > 4
+
+
+async def awaits_what_was_cancelled() -> None:
+    other = asyncio.ensure_future(asyncio.sleep(3600))
+    other.cancel()
+    await other
+
+
+def test_a_handler_that_awaits_something_cancelled_does_not_cancel_the_call() -> None:
+    async def main() -> None:
+        errors: list[ErrorOccurred] = []
+        manager = AsyncSessionManager(MemoryStorage(mode="async"))
+        manager.on("error", errors.append)
+        manager.on("session:created", lambda _: awaits_what_was_cancelled())
+        session = await manager.create_session()
+        assert await manager.get_session(session.id) == session
+        assert [type(event.error) for event in errors] == [RuntimeError]
+
+    asyncio.run(main())
+
+
+def test_a_summarizer_that_awaits_something_cancelled_fails_and_does_not_cancel_the_call() -> None:
+    async def summarizer(*_: object, **__: object) -> str:
+        await awaits_what_was_cancelled()
+        return "never"
+
+    async def main() -> None:
+        manager = AsyncSessionManager(MemoryStorage(mode="async"), summarizer=summarizer)
+        session = await manager.create_session(token_budget={"max_tokens": 4})
+        await manager.add_messages(session.id, [said("new") for _ in range(9)])
+        with pytest.raises(CompressionError, match="the summarizer failed"):
+            await manager.compress_context(session.id, "summarization")
+
+    asyncio.run(main())
+
+
+def test_a_call_that_is_cancelled_in_a_handler_ends_with_the_cancellation() -> None:
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        async def handler(_: Event) -> None:
+            begun.set()
+            await asyncio.sleep(3600)
+
+        manager = AsyncSessionManager(MemoryStorage(mode="async"))
+        manager.on("session:created", handler)
+        call = asyncio.ensure_future(manager.create_session(id="s"))
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("native", ["async", "blocking"])

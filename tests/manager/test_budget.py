@@ -116,7 +116,7 @@ def test_a_count_that_the_caller_knows_is_taken(face: Face, store: Watched) -> N
     assert manager.add_message(session.id, role="user", content="x", token_count=7).token_count == 7
 
 
-@pytest.mark.parametrize("answer", [-1, 1.5, "3", None])
+@pytest.mark.parametrize("answer", [-1, 1.5, "3", None, 2**31 + 1])
 def test_a_counter_that_answers_no_count_is_refused_before_the_store_is_asked(
     face: Face, store: Watched, answer: Any
 ) -> None:

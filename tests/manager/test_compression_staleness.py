@@ -63,6 +63,27 @@ def test_an_edit_or_delete_drops_a_summary_that_covers_it_and_no_other(
         assert (kept, scribe.given[1:], scribe.previous[1:]) == (None, [folded_anew], [None])
 
 
+def test_a_summary_outlives_edits_and_deletes_of_the_system_messages_that_it_does_not_cover(
+    face: Face, store: Watched, scribe: Scribe
+) -> None:
+    manager = face.manager(store, summarizer=scribe)
+    session = manager.create_session(token_budget=compressing(40), compression={"strategy": "summarization"})
+    manager.add_message(session.id, id="rules", role="system", content="be kind", token_count=1)
+    write(manager, session.id, "01234567", tokens=6)
+    manager.get_conversation_context(session.id)
+    state = manager.get_session(session.id).compression_state
+    assert state is not None
+    manager.update_message(session.id, "rules", content="be brief", token_count=1)
+    assert manager.get_session(session.id).compression_state == state
+    manager.update_message(session.id, "rules", role="user")
+    assert manager.get_session(session.id).compression_state is None
+    manager.update_message(session.id, "rules", role="system")
+    manager.get_conversation_context(session.id)
+    state = manager.get_session(session.id).compression_state
+    manager.delete_message(session.id, "rules")
+    assert manager.get_session(session.id).compression_state == state is not None
+
+
 def test_deleting_all_messages_drops_the_summary(folded: tuple[SessionManager, str, Scribe]) -> None:
     manager, session_id, _ = folded
     manager.delete_all_messages(session_id)

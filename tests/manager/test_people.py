@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -62,6 +63,16 @@ def test_who_leaves_keeps_an_entry_and_may_join_again(manager: SessionManager, c
     again = manager.get_participants(session.id)
     assert [(p.id, p.left_at) for p in again] == [("q", None), ("p", None)]
     assert again[1].joined_at == clock.now
+
+
+def test_everybody_is_replaced_by_what_a_creation_takes(manager: SessionManager, clock: Clock) -> None:
+    session = manager.create_session(participants=["a", "b"])
+    clock.advance(seconds=1)
+    changed = manager.update_session(session.id, participants=[session.participants[0], "c"])
+    assert [(known.id, known.joined_at) for known in changed.participants] == [
+        ("a", session.created_at),
+        ("c", session.created_at + timedelta(seconds=1)),
+    ]
 
 
 def test_nobody_of_that_id_is_said(manager: SessionManager) -> None:

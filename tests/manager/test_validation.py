@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,7 @@ from .faces import Face, Watched
 
 FACES = ("blocking", "async")
 CANARY = "s3cr3t-canary"
+BEFORE_THE_FIRST_YEAR = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
 
 
 def nested(levels: int) -> Any:
@@ -54,6 +55,7 @@ BAD_MESSAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "tool result without id": ("tool_call_id", {"metadata": {"tool_results": [{"result": CANARY}]}}),
     "negative count": ("token_count", {"token_count": -1}),
     "broken count": ("token_count", {"token_count": 1.5}),
+    "more tokens than a message has": ("token_count", {"token_count": 2**31 + 1}),
     "empty id": ("id", {"id": ""}),
     "id of another type": ("id", {"id": 5}),
     "id too long": ("id", {"id": CANARY + "é" * 128}),
@@ -161,6 +163,7 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "the version": ("cannot change version", {"version": 3}),
     "totals": ("message_count, token_count", {"token_count": 3, "message_count": 4}),
     "status": ("status", {"status": CANARY}),
+    "a participant twice": ("participants", {"participants": [CANARY, {"id": CANARY}]}),
     "naive expiry": ("expires_at", {"expires_at": "2025-01-01T00:00:00"}),
     "too many handoffs": ("handoffs", {"handoffs": [{"to_agent_id": "a", "at": "2025-01-01T00:00:00Z"}] * 21}),
     "expected version as text": ("expected_version", {"expected_version": "1", "user_id": "u"}),
@@ -256,6 +259,7 @@ BAD_QUERIES: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "roles that are lists": ("roles", lambda m, s: m.get_messages(s, roles=[[]])),
     "naive after": ("after", lambda m, s: m.get_messages(s, after=datetime(2025, 1, 1))),
     "before of another type": ("before", lambda m, s: m.get_messages(s, before=5)),
+    "after before the first year": ("after", lambda m, s: m.get_messages(s, after=BEFORE_THE_FIRST_YEAR)),
     "empty id": ("after", lambda m, s: m.get_messages(s, after="")),
     "cursor of another type": ("cursor", lambda m, s: m.get_messages(s, cursor=5)),
     "broken cursor": ("cursor", lambda m, s: m.get_messages(s, cursor=CANARY)),
@@ -265,7 +269,12 @@ BAD_QUERIES: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "sessions: agent": ("active_agent_id", lambda m, _: m.list_sessions(active_agent_id="")),
     "sessions: tags": ("tags", lambda m, _: m.list_sessions(tags=5)),
     "sessions: tags of numbers": ("tags", lambda m, _: m.list_sessions(tags=[5])),
+    "sessions: tag with a lone surrogate": ("tags", lambda m, _: m.list_sessions(tags=[CANARY + "\ud800"])),
     "sessions: time": ("created_after", lambda m, _: m.list_sessions(created_after="2025")),
+    "sessions: time before the first year": (
+        "created_before",
+        lambda m, _: m.list_sessions(created_before=BEFORE_THE_FIRST_YEAR),
+    ),
     "sessions: cursor": ("cursor", lambda m, _: m.list_sessions(cursor=5)),
     "iterate: limit": ("limit", lambda m, s: list(m.iter_messages(s, limit=0))),
     "iterate: role": ("roles", lambda m, s: list(m.iter_messages(s, roles=5))),

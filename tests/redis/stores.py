@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from types import FrameType, FunctionType
 from typing import Any, TypeVar
 
 from session_continuity import Appended, Message, MessageQuery, Mode, Registry, Role, Session, run_now, utc_now
@@ -73,3 +76,20 @@ class Clock:
 def session(session_id: str = "s", **fields: Any) -> Session:
     now = utc_now()
     return Session(id=session_id, **{"created_at": now, "last_activity_at": now, **fields})
+
+
+@contextmanager
+def struck_before(function: FunctionType, by: type[BaseException]) -> Iterator[None]:
+    """An exception, as Ctrl-C or a signal raises it, when the function is entered for the first time."""
+    before = sys.gettrace()
+
+    def strike(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is function.__code__:
+            sys.settrace(before)
+            raise by("now")
+
+    sys.settrace(strike)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

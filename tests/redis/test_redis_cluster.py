@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from redis.connection import AbstractConnection
 
 from session_continuity import (
     Mode,
@@ -25,7 +26,7 @@ from session_continuity_redis.wire import Wire
 from .clusters import Cluster, cluster, slot_of
 from .load import Load, check_history
 from .servers import until
-from .stores import Bench, Clock
+from .stores import Bench, Clock, struck_before
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,14 @@ def test_sessions_are_created_and_edited_while_their_slot_is_half_moved(
             cluster(node, "SETSLOT", slot, "STABLE")
 
 
+def serves_lists(manager: SessionManager) -> bool:
+    try:
+        manager.list_sessions(limit=1)
+    except UnavailableError:
+        return False
+    return True
+
+
 def test_a_killed_primary_is_followed_by_its_replica(one_engine: str, tmp_path: Any) -> None:
     """What Redis promises: writes are replicated after they are acknowledged, so a primary that dies takes with it
     what its replica had not yet received, as a rule the last milliseconds; nothing older, and nothing in part."""
@@ -208,7 +217,22 @@ def test_a_killed_primary_is_followed_by_its_replica(one_engine: str, tmp_path: 
             assert not lost & set(kept)
             assert set(stored) <= set(acknowledged)
             assert manager.get_session(name).message_count == len(stored)
+            until(lambda: serves_lists(manager), "the nodes that were not concerned to see that the cluster is up")
             assert [each.id for each in manager.list_sessions(user_id="ada")] == [name]
             assert recovered < 30
     finally:
         running.stop()
+
+
+def test_ctrl_c_between_question_and_answer_leaves_no_answer_for_the_next(shared: Cluster, namespace: str) -> None:
+    bench = Bench(f"{shared.url}&namespace={namespace}", "blocking")
+    for name in ("a", "b"):
+        bench.create(name)
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt), struck_before(AbstractConnection.read_response, KeyboardInterrupt):
+            bench(bench.store.get_session("a"))
+        for name in ("a", "b"):
+            found = bench(bench.store.get_session(name))
+            assert found is not None
+            assert found.id == name
+    bench.close()

@@ -11,6 +11,7 @@ import redis
 import redis.asyncio
 
 from session_continuity import ConfigError, Registry, parse_url
+from session_continuity_redis import RedisStorage
 from session_continuity_redis.config import RedisOptions
 from session_continuity_redis.wire import opener
 
@@ -37,6 +38,38 @@ def test_a_url_says_what_it_means(url: str, fields: dict[str, Any]) -> None:
     assert {name: getattr(options, name) for name in fields} == fields
 
 
+@pytest.mark.parametrize(
+    "client",
+    [
+        "redis://localhost",
+        None,
+        redis.Redis,
+        redis.Redis().pipeline(),
+        redis.asyncio.Redis().pipeline(),
+        redis.asyncio.ConnectionPool(),
+    ],
+)
+def test_what_is_no_client_is_refused_with_the_way_to_open_a_store(client: Any) -> None:
+    with pytest.raises(ConfigError, match=r"redis-py's.*open_storage"):
+        RedisStorage(client)
+
+
+@pytest.mark.parametrize("kind", [redis.Redis, redis.asyncio.Redis])
+def test_a_client_that_writes_another_encoding_is_refused(kind: Any) -> None:
+    with pytest.raises(ConfigError, match=r"latin-1.*utf-8"):
+        RedisStorage(kind(encoding="latin-1"))
+    assert RedisStorage(kind(encoding="UTF8")).mode
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [("prefix", "{x}"), ("namespace", "n" * 129), ("index_parts", 0), ("grace", -1), ("max_message_bytes", 0)],
+)
+def test_options_beside_a_client_are_checked_like_those_of_a_url(option: str, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=option):
+        RedisStorage(redis.Redis(), **{option: wrong})
+
+
 def test_credentials_come_from_variables_and_stay_out_of_sight() -> None:
     options = options_of("redis://u:${PW}@h")
     assert options.password.get_secret_value() == "p@:/?#"
@@ -54,6 +87,9 @@ def test_credentials_come_from_variables_and_stay_out_of_sight() -> None:
         ("redis://?prefix={x}", "prefix"),
         ("redis://?index_parts=0", "index_parts"),
         ("redis://?timeout=0", "timeout"),
+        ("redis://?timeout=inf", "timeout"),
+        ("redis://?connect_timeout=1e999", "connect_timeout"),
+        ("redis://?grace=99999999999999", "grace"),
         ("unix://host/path", "unix:///path"),
         ("unix://", "unix:///path"),
         ("redis+cluster://h/3", "no database"),

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
+from redis.connection import AbstractConnection
 
 from session_continuity import (
     HealthStatus,
@@ -22,12 +24,12 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity.runtime import run_now
-from session_continuity_redis import scripts
+from session_continuity_redis import RedisStorage, scripts
 
 from .conftest import MakeServer
 from .load import Load, check_history
 from .servers import Proxy, Server, until
-from .stores import Bench
+from .stores import Bench, struck_before
 
 
 def test_a_killed_server_loses_nothing_that_it_acknowledged(make_server: MakeServer) -> None:
@@ -192,6 +194,31 @@ def test_a_cancelled_call_leaves_no_answer_for_the_next(server: Server, namespac
     bench.create()
     bench(scenario(bench))
     bench.close()
+
+
+class TimeIsUpError(Exception):
+    """What the handler of an alarm raises."""
+
+
+@pytest.mark.parametrize("by", [KeyboardInterrupt, TimeIsUpError])
+@pytest.mark.parametrize("own_connection", [False, True])
+def test_ctrl_c_between_question_and_answer_leaves_no_answer_for_the_next(
+    server: Server, namespace: str, by: type[BaseException], own_connection: bool
+) -> None:
+    client = redis.Redis(port=server.port, single_connection_client=own_connection)
+    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace))
+    for name in ("a", "b", "c"):
+        bench.create(name, user_id=name)
+    for _ in range(5):
+        with pytest.raises(by), struck_before(AbstractConnection.read_response, by):
+            bench(bench.store.get_session("a"))
+        found = bench(bench.store.get_session("b"))
+        assert found is not None
+        assert found.id == "b"
+        with pytest.raises(by), struck_before(AbstractConnection.read_response, by):
+            bench(bench.store.list_sessions(SessionFilter(user_id="c"), limit=5))
+        assert [each.id for each in bench(bench.store.list_sessions(SessionFilter(user_id="b"), limit=5))] == ["b"]
+    client.close()
 
 
 def test_a_call_that_is_cancelled_when_its_data_is_out_ends_cancelled(server: Server, namespace: str) -> None:

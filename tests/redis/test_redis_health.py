@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
-from session_continuity import HealthStatus, StorageError
+from session_continuity import HealthStatus, Patch, StorageError, utc_now
 from session_continuity_redis.health import check_version
 
 from .conftest import MakeServer
@@ -54,6 +58,27 @@ def test_a_server_that_tells_no_settings_is_taken_at_its_word(make_server: MakeS
     found = health_of(server, "app", "secret")
     assert found.status == "healthy"
     assert found.details["save"] is None
+
+
+def rights_of_the_readme() -> list[str]:
+    text = " ".join((Path(__file__).parents[2] / "plugins/redis/README.md").read_text(encoding="utf-8").split())
+    return text.partition("needs, on keys that begin with the prefix: `")[2].partition("`")[0].split()
+
+
+@pytest.mark.parametrize("lacking", [None, "+time", "+unlink"])
+def test_the_rights_that_the_readme_names_are_those_that_it_takes(make_server: MakeServer, lacking: str | None) -> None:
+    server = make_server("--appendonly", "yes")
+    rights = [right for right in rights_of_the_readme() if right != lacking]
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~sc:*", *rights)
+    bench = Bench(f"redis://app:secret@127.0.0.1:{server.port}", "blocking")
+    with pytest.raises(StorageError, match="ACL") if lacking else nullcontext():
+        bench.create(user_id="u", expires_at=utc_now() + timedelta(1))
+        bench.append("hello")
+        bench(bench.store.update_session("s", Patch(set={"user_id": "v", "expires_at": None})))
+        assert bench.contents() == ["hello"]
+        assert bench(bench.store.delete_session("s"))
+    bench.close()
 
 
 def test_wrong_credentials_are_unhealthy_and_never_told(make_server: MakeServer) -> None:

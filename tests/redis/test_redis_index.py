@@ -57,6 +57,21 @@ def test_an_update_whose_writer_died_before_the_index_is_put_right_by_a_list(
     assert names == {b"a", b"s|active", b"t|new", b"u|bob"}
 
 
+def test_a_session_of_very_many_tags_is_listed_by_each_and_follows_its_updates(
+    bench: Bench, server: Server, namespace: str
+) -> None:
+    many = [f"t{number}" for number in range(9000)]
+    bench.create(user_id="ada", metadata={"tags": many})
+    assert listed(bench, tags=frozenset({"t8999"})) == listed(bench, user_id="ada") == ["s"]
+    assert listed(bench, user_id="ada", tags=frozenset([*many[1:], "other"])) == ["s"]
+    few = bench(bench.store.get_session("s")).metadata.model_copy(update={"tags": ["few"]})
+    bench(bench.store.update_session("s", Patch(set={"metadata": few})))
+    assert listed(bench, tags=frozenset({"t8999"})) == []
+    assert listed(bench, tags=frozenset({"few"})) == listed(bench, user_id="ada") == ["s"]
+    bench(bench.store.delete_session("s"))
+    assert entries(server, namespace) == set()
+
+
 def test_a_repeated_update_finishes_what_its_first_try_did_not(bench: Bench, proxy: Proxy, namespace: str) -> None:
     bench.create(user_id="ada")
     through = Bench(f"{proxy.url}?namespace={namespace}", bench.mode)

@@ -373,6 +373,15 @@ def test_a_key_of_another_application_is_named_as_the_cause(bench: Bench, server
         bench(bench.store.get_session("s"))
 
 
+def respell(server: Server, namespace: str, old: bytes, new: bytes) -> None:
+    """Write the one message of the session in another way."""
+    key = f"sc:s:{{{namespace}:s}}"
+    with server.client() as client:
+        (body,) = client.zrangebyscore(key, 1, 1)
+        client.zrem(key, body)
+        client.zadd(key, {body.replace(old, new): 1})
+
+
 def test_a_page_of_a_newer_version_is_refused_with_its_place(bench: Bench, server: Server, namespace: str) -> None:
     bench.create()
     bench.append("one")
@@ -380,3 +389,24 @@ def test_a_page_of_a_newer_version_is_refused_with_its_place(bench: Bench, serve
         client.zadd(f"sc:s:{{{namespace}:s}}", {'{"created_at":"2026-01-01T00:00:00.000Z","shape":2}': 2})
     with pytest.raises(StorageError, match="newer version"):
         bench.contents()
+
+
+def test_a_message_of_a_newer_version_is_refused_by_its_id(bench: Bench, server: Server, namespace: str) -> None:
+    bench.create()
+    (message,) = bench.append("one").messages
+    respell(server, namespace, b'"role":"user"', b'"role":"oracle"')
+    with pytest.raises(StorageError, match="newer version"):
+        bench(bench.store.get_message("s", message.id))
+    with pytest.raises(StorageError, match="newer version"):
+        bench(bench.store.update_message("s", message.id, Patch(set={"content": "two"})))
+
+
+def test_bytes_that_are_no_text_are_an_error_of_the_store(server: Server, namespace: str) -> None:
+    client = redis.Redis(port=server.port, decode_responses=True)
+    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace))
+    bench.create()
+    (message,) = bench.append("one").messages
+    respell(server, namespace, b'"one"', b'"\xe9"')
+    with pytest.raises(StorageError, match="not UTF-8"):
+        bench(bench.store.get_message("s", message.id))
+    client.close()

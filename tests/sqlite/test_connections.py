@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from contextlib import closing, contextmanager
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
+from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +28,7 @@ from session_continuity import (
     UnavailableError,
     run_now,
 )
-from session_continuity_sqlite import SqliteStorage
+from session_continuity_sqlite import SqliteStorage, wire
 from session_continuity_sqlite.wire import MOST_CONNECTIONS, Connections, _forks
 
 from .making import START, Speaker, a_session, contents, messages, talk
@@ -195,6 +197,30 @@ def test_close_waits_for_calls_under_way_and_refuses_later_ones(store: SqliteSto
     with pytest.raises(StorageClosedError):
         run_now(store.get_session("s"))
     run_now(store.close())
+
+
+@pytest.mark.parametrize("step", [Connections._has_moved, Connections._leave])
+def test_close_ends_also_where_ctrl_c_kept_a_call_from_saying_that_it_ended(
+    opens: Opens, monkeypatch: pytest.MonkeyPatch, step: FunctionType
+) -> None:
+    monkeypatch.setattr(wire, "LAST_CALLS_PATIENCE", 0.05)
+    store = opens(busy_timeout=0.05)
+    talk(store, 2)
+    before = sys.gettrace()
+
+    def strike(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is step.__code__:
+            sys.settrace(before)
+            raise KeyboardInterrupt
+
+    for _ in range(3):
+        sys.settrace(strike)
+        with pytest.raises(KeyboardInterrupt):
+            contents(store)
+        assert len(contents(store)) == 2
+    run_now(store.close())
+    with pytest.raises(StorageClosedError):
+        contents(store)
 
 
 def test_close_leaves_one_file(store: SqliteStorage, database: Path) -> None:

@@ -152,6 +152,22 @@ def test_a_read_only_file_is_readable_and_refuses_writes(public: Path, opens: Op
     assert contents(opens(database)) == ["message 0", "message 1"]
 
 
+def test_a_backup_that_may_not_be_written_is_readable(public: Path, opens: Opens) -> None:
+    path = public / "chat.db"
+    store = opens(path)
+    talk(store, 2)
+    run_now(store.close())
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+    path.chmod(0o444)
+    with unprivileged():
+        reader = opens(path)
+        assert len(contents(reader)) == 2
+        with pytest.raises(UnavailableError, match="cannot be written"):
+            talk(reader, 1)
+        run_now(reader.close())
+
+
 def test_a_read_only_directory_says_what_is_needed(public: Path, opens: Opens) -> None:
     existing, missing = public / "chat.db", public / "new.db"
     store = opens(existing)

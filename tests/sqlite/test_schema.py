@@ -33,6 +33,17 @@ def test_setup_makes_a_file_in_wal_mode_that_says_whose_it_is(opens: Opens, data
     assert ask(database, "PRAGMA user_version") == [(1,)]
 
 
+def test_setup_brings_a_file_that_was_restored_from_a_backup_into_wal_mode_again(
+    opens: Opens, database: Path, tmp_path: Path
+) -> None:
+    run_now(opens().close())
+    backup = tmp_path / "backup.db"
+    ask(database, f"VACUUM INTO '{backup}'")
+    assert ask(backup, "PRAGMA journal_mode") == [("delete",)]
+    opens(backup)
+    assert ask(backup, "PRAGMA journal_mode") == [("wal",)]
+
+
 def test_every_table_is_strict(opens: Opens, database: Path) -> None:
     opens()
     tables = ask(database, "SELECT name, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'")

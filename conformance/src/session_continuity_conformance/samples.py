@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from session_continuity import (
@@ -21,6 +21,9 @@ from session_continuity import (
 
 if TYPE_CHECKING:
     from session_continuity_conformance.store import Store
+
+FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+LAST_MOMENT = datetime.max.replace(microsecond=999_000, tzinfo=UTC)
 
 TEXTS = {
     "empty": "",

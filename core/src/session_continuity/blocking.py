@@ -224,6 +224,7 @@ class SessionManager:
     def update_session(self, session_id: str, *, expected_version: int | None = None, **changes: Any) -> Session:
         """Change fields of a session and return it; a field set to None is cleared, one not named stays.
 
+        A field is replaced whole: `metadata` with all that it holds, `participants`, given as to `create_session`, too.
         With `expected_version`, raises ConcurrencyError when the session is at another version.
         """
         return self._run(self._core.update_session(session_id, expected_version=expected_version, **changes))

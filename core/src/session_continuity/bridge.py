@@ -18,7 +18,7 @@ from session_continuity.adapter import (
 from session_continuity.errors import ConfigError
 from session_continuity.models import Message, Session
 from session_continuity.paging import Page
-from session_continuity.runtime import Clock, Mode, ThreadWire, run_now
+from session_continuity.runtime import Clock, Mode, ThreadWire, of_its_own, run_now
 
 __all__ = ["InThreads", "for_async", "in_mode", "waiter"]
 
@@ -42,15 +42,15 @@ def in_mode(storage: object, modes: Collection[Mode]) -> StorageAdapter:
 def waiter(mode: Mode) -> Callable[[Awaitable[R]], Awaitable[R]]:
     """How code of this mode runs an awaitable that an application handed in: in blocking mode in a run of its own, so
     that one that suspends fails by itself and not the call it happened in."""
-    return _awaited if mode == "async" else _run_apart
-
-
-async def _awaited(awaitable: Awaitable[R]) -> R:
-    return await awaitable
+    return of_its_own if mode == "async" else _run_apart
 
 
 async def _run_apart(awaitable: Awaitable[R]) -> R:
     return run_now(_awaited(awaitable))
+
+
+async def _awaited(awaitable: Awaitable[R]) -> R:
+    return await awaitable
 
 
 def for_async(adapter: StorageAdapter) -> StorageAdapter:

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar, cast, get_args, get_origin
 from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, ValidationError as PydanticError
+from pydantic_core import ErrorDetails
 
 from session_continuity.errors import ConfigError, SessionContinuityError
 
@@ -138,12 +139,18 @@ def _checked(scheme: str, values: Mapping[str, Any], check: Callable[[], R]) -> 
         raise
     except PydanticError as error:
         problems = "; ".join(
-            f"option {_place(found['loc'])}: {_unspoken(found['msg'], values)}"
+            f"option {_place(found['loc'])}: {_said(found, values)}"
             for found in error.errors(include_url=False, include_context=False, include_input=False)
         )
     except Exception as error:
         problems = f"the plugin's own check of the options failed with {type(error).__name__} {_origin(error)}"
     raise ConfigError(f"{scheme}: {problems}")
+
+
+def _said(found: ErrorDetails, values: Mapping[str, Any]) -> str:
+    """The message; one that lists the choices is the model's own words, which a value may resemble."""
+    message = found["msg"].removeprefix("Value error, ")
+    return message if found["type"] == "literal_error" else _unspoken(message, values)
 
 
 def _unspoken(message: str, values: Mapping[str, Any]) -> str:
@@ -179,6 +186,8 @@ def parse_url(text: str | None = None, *, environ: Mapping[str, str] = os.enviro
         text = environ.get(URL_VARIABLE)
         if not text:
             raise ConfigError(f"no storage URL: pass one, or set {URL_VARIABLE}, for example to sqlite:///chat.db")
+    if not isinstance(text, str):
+        raise ConfigError(f"a storage URL is a text, not {type(text).__name__}; {_EXPECTED}")
     _refuse_characters(text)
     match = _SHAPE.fullmatch(text)
     if match is None:

@@ -204,9 +204,12 @@ class AsyncSessionManager(Workings):
     async def update_session(self, session_id: str, *, expected_version: int | None = None, **changes: Any) -> Session:
         """Change fields of a session and return it; a field set to None is cleared, one not named stays.
 
+        A field is replaced whole: `metadata` with all that it holds, `participants`, given as to `create_session`, too.
         With `expected_version`, raises ConcurrencyError when the session is at another version.
         """
         storage = await self._ready(session_id=session_id)
+        if changes.get("participants") is not None:
+            changes["participants"] = new_participants(changes["participants"], storage.clock())
         patch = validation.patch_for(Session, changes)
         expected = validation.version(expected_version, "expected_version")
         session = await storage.update_session(session_id, patch, expected_version=expected)
@@ -323,12 +326,13 @@ class AsyncSessionManager(Workings):
         A new content or metadata is counted anew unless `token_count` says the number. Raises MessageNotFoundError.
         """
         storage = await self._ready(session_id=session_id, message_id=message_id)
-        patch = validation.patch_for(Message, changes)
+        patch = validation.patch_for(NewMessage, changes)
         if "token_count" not in changes and not changes.keys().isdisjoint({"content", "metadata"}):
             patch = await self._recounted(session_id, message_id, patch)
         stamped = Patch({**patch.set, "updated_at": storage.clock()}, patch.clear)
         message = await storage.update_message(session_id, message_id, stamped)
-        await self._unfold(session_id, message.created_at)
+        if message.role != "system" or "role" in changes:  # no summary covers system messages
+            await self._unfold(session_id, message.created_at)
         await self._emit(events.MessageUpdated, session_id, message_id=message_id, fields=frozenset(changes))
         return message
 
@@ -337,7 +341,8 @@ class AsyncSessionManager(Workings):
         storage = await self._ready(session_id=session_id, message_id=message_id)
         message = await storage.get_message(session_id, message_id)
         deleted = message is not None and await storage.delete_message(session_id, message_id)
-        await self._unfold(session_id, message.created_at if message else minted_at(message_id))
+        if message is None or message.role != "system":
+            await self._unfold(session_id, message.created_at if message else minted_at(message_id))
         if not deleted:
             raise MessageNotFoundError(session_id, message_id)
         await self._emit(events.MessageDeleted, session_id, message_id=message_id)

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,6 +38,7 @@ __all__ = [
     "ThreadWire",
     "Wire",
     "gather",
+    "of_its_own",
     "run_now",
     "sleeper",
     "utc_now",
@@ -93,6 +95,20 @@ def _asked_for_a_loop(error: RuntimeError | AttributeError) -> bool:
     if isinstance(error, AttributeError):
         return error.obj is None and error.name == "create_future"
     return "no running event loop" in str(error)
+
+
+async def of_its_own(awaitable: Awaitable[R]) -> R:
+    """The result of what an application handed in. A cancellation that nobody asked of the running task came from
+    inside, from something that was awaited there: it is raised as an error, so that it does not end the task."""
+    import asyncio
+
+    try:
+        return await awaitable
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("something that was awaited there was cancelled") from error
 
 
 def sleeper(mode: Mode) -> Callable[[float], Awaitable[None]]:
@@ -416,7 +432,8 @@ class Periodic:
         if task is None or task is asyncio.current_task():
             return
         if task.get_loop() is not asyncio.get_running_loop() and not task.done():
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            with suppress(RuntimeError):  # a loop that was closed with its tasks pending runs nothing any more
+                task.get_loop().call_soon_threadsafe(task.cancel)
         elif not task.done():  # to cancel a task that has failed would silence its error
             task.cancel()
             await asyncio.wait([task])
@@ -436,5 +453,5 @@ class Periodic:
             await job()
 
     def _repeat_blocking(self, job: Callable[[], object]) -> None:
-        while not self._stopped.wait(self._seconds):
+        while not self._stopped.wait(min(self._seconds, threading.TIMEOUT_MAX)):
             job()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from session_continuity.errors import ValidationError
-from session_continuity.models import Content, MessageMetadata
+from session_continuity.models import MAX_MESSAGE_TOKENS, Content, MessageMetadata
 
 __all__ = ["TokenCounter", "count_message", "estimate_tokens"]
 
@@ -30,13 +30,15 @@ def estimate_tokens(text: str) -> int:
 
 
 def count_message(content: Content, metadata: MessageMetadata, *, counter: TokenCounter, image_token_cost: int) -> int:
-    """The tokens of one message. Raises ValidationError when the counter answers no count."""
+    """The tokens of one message. Raises ValidationError for a count that is none, or that no message has."""
     total = 0
     for text in _texts(content, metadata):
         count = image_token_cost if text is None else counter(text)
         if not isinstance(count, int) or count < 0:
             raise ValidationError("the token counter must return a whole number from 0 up")
         total += count
+    if total > MAX_MESSAGE_TOKENS:
+        raise ValidationError(f"a message has at most {MAX_MESSAGE_TOKENS} tokens, the token counter says {total}")
     return total
 
 

@@ -13,7 +13,16 @@ from pydantic_core import ErrorDetails
 
 from session_continuity.adapter import MESSAGE_FIELDS, SESSION_FIELDS, MessageQuery, Patch, SessionFilter
 from session_continuity.errors import ValidationError
-from session_continuity.models import Message, Model, Role, Session, SessionStatus, check_id, to_utc_milliseconds
+from session_continuity.models import (
+    Model,
+    NewMessage,
+    Role,
+    Session,
+    SessionStatus,
+    check_id,
+    check_text,
+    to_utc_milliseconds,
+)
 
 __all__ = [
     "identifiers",
@@ -26,14 +35,16 @@ __all__ = [
     "version",
 ]
 
+A = TypeVar("A")
+R = TypeVar("R")
 B = TypeVar("B", bound=BaseModel)
 
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _SESSION = {"id": "-", "created_at": _SOME_TIME, "last_activity_at": _SOME_TIME}
-_MESSAGE = {"id": "-", "session_id": "-", "role": "user", "content": "", "created_at": _SOME_TIME}
+_MESSAGE = {"role": "user", "content": ""}
 _PATCHABLE: Mapping[type[Model], tuple[frozenset[str], dict[str, Any]]] = {
     Session: (SESSION_FIELDS, _SESSION),
-    Message: (MESSAGE_FIELDS - {"updated_at"}, _MESSAGE),
+    NewMessage: (MESSAGE_FIELDS - {"updated_at"}, _MESSAGE),
 }
 _PROBLEMS_SHOWN = 3
 _STEPS_SHOWN = 4
@@ -46,9 +57,14 @@ def validated(model: type[B], value: B | Mapping[str, Any]) -> B:
         return model.model_validate(value)
     except PydanticError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
-    problems = list(dict.fromkeys(f"{_path(detail) or model.__name__}: {detail['msg']}" for detail in details))
+    problems = list(dict.fromkeys(f"{_path(detail) or model.__name__}: {_said(detail)}" for detail in details))
     more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
     raise ValidationError("; ".join(problems[:_PROBLEMS_SHOWN]) + more)
+
+
+def _said(detail: ErrorDetails) -> str:
+    """The message in the words of the check that made it."""
+    return detail["msg"].removeprefix("Value error, ")
 
 
 def _path(detail: ErrorDetails) -> str:
@@ -88,13 +104,7 @@ def identifiers(**values: str | None) -> None:
     for name, value in values.items():
         if not isinstance(value, str):
             raise ValidationError(f"{name} is a text, not {type(value).__name__}")
-        try:
-            check_id(value)
-        except ValueError as error:
-            problem = str(error)
-        else:
-            continue
-        raise ValidationError(f"{name}: {problem}")
+        _made(name, check_id, value)
 
 
 def version(value: int | None, name: str) -> int | None:
@@ -170,6 +180,8 @@ def _names(value: str | Iterable[str] | None, name: str) -> frozenset[str] | Non
     listed = [value] if isinstance(value, str) else several(value, name)
     if not all(isinstance(item, str) for item in listed):
         raise ValidationError(f"{name} must be texts")
+    for item in listed:
+        _made(name, check_text, item)
     return frozenset(listed)
 
 
@@ -179,4 +191,13 @@ def _moment(value: datetime | None, name: str) -> datetime | None:
         return None
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ValidationError(f"{name} must be an aware datetime, for example datetime.now(timezone.utc)")
-    return to_utc_milliseconds(value)
+    return _made(name, to_utc_milliseconds, value)
+
+
+def _made(name: str, make: Callable[[A], R], value: A) -> R:
+    """What `make` returns. Its error becomes one that names the argument and chains nothing."""
+    try:
+        return make(value)
+    except ValueError as error:
+        problem = str(error)
+    raise ValidationError(f"{name}: {problem}")

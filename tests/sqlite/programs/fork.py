@@ -76,7 +76,7 @@ def while_a_thread_writes() -> None:
 
 def inside_a_call() -> None:
     """Somebody forks in the middle of a call: nothing can be trusted in the child, which says so."""
-    wire.FORK_PATIENCE = 0.1
+    wire.LAST_CALLS_PATIENCE = 0.1
 
     def forks(connection: object) -> int:
         del connection

@@ -306,6 +306,17 @@ class CreatedAfterIncludesTheMoment(_OtherFilter):
         return replace(filter, created_after=filter.created_after - timedelta(microseconds=1))
 
 
+@breaks("SC-LST-006")
+class LastMomentHasNoNext(_OtherFilter):
+    """created_before is rounded up to a millisecond in a way that passes the end of the calendar."""
+
+    def other(self, filter: SessionFilter) -> SessionFilter:
+        if filter.created_before is None:
+            return filter
+        up = filter.created_before + timedelta(milliseconds=1) - timedelta(microseconds=1)
+        return replace(filter, created_before=up.replace(microsecond=up.microsecond // 1000 * 1000))
+
+
 @breaks("SC-LST-007")
 class UserReplacesAgent(_OtherFilter):
     """With a user, the agent of a filter is ignored."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from session_continuity import (
@@ -206,6 +207,14 @@ class IncludesTheMoment(Model):
         if query.before is not None:
             query = replace(query, before=query.before.replace(microsecond=query.before.microsecond + 1))
         return super().get_messages(session_id, query, cursor=cursor)
+
+
+@breaks("SC-MSG-011")
+class LeavesTheCalendar(_ChangesQuery):
+    """before is asked for as the moment before it, which the first moment does not have."""
+
+    def other(self, query: MessageQuery) -> MessageQuery:
+        return query if query.before is None else replace(query, before=query.before - timedelta(microseconds=1))
 
 
 @breaks("SC-MSG-012")

@@ -8,6 +8,7 @@ from typing import Any
 from session_continuity import MessageQuery, Patch, SessionNotFoundError
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import refused, same
+from session_continuity_conformance.samples import FIRST_MOMENT, LAST_MOMENT
 from session_continuity_conformance.store import LONG_LIFE, MILLISECOND, Store
 
 
@@ -178,6 +179,8 @@ async def test_expired_sessions_are_those_not_later_than_the_moment(store: Store
         same("expired by that moment", sorted(found), sorted(session.id for session in made[: number + 1]))
         found = await store.expired(moment - MILLISECOND)
         same("expired a millisecond earlier", sorted(found), sorted(session.id for session in made[:number]))
+    same("expired by the first moment", list(await store.expired(FIRST_MOMENT)), [])
+    same("expired by the last moment", sorted(await store.expired(LAST_MOMENT)), sorted(session.id for session in made))
 
 
 @clause("SC-TTL-010")

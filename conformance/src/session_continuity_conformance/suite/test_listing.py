@@ -7,7 +7,7 @@ from datetime import timedelta
 from session_continuity import Patch, Session, SessionFilter, SessionMetadata
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import same
-from session_continuity_conformance.samples import full_session
+from session_continuity_conformance.samples import FIRST_MOMENT, LAST_MOMENT, full_session
 from session_continuity_conformance.store import MILLISECOND, Store
 
 TOTALS = ("message_count", "token_count", "system_message_ids", "last_activity_at")
@@ -73,6 +73,16 @@ async def test_listing_by_time_excludes_the_moments(store: Store) -> None:
         await store.lists("after the first", made[:1:-1], created_after=first, **scope)
         await store.lists("before the third", made[2::-1], created_before=third, **scope)
         await store.lists("between", [made[2]], created_after=first, created_before=third, **scope)
+
+
+@clause("SC-LST-006")
+async def test_listing_times_may_be_the_first_and_the_last(store: Store) -> None:
+    session = await store.session(user_id="u", active_agent_id="a")
+    for scope in ({"user_id": "u"}, {"active_agent_id": "a"}):
+        await store.lists("after the first moment", [session.id], created_after=FIRST_MOMENT, **scope)
+        await store.lists("before the first moment", [], created_before=FIRST_MOMENT, **scope)
+        await store.lists("before the last moment", [session.id], created_before=LAST_MOMENT, **scope)
+        await store.lists("after the last moment", [], created_after=LAST_MOMENT, **scope)
 
 
 @clause("SC-LST-007")

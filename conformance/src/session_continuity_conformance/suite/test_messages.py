@@ -16,7 +16,7 @@ from session_continuity import (
 )
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, present, refused, results, same, same_models
-from session_continuity_conformance.samples import full_metadata
+from session_continuity_conformance.samples import FIRST_MOMENT, LAST_MOMENT, full_metadata
 from session_continuity_conformance.store import MILLISECOND, Store
 
 
@@ -228,6 +228,16 @@ async def test_times_exclude_their_moment(store: Store) -> None:
     same("between", await store.texts(session.id, after=second, before=fourth), ["m3"])
     newest_first = await store.texts(session.id, after=start, before=fourth, order="desc")
     same("between, newest first", newest_first, ["m3", "m2", "m1"])
+
+
+@clause("SC-MSG-011")
+async def test_times_may_be_the_first_and_the_last(store: Store) -> None:
+    session = await store.session()
+    await store.append(session.id, "m")
+    same("after the first moment", await store.texts(session.id, after=FIRST_MOMENT), ["m"])
+    same("before the first moment", await store.texts(session.id, before=FIRST_MOMENT), [])
+    same("before the last moment", await store.texts(session.id, before=LAST_MOMENT), ["m"])
+    same("after the last moment", await store.texts(session.id, after=LAST_MOMENT), [])
 
 
 @clause("SC-MSG-012")

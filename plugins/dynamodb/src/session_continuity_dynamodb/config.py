@@ -58,11 +58,11 @@ class DynamoDBOptions(BackendOptions):
         description="`exact` reads the totals with a page, for a second request and half a unit a session.",
     )
     create_table: bool = Field(default=False, description="Make a missing table when the store is opened.")
-    connect_timeout: float = Field(default=2.0, gt=0)
-    read_timeout: float = Field(default=5.0, gt=0)
+    connect_timeout: float = Field(default=2.0, gt=0, le=3600)
+    read_timeout: float = Field(default=5.0, gt=0, le=3600)
     max_attempts: int = Field(default=4, ge=1, le=20, description="Tries of one request by the SDK.")
     retry_deadline: float = Field(
-        default=20.0, ge=0, description="How long throttled and conflicting writes are tried again."
+        default=20.0, ge=0, le=3600, description="How long throttled and conflicting writes are tried again."
     )
     max_pool_connections: int = Field(default=32, ge=1, le=1000)
     transaction_items: int = Field(

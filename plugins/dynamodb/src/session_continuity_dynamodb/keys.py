@@ -114,7 +114,10 @@ def computed_place(message_id: str) -> str | None:
 
 def after_time(moment: datetime) -> str:
     """The least text of all times later than `moment`, at the precision of milliseconds."""
-    return format_timestamp(moment.astimezone(UTC) + _MILLISECOND)
+    try:
+        return format_timestamp(moment.astimezone(UTC) + _MILLISECOND)
+    except OverflowError:
+        return "~"  # behind every time
 
 
 def until_time(moment: datetime) -> str:

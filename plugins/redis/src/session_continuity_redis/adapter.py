@@ -27,6 +27,7 @@ from session_continuity import (
     SessionNotFoundError,
     StorageAdapter,
     StorageClosedError,
+    StorageError,
     TokenBudgetExceededError,
     check_limit,
     check_turn,
@@ -36,11 +37,12 @@ from session_continuity import (
     is_repeated_append,
     is_repeated_create,
     move_to,
+    parse_options,
     utc_now,
 )
 from session_continuity_redis import codec, scripts
 from session_continuity_redis.config import RedisOptions, capabilities
-from session_continuity_redis.errors import BACKEND, FAILURES, translate
+from session_continuity_redis.errors import BACKEND, COMPLETE, FAILURES, translate
 from session_continuity_redis.health import check_version, judge
 from session_continuity_redis.index import PROMPT, Index
 from session_continuity_redis.keys import TIMESTAMP, Keys, entry_of, facts_of, id_of
@@ -60,7 +62,8 @@ class RedisStorage(StorageAdapter):
     """Sessions on a Redis or Valkey server or cluster.
 
     `client` is any of redis-py's clients, sync or asyncio, single node or cluster; who opened it closes it. The mode is
-    the client's. The other parameters are the options of the same names of a config string.
+    the client's. The other parameters are the options of the same names of a config string. Raises ConfigError for a
+    wrong one, and for a client that cannot serve.
     """
 
     backend = BACKEND
@@ -75,14 +78,22 @@ class RedisStorage(StorageAdapter):
         index_parts: int = _DEFAULTS["index_parts"],
         max_message_bytes: int = _DEFAULTS["max_message_bytes"],
     ) -> None:
+        stated = {
+            "namespace": namespace,
+            "prefix": prefix,
+            "grace": grace,
+            "index_parts": index_parts,
+            "max_message_bytes": max_message_bytes,
+        }
+        options = parse_options(RedisOptions, stated, scheme=BACKEND)
         self._wire: Wire = client if isinstance(client, Wire) else wire_of(client)
         self.mode: Mode = self._wire.mode
-        self.capabilities = capabilities(max_message_bytes)
+        self.capabilities = capabilities(options.max_message_bytes)
         self.clock = utc_now
-        self._keys = Keys(prefix, namespace, index_parts)
+        self._keys = Keys(options.prefix, options.namespace, options.index_parts)
         self._index = Index(self._wire, self._keys)
-        self._grace = timedelta(seconds=grace)
-        self._most_bytes = max_message_bytes
+        self._grace = timedelta(seconds=options.grace)
+        self._most_bytes = options.max_message_bytes
         self._closed = False
 
     @property
@@ -102,10 +113,9 @@ class RedisStorage(StorageAdapter):
         self._check_open("health")
         began = time.perf_counter()
         try:
-            told = await self._wire.info()
-            save = await self._wire.config("save")
-        except FAILURES as error:
-            problem = translate(error, "health")
+            told = await self._do("health", self._wire.info)
+            save = await self._do("health", self._wire.config, "save")
+        except StorageError as problem:
             return HealthStatus(status="unhealthy", details={"error": problem.code}, remedy=problem.message)
         return judge(told, save, latency_ms=(time.perf_counter() - began) * 1000)
 
@@ -135,8 +145,7 @@ class RedisStorage(StorageAdapter):
         return await self._do("append_messages", self._append, session_id, tuple(messages), chosen_ids)
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
-        body = await self._do("get_message", self._body, session_id, message_id)
-        return None if body is None else codec.message_from(body)
+        return await self._do("get_message", self._message, session_id, message_id)
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         bound_to = query.key(session_id)
@@ -271,6 +280,10 @@ class RedisStorage(StorageAdapter):
             expires_at=codec.moment(int(expires)) if expires else None,
         )
 
+    async def _message(self, session_id: str, message_id: str) -> Message | None:
+        body = await self._body(session_id, message_id)
+        return None if body is None else codec.message_from(body)
+
     async def _body(self, session_id: str, message_id: str) -> str | None:
         _, (body,) = await self._existing(scripts.MESSAGE, session_id, message_id)
         return None if body is None else codec.text(body)
@@ -362,8 +375,12 @@ class RedisStorage(StorageAdapter):
         self._check_open(operation)
         try:
             return await method(*arguments)
-        except FAILURES as error:
-            raise translate(error, operation) from error
+        except BaseException as error:
+            if not isinstance(error, COMPLETE):
+                self._wire.hang_up()
+            if isinstance(error, FAILURES):
+                raise translate(error, operation) from error
+            raise
 
     def _now(self) -> int:
         return codec.milliseconds(self.clock())

@@ -14,6 +14,7 @@ from session_continuity_redis.scripts import FIELD_CODES
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+_ALMOST_A_MILLISECOND = timedelta(microseconds=999)  # does not lead from the last millisecond out of the calendar
 INDEXED = frozenset({"user_id", "active_agent_id", "status", "metadata", "expires_at"})
 
 _sessions = TypeAdapter(list[Session])
@@ -46,7 +47,7 @@ def unpacked(number: int) -> datetime:
 
 def not_before(moment: datetime) -> str:
     """The first whole millisecond that is not earlier."""
-    return format_timestamp((moment + MILLISECOND - timedelta(microseconds=1)).astimezone(UTC))
+    return format_timestamp((moment + _ALMOST_A_MILLISECOND).astimezone(UTC))
 
 
 def not_after(moment: datetime) -> str:

@@ -35,12 +35,14 @@ class RedisOptions(BackendOptions):
     prefix: str = Field(
         default="sc", pattern=r"^[\w.:-]{1,64}$", description="What every key of this application begins with."
     )
-    timeout: float = Field(default=5.0, gt=0, description="Seconds that one try of one request may take.")
-    connect_timeout: float = Field(default=5.0, gt=0, description="Seconds that opening a connection may take.")
+    timeout: float = Field(default=5.0, gt=0, le=3600, description="Seconds that one try of one request may take.")
+    connect_timeout: float = Field(
+        default=5.0, gt=0, le=3600, description="Seconds that opening a connection may take."
+    )
     retries: int = Field(default=3, ge=0, description="How often a request is sent again after a lost connection.")
     max_connections: int = Field(default=100, ge=1, description="Connections that the pool opens at most.")
     grace: int = Field(
-        default=86_400, ge=0, description="Seconds that an expired session is kept for whoever cleans up."
+        default=86_400, ge=0, le=10**9, description="Seconds that an expired session is kept for whoever cleans up."
     )
     index_parts: int = Field(
         default=1, ge=1, le=1024, description="Keys of a namespace's index; the same for the life of the data."

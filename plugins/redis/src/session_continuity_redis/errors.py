@@ -9,8 +9,11 @@ from session_continuity import SessionContinuityError, StorageError, ThrottledEr
 
 BACKEND = "redis"
 
-FAILURES = (redis.RedisError, redis.RedisClusterException, OSError, RuntimeError, PydanticError)
+FAILURES = (redis.RedisError, redis.RedisClusterException, OSError, RuntimeError, PydanticError, UnicodeDecodeError)
 """What a call of the client, or the decoding of its answer, may raise."""
+
+COMPLETE = (redis.RedisError, SessionContinuityError)
+"""Of these, the client and the scripts have left no answer behind that nobody has read."""
 
 _NOT_NOW: dict[str, str] = {
     "MISCONF": "the server refuses writes because it cannot save to disk; look at its log",
@@ -49,6 +52,8 @@ def _other(error: BaseException, operation: str) -> SessionContinuityError:
         return _unavailable(_NOT_NOW[code], operation)
     if isinstance(error, redis.ResponseError) and "WRONGTYPE" in str(error):
         return _storage("a key of another application is in the way; choose another prefix or database", operation)
+    if isinstance(error, redis.ResponseError) and "can't run this command" in str(error):
+        return _storage("the scripts run a command that this user may not; see the README for its ACL", operation)
     if isinstance(error, redis.ResponseError) and "non local key" in str(error):
         return _unavailable(_NOT_NOW["TRYAGAIN"], operation)
     if isinstance(error, PydanticError):
@@ -57,6 +62,8 @@ def _other(error: BaseException, operation: str) -> SessionContinuityError:
             f"{error.error_count()} problems, first at {error.errors(include_input=False)[0]['loc']}",
             operation,
         )
+    if isinstance(error, UnicodeDecodeError):
+        return _storage("the server's answer is not UTF-8; did a client of another encoding write it?", operation)
     if isinstance(error, RuntimeError):
         return _storage(f"{error}; an async store belongs to the event loop that it was first used in", operation)
     return _storage(str(error), operation)

@@ -4,6 +4,7 @@ cluster. And how these clients are opened."""
 from __future__ import annotations
 
 import asyncio
+import codecs
 import random
 import threading
 import time
@@ -12,16 +13,18 @@ from typing import Any, NamedTuple
 
 import redis
 import redis.asyncio
+import redis.asyncio.client
 import redis.asyncio.cluster
 import redis.asyncio.retry
 import redis.asyncio.sentinel
+import redis.client
 import redis.cluster
 import redis.retry
 import redis.sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import MaxConnectionsError, NoScriptError, ResponseError
 
-from session_continuity import Mode, sleeper
+from session_continuity import ConfigError, Mode, sleeper
 from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
 from session_continuity_redis.scripts import Script
 
@@ -30,6 +33,9 @@ Client = Any
 """One of redis-py's clients; their sync and asyncio faces have no common type."""
 
 PATIENCE = 5.0
+
+_CLIENTS = (redis.Redis, redis.RedisCluster, redis.asyncio.Redis, redis.asyncio.RedisCluster)
+_PIPELINES = (redis.client.Pipeline, redis.cluster.ClusterPipeline, redis.asyncio.client.Pipeline)
 
 _BACKOFF = {"base": 0.02, "cap": 1.0}
 
@@ -138,6 +144,18 @@ class Wire:
             return None
         return str(told[name])
 
+    def hang_up(self) -> None:
+        """Close the connections that nobody uses. Ctrl-C, or an exception that a signal raised, may strike a blocking
+        client between a question and its answer; the answer then waits on a connection that is free again, where the
+        next call would take it for its own. Async clients see to that themselves."""
+        if self._client is None or self.mode == "async":
+            return
+        nodes = [node.redis_connection for node in self._client.get_nodes()] if self.clustered else [self._client]
+        for client in filter(None, nodes):
+            client.connection_pool.disconnect(inuse_connections=False)
+            if client.connection is not None:  # one of its own, in place of the pool's
+                client.connection.disconnect()
+
     async def close(self) -> None:
         with self._lock:
             clients, self._client, self._clients = self._clients, None, ()
@@ -196,7 +214,16 @@ async def _as_is(value: Any) -> Any:
 
 
 def wire_of(client: Client) -> Wire:
-    """The wire of a client that somebody else opened and will close."""
+    """The wire of a client that somebody else opened and will close. Raises ConfigError for one that cannot serve."""
+    if not isinstance(client, _CLIENTS) or isinstance(client, _PIPELINES):
+        raise ConfigError(
+            f"a client is one of redis-py's, sync or asyncio, single node or cluster, not {type(client).__name__}; "
+            "to open a store by its URL, use open_storage or SessionManager.open"
+        )
+    encoder: Any = client.get_encoder()
+    encoding: str = encoder.encoding
+    if codecs.lookup(encoding).name != "utf-8":
+        raise ConfigError(f"the client writes text in {encoding}; make it with the encoding that redis-py has, utf-8")
     asynchronous = isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster)
     clustered = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
     return Wire(lambda: [client], "async" if asynchronous else "blocking", clustered=clustered, owned=False)

@@ -36,7 +36,10 @@ def time_text(moment: datetime | None) -> str | None:
 
 def time_text_before(moment: datetime) -> str:
     """The last text that lies before the moment, which may fall between milliseconds."""
-    return format_timestamp(moment - timedelta(microseconds=1))
+    try:
+        return format_timestamp(moment - timedelta(microseconds=1))
+    except OverflowError:
+        return ""  # the first moment: no time lies before it
 
 
 def time_of(text: str | None) -> datetime | None:

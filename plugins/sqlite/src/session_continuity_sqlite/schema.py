@@ -97,11 +97,14 @@ def prepare(connection: sqlite3.Connection) -> None:
 
     Raises UnusableFileError when the file is another program's, or newer than this code.
     """
-    if _version(connection) == VERSION:
+    version = _version(connection)
+    try:
+        _log_ahead(connection)
+    except sqlite3.OperationalError as error:
+        if version < VERSION or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+            raise  # but a backup that may not be written can be read as it is
+    if version == VERSION:
         return
-    ((mode,),) = connection.execute("PRAGMA journal_mode = WAL")
-    if mode not in ("wal", "memory"):
-        raise UnusableFileError("the file system has no shared memory; put the file on a local disk")
     connection.execute("BEGIN IMMEDIATE")
     for migration in MIGRATIONS[_version(connection) :]:
         for statement in migration:
@@ -109,6 +112,13 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Set the journal that lets readers and a writer work at once; a file restored from a backup has another."""
+    ((mode,),) = connection.execute("PRAGMA journal_mode = WAL")
+    if mode not in ("wal", "memory"):
+        raise UnusableFileError("the file system has no shared memory; put the file on a local disk")
 
 
 def missing_parts(connection: sqlite3.Connection) -> list[str]:

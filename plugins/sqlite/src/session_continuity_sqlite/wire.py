@@ -29,7 +29,7 @@ R = TypeVar("R")
 Job = Callable[[sqlite3.Connection], R]
 
 MOST_CONNECTIONS = 8
-FORK_PATIENCE = 5.0
+LAST_CALLS_PATIENCE = 5.0
 LONGEST_SLEEP = 0.02
 PAUSE = 0.002
 
@@ -47,7 +47,7 @@ class Connections:
         self.place = Place(path, busy_timeout)
         self._synchronous = synchronous
         self._idle: list[Connection] = []
-        self._in_use = 0
+        self._under_way: set[object] = set()
         self._closed = False
         self._forking = False
         self._stranded = False
@@ -85,19 +85,18 @@ class Connections:
         self._run("setup", schema.check, self._create)
 
     def close(self) -> None:
-        """Refuse new calls, wait for those under way, close the connections."""
+        """Refuse new calls, wait for those under way as long as one may take, close the connections."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._in_use == 0)
+            self._await_calls()
             self._close_idle()
 
     def before_fork(self) -> None:
         """Hold new calls back and close every connection, once the calls under way have ended."""
         with self._changed:
             self._forking = True
-            patience = self.place.busy_timeout + FORK_PATIENCE
-            self._changed.wait_for(lambda: self._in_use == 0, timeout=patience)
+            self._await_calls()
             self._close_idle()
 
     def after_fork_in_parent(self) -> None:
@@ -110,16 +109,16 @@ class Connections:
         """Begin anew: other threads, and what they held, do not exist here."""
         self._make_locks()
         self._forking = False
-        self._stranded = self._in_use > 0
+        self._stranded = bool(self._under_way)
 
     def _make_locks(self) -> None:
         self._turn = threading.Lock()
         self._changed = threading.Condition()
 
     def _run(self, operation: str, job: Job[R], opened: Callable[[], Connection]) -> R:
-        connection = self._admit(operation)
-        serves = False
+        call, connection, serves = object(), None, False
         try:
+            connection = self._admit(operation, call)
             if connection is None or self._has_moved(connection):
                 connection = opened()
             try:
@@ -132,7 +131,7 @@ class Connections:
         except RAW_ERRORS as error:
             raise translate(error, operation=operation, place=self.place) from error
         finally:
-            self._leave(connection if serves else None)
+            self._leave(call, connection if serves else None)
 
     def _patiently(self, attempt: Callable[[], R]) -> R:
         """Try until no other process is in the way, or the busy timeout is over. The wait inside SQLite, which sleeps
@@ -146,8 +145,9 @@ class Connections:
                     raise
             time.sleep(random.uniform(0, PAUSE))
 
-    def _admit(self, operation: str) -> Connection | None:
-        """Count a call as under way, and give it an idle connection if there is one."""
+    def _admit(self, operation: str, call: object) -> Connection | None:
+        """Note a call as under way, and give it an idle connection if there is one. What Ctrl-C lets happen between any
+        two steps, `_leave` undoes."""
         with self._changed:
             self._changed.wait_for(self._may_enter)
             if self._closed:
@@ -156,18 +156,23 @@ class Connections:
                 raise storage_error(
                     operation, "this process was forked in the middle of a call; start it by spawn, or fork earlier"
                 )
-            self._in_use += 1
+            self._under_way.add(call)
             return self._idle.pop() if self._idle else None
 
     def _may_enter(self) -> bool:
-        return self._closed or self._stranded or (not self._forking and self._in_use < MOST_CONNECTIONS)
+        return self._closed or self._stranded or (not self._forking and len(self._under_way) < MOST_CONNECTIONS)
 
-    def _leave(self, connection: Connection | None) -> None:
+    def _leave(self, call: object, connection: Connection | None) -> None:
         with self._changed:
-            self._in_use -= 1
+            self._under_way.discard(call)
             if connection is not None:
                 self._idle.append(connection)
             self._changed.notify_all()
+
+    def _await_calls(self) -> None:
+        """Wait for the calls under way; not for ever, because Ctrl-C may have kept one from saying that it ended."""
+        patience = self.place.busy_timeout + LAST_CALLS_PATIENCE
+        self._changed.wait_for(lambda: not self._under_way, timeout=patience)
 
     def _close_idle(self) -> None:
         while self._idle:

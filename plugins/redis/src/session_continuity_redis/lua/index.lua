@@ -21,6 +21,16 @@ local function entries_of(facts)
   return entries
 end
 
+-- One command on any number of words, in pieces: Lua's stack does not hold more than some thousands at once.
+local function in_pieces(command, words)
+  local answers = {}
+  for from = 1, #words, 1000 do
+    answers[#answers + 1] = redis.call(command, key, unpack(words, from, math.min(from + 999, #words)))
+  end
+  return answers
+end
+
 local function remove(row, facts)
-  redis.call('ZREM', key, row, unpack(entries_of(facts)))
+  redis.call('ZREM', key, row)
+  in_pieces('ZREM', entries_of(facts))
 end

@@ -11,7 +11,9 @@ local function stands(entry)
     local members = {}
     for i, name in ipairs(names) do members[i] = name .. '|' .. entry end
     local any = false
-    for _, score in ipairs(redis.call('ZMSCORE', key, unpack(members))) do any = any or score end
+    for _, scores in ipairs(in_pieces('ZMSCORE', members)) do
+      for _, score in ipairs(scores) do any = any or score end
+    end
     if not any then return false end
   end
   return true

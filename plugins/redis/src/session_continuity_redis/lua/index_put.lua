@@ -15,5 +15,5 @@ for _, entry in ipairs(entries_of(ARGV[4])) do
   batch[#batch + 1] = 0
   batch[#batch + 1] = entry
 end
-redis.call('ZADD', key, unpack(batch))
+in_pieces('ZADD', batch)
 return {generation, 1}

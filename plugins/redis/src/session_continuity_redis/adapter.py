@@ -301,8 +301,8 @@ class RedisStorage(StorageAdapter):
         )
 
     async def _found(self, session_id: str, query: MessageQuery, start: int | None, *, whole: bool) -> Sequence[Any]:
-        """Messages as JSON and the place at which the next page begins; with `whole`, also the session and its other
-        system messages."""
+        """Messages as JSON texts and the place at which the next page begins; with `whole`, also the session and its
+        other system messages."""
         roles = "" if query.roles is None else "".join(str(ROLE_CODES[role]) for role in query.roles) or _NO_ROLE
         code, facts = await self._existing(
             scripts.PAGE,
@@ -405,7 +405,7 @@ class RedisStorage(StorageAdapter):
             raise StorageClosedError(backend=self.backend, operation=operation)
 
 
-def _as_page(bodies: str | bytes, following: int | None, bound_to: str) -> Page[Message]:
+def _as_page(bodies: Sequence[str | bytes], following: int | None, bound_to: str) -> Page[Message]:
     cursor = None if following is None else encode_cursor(following, bound_to=bound_to)
     return Page(tuple(codec.messages_from(bodies)), cursor)
 

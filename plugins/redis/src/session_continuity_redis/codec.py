@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -66,16 +66,22 @@ def message_from(body: str | bytes) -> Message:
     return Message.model_validate_json(body)
 
 
-def messages_from(listed: str | bytes) -> list[Message]:
-    return _messages.validate_json(listed)
+def messages_from(bodies: Sequence[str | bytes]) -> list[Message]:
+    return _messages.validate_json(_listed(bodies))
 
 
 def session_from(document: str | bytes) -> Session:
     return Session.model_validate_json(document)
 
 
-def sessions_from(listed: str | bytes) -> list[Session]:
-    return _sessions.validate_json(listed)
+def sessions_from(documents: Sequence[str | bytes]) -> list[Session]:
+    return _sessions.validate_json(_listed(documents))
+
+
+def _listed(texts: Sequence[str | bytes]) -> bytes:
+    """JSON texts as one JSON list, which is decoded in less time than one after the other. A script could answer the
+    list itself, but takes far longer to put it together, and every other client waits for it."""
+    return b"[%s]" % b",".join(text.encode() if isinstance(text, str) else text for text in texts)
 
 
 def text(answer: str | bytes) -> str:

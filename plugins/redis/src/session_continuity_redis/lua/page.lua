@@ -72,7 +72,7 @@ else
   for i = 1, math.min(limit, #places) do bodies[i] = body_at(places[i]) end
   following = places[limit + 1] or false
 end
-local answer = {OK, '[' .. table.concat(bodies, ',') .. ']', following}
+local answer = {OK, bodies, following}
 if ARGV[11] == '1' then
   local shown, others = {}, {}
   for _, body in ipairs(bodies) do shown[body] = true end
@@ -81,6 +81,6 @@ if ARGV[11] == '1' then
     local body = body_at(system[i] % PLACES)
     if not shown[body] then others[#others + 1] = body end
   end
-  answer[4], answer[5] = document(n), '[' .. table.concat(others, ',') .. ']'
+  answer[4], answer[5] = document(n), others
 end
 return answer

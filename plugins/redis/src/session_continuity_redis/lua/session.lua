@@ -35,10 +35,15 @@ local function numbers()
   return values
 end
 
--- The numbers of a session that exists at this time, in milliseconds.
+-- Whether the session of these numbers has expired by a time, in milliseconds.
+local function is_past(n, now)
+  return n.expires and n.expires <= tonumber(now)
+end
+
+-- The numbers of a session that exists at this time.
 local function alive(now)
   local found = numbers()
-  if found and not (found.expires and found.expires <= tonumber(now)) then return found end
+  if found and not is_past(found, now) then return found end
   return nil
 end
 

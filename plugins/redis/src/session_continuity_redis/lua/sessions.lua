@@ -1,12 +1,12 @@
 -- KEYS: sessions. ARGV: now, or '' to read expired ones too.
--- Answers the JSON list of those that exist, a letter for each key (y exists, x expired, - gone), and generations.
+-- Answers those that exist, a letter for each key (y exists, x expired, - gone), and generations.
 local found, states, generations = {}, {}, {}
 for i, session in ipairs(KEYS) do
   key = session
   local n = numbers()
   if not n then
     states[i] = '-'
-  elseif ARGV[1] ~= '' and not alive(ARGV[1]) then
+  elseif ARGV[1] ~= '' and is_past(n, ARGV[1]) then
     states[i] = 'x'
   else
     states[i] = 'y'
@@ -14,4 +14,4 @@ for i, session in ipairs(KEYS) do
     generations[#generations + 1] = string.format('%.0f', n.generation)
   end
 end
-return {'[' .. table.concat(found, ',') .. ']', table.concat(states), table.concat(generations, ',')}
+return {found, table.concat(states), table.concat(generations, ',')}

@@ -14,11 +14,13 @@ import pytest
 from session_continuity import (
     AsyncSessionManager,
     CompressionError,
+    ConfigError,
     ErrorOccurred,
     Event,
     NotSupportedError,
     SessionManager,
     Storage,
+    open_storage,
 )
 from session_continuity.bridge import InThreads
 from session_continuity_memory import MemoryStorage
@@ -392,3 +394,8 @@ def test_the_guards_of_features_come_before_the_wire() -> None:
         assert store.calls == before
 
     asyncio.run(main())
+
+
+def test_a_blocking_store_is_refused_with_the_way_to_an_async_one() -> None:
+    with open_storage("memory://") as storage, pytest.raises(ConfigError, match="open_async_storage opens one"):
+        AsyncSessionManager(storage)  # type: ignore[arg-type]  # the mistake

@@ -266,6 +266,15 @@ def test_an_old_message_made_a_system_message_meanwhile_is_kept_and_paid_for(fac
     assert (context.budget.used, store.calls.count("get_messages") > 2) == (28, True)
 
 
+def test_more_system_messages_than_a_page_holds_are_read_in_pages(face: Face, in_pieces: Watched) -> None:
+    manager = face.manager(in_pieces, token_budget=budget(2000))
+    session = manager.create_session()
+    manager.add_messages(session.id, [system(str(n)) for n in range(1100)])
+    manager.add_messages(session.id, [said("hello")] * 20)
+    contents = [message.content for message in manager.get_conversation_context(session.id)]
+    assert contents == [*map(str, range(1100)), *["hello"] * 20]
+
+
 # Properties
 
 

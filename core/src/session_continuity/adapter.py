@@ -41,7 +41,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from session_continuity.capabilities import Capabilities
 from session_continuity.errors import SessionNotFoundError, ValidationError
 from session_continuity.models import Message, Model, Role, Session, SessionStatus
-from session_continuity.paging import MAX_PAGE, Page, collect
+from session_continuity.paging import MAX_PAGE, Page
 from session_continuity.runtime import Clock, Mode
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "conversation_of",
     "is_repeated_append",
     "is_repeated_create",
+    "messages_with_ids",
 ]
 
 M = TypeVar("M", bound=Model)
@@ -389,13 +390,25 @@ async def conversation_of(storage: StorageAdapter, session_id: str, query: Messa
     if session is None:
         raise SessionNotFoundError(session_id)
     page = await storage.get_messages(session_id, query)
-    missing = frozenset(session.system_message_ids).difference(message.id for message in page)
+    shown = {message.id for message in page}
+    missing = [message_id for message_id in session.system_message_ids if message_id not in shown]
+    system = tuple(await messages_with_ids(storage, session_id, missing))
+    return ConversationPage(session=session, messages=page, system_messages=system)
 
-    async def fetch(limit: int, cursor: str | None) -> Page[Message]:
-        return await storage.get_messages(session_id, MessageQuery(ids=missing, limit=limit), cursor=cursor)
 
-    system = await collect(fetch, None, None) if missing else ()
-    return ConversationPage(session=session, messages=page, system_messages=tuple(system))
+async def messages_with_ids(storage: StorageAdapter, session_id: str, ids: Sequence[str]) -> list[Message]:
+    """Those of these messages that exist, in the order of `ids`, which is that of the conversation; a page of them at a
+    time."""
+    found: list[Message] = []
+    for start in range(0, len(ids), MAX_PAGE):
+        query = MessageQuery(ids=frozenset(ids[start : start + MAX_PAGE]), limit=MAX_PAGE)
+        cursor: str | None = None
+        while True:
+            page = await storage.get_messages(session_id, query, cursor=cursor)
+            found += page
+            if (cursor := page.next_cursor) is None:
+                break
+    return found
 
 
 def check_turn(messages: Sequence[Message]) -> None:

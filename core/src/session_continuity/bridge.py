@@ -28,6 +28,10 @@ R = TypeVar("R")
 
 def in_mode(storage: object, modes: Collection[Mode]) -> StorageAdapter:
     """The adapter, which is in one of these modes. Raises ConfigError for another, and for what is no adapter."""
+    if isinstance(getattr(storage, "adapter", None), StorageAdapter):
+        raise ConfigError(
+            "this store was opened for blocking code; open_async_storage opens one for AsyncSessionManager"
+        )
     if not isinstance(storage, StorageAdapter):
         raise ConfigError(
             f"a storage is an adapter, not {type(storage).__name__}; "

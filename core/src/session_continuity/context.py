@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from session_continuity.adapter import MAX_PAGE, MessageQuery, Patch, StorageAdapter
+from session_continuity.adapter import MAX_PAGE, MessageQuery, Patch, StorageAdapter, messages_with_ids
 from session_continuity.compression import (
     CompressionPlan,
     CompressionResult,
@@ -109,7 +109,9 @@ class ContextReader:
         if not is_full or budget is None or budget.overflow_strategy != "compress":
             return context, None
         session = opening.session
-        result = await self.compress(session, budget, compression or CompressionConfig(strategy="sliding_window"))
+        result = await self.compress(
+            session, budget, compression or CompressionConfig(strategy="sliding_window"), opening.system.values()
+        )
         if result.state == session.compression_state:
             return context, None
         folded = await self._reopened(session, result.state, budget, opening.system)
@@ -117,9 +119,14 @@ class ContextReader:
         return context, result
 
     async def compress(
-        self, session: Session, budget: TokenBudget | None, config: CompressionConfig
+        self,
+        session: Session,
+        budget: TokenBudget | None,
+        config: CompressionConfig,
+        system: Iterable[Message] | None = None,
     ) -> CompressionResult:
-        """Fold what the strategy wants folded and keep the state in the session.
+        """Fold what the strategy wants folded and keep the state in the session. `system` are the session's system
+        messages where they are known; otherwise they are read.
 
         Nothing is folded when somebody else folded, edited or deleted messages meanwhile. Raises CompressionError for
         an unknown strategy, and for a summarizer that fails or writes more than the budget; the session stays as it
@@ -131,7 +138,9 @@ class ContextReader:
         before = sum(tokens) + summary_tokens
         room = before
         if budget is not None:
-            room = budget.available - sum(map(self._count, await self._system_messages(session)))
+            if system is None:
+                system = await messages_with_ids(self._storage, session.id, session.system_message_ids)
+            room = budget.available - sum(map(self._count, system))
         plan = planned(self._strategy(config), tail, tokens, max(room - summary_tokens, 0), config)
         unchanged = CompressionResult(
             strategy=config.strategy, folded_messages=0, tokens_before=before, tokens_after=before, state=previous
@@ -325,10 +334,6 @@ class ContextReader:
             except MessageNotFoundError:
                 state = None
         return state, await self._messages(session, MessageQuery(roles=_SPOKEN))
-
-    async def _system_messages(self, session: Session) -> list[Message]:
-        wanted = frozenset(session.system_message_ids)
-        return await self._messages(session, MessageQuery(ids=wanted)) if wanted else []
 
     async def _messages(self, session: Session, query: MessageQuery, *, limit: int | None = None) -> list[Message]:
         page = await collect(

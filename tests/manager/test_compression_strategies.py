@@ -16,6 +16,7 @@ from session_continuity import (
     Registry,
     SessionManager,
     TokenBudget,
+    ValidationError,
     hookimpl,
 )
 from session_continuity.compression import STRATEGIES, CompressionPlan, planned
@@ -154,6 +155,17 @@ def extended(face: Face, store: Watched, strategy: Any = None, **options: Any) -
     registry.register_extension(Halving())
     registry.register_extension(Extension())
     return face.manager(store, registry=registry, **options)
+
+
+def test_a_configuration_may_be_the_name_of_its_strategy(face: Face, store: Watched) -> None:
+    config = CompressionConfig(strategy="sliding_window")
+    by_default = face.manager(store, compression="sliding_window").create_session()
+    manager = face.manager(store)
+    assert by_default.compression == manager.create_session(compression="sliding_window").compression == config
+    renamed = manager.update_session(by_default.id, compression="hybrid")
+    assert renamed.compression == CompressionConfig(strategy="hybrid")
+    with pytest.raises(ValidationError, match="compression"):
+        manager.create_session(compression=7)  # type: ignore[arg-type]  # the mistake
 
 
 def test_an_extension_brings_a_strategy_and_a_summarizer_by_name(face: Face, store: Watched) -> None:

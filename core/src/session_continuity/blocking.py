@@ -74,7 +74,7 @@ class SessionManager:
         *,
         token_counter: TokenCounter | str | None = None,
         token_budget: TokenBudget | Mapping[str, Any] | None = None,
-        compression: CompressionConfig | Mapping[str, Any] | None = None,
+        compression: CompressionConfig | Mapping[str, Any] | str | None = None,
         summarizer: Summarizer | str | None = None,
         ttl: timedelta | float | None = None,
         expiry: Expiry = "fixed",
@@ -105,7 +105,7 @@ class SessionManager:
         *,
         token_counter: TokenCounter | str | None = None,
         token_budget: TokenBudget | Mapping[str, Any] | None = None,
-        compression: CompressionConfig | Mapping[str, Any] | None = None,
+        compression: CompressionConfig | Mapping[str, Any] | str | None = None,
         summarizer: Summarizer | str | None = None,
         ttl: timedelta | float | None = None,
         expiry: Expiry = "fixed",
@@ -167,7 +167,7 @@ class SessionManager:
         metadata: SessionMetadata | Mapping[str, Any] | None = None,
         participants: Iterable[Participant | Mapping[str, Any] | str] = (),
         token_budget: TokenBudget | Mapping[str, Any] | None = None,
-        compression: CompressionConfig | Mapping[str, Any] | None = None,
+        compression: CompressionConfig | Mapping[str, Any] | str | None = None,
         ttl: timedelta | float | None = None,
     ) -> Session:
         """Create a session and return it; without `id` it gets a new one.

@@ -71,7 +71,7 @@ class AsyncSessionManager(Workings):
         *,
         token_counter: TokenCounter | str | None = None,
         token_budget: TokenBudget | Mapping[str, Any] | None = None,
-        compression: CompressionConfig | Mapping[str, Any] | None = None,
+        compression: CompressionConfig | Mapping[str, Any] | str | None = None,
         summarizer: Summarizer | str | None = None,
         ttl: timedelta | float | None = None,
         expiry: Expiry = "fixed",
@@ -114,7 +114,7 @@ class AsyncSessionManager(Workings):
         metadata: SessionMetadata | Mapping[str, Any] | None = None,
         participants: Iterable[Participant | Mapping[str, Any] | str] = (),
         token_budget: TokenBudget | Mapping[str, Any] | None = None,
-        compression: CompressionConfig | Mapping[str, Any] | None = None,
+        compression: CompressionConfig | Mapping[str, Any] | str | None = None,
         ttl: timedelta | float | None = None,
     ) -> Session:
         """Create a session and return it; without `id` it gets a new one.

@@ -257,7 +257,8 @@ class TokenBudget(Model):
 class CompressionConfig(OpenModel):
     """A compression strategy by name, with its parameters; strategies of plugins may take further keys.
 
-    Token numbers are as the session's counter counts them; `None` leaves the choice to the strategy.
+    Token numbers are as the session's counter counts them; `None` leaves the choice to the strategy. A text in place of
+    a configuration is the strategy's name.
     """
 
     strategy: Text
@@ -265,6 +266,11 @@ class CompressionConfig(OpenModel):
     min_messages: int | None = Field(default=None, ge=0)
     max_messages: int | None = Field(default=None, gt=0)
     summarization_prompt: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"strategy": value} if isinstance(value, str) else value
 
 
 class CompressionState(Model):

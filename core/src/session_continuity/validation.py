@@ -51,7 +51,7 @@ _STEPS_SHOWN = 4
 _PATH_SHOWN = 80
 
 
-def validated(model: type[B], value: B | Mapping[str, Any]) -> B:
+def validated(model: type[B], value: B | Mapping[str, Any] | str) -> B:
     """A model from its fields, or the model itself. Raises ValidationError that names the first wrong fields."""
     try:
         return model.model_validate(value)

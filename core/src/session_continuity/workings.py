@@ -56,7 +56,7 @@ class Workings:
         *,
         token_counter: TokenCounter | str | None = None,
         token_budget: TokenBudget | Mapping[str, Any] | None = None,
-        compression: CompressionConfig | Mapping[str, Any] | None = None,
+        compression: CompressionConfig | Mapping[str, Any] | str | None = None,
         summarizer: Summarizer | str | None = None,
         ttl: timedelta | float | None = None,
         expiry: Expiry = "fixed",

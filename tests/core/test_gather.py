@@ -89,7 +89,8 @@ def test_none_and_one_need_no_task_and_no_thread(mode: Mode, run: Run) -> None:
     assert run(same_place())
 
 
-def test_an_error_is_raised_when_nothing_is_under_way_any_more(mode: Mode, run: Run) -> None:
+@pytest.mark.parametrize("others", [2, 200])
+def test_an_error_is_raised_when_nothing_is_under_way_any_more(mode: Mode, run: Run, others: int) -> None:
     async def failing() -> tuple[Crowd, int]:
         crowd = Crowd(mode, together=3)
 
@@ -101,7 +102,7 @@ def test_an_error_is_raised_when_nothing_is_under_way_any_more(mode: Mode, run: 
             await sleeper(mode)(0.005)
             return await crowd.call(number)
 
-        calls = [refuse, *(partial(slow, n) for n in range(200))]
+        calls = [refuse, *(partial(slow, n) for n in range(others))]
         with pytest.raises(KeyError, match="mine"):
             await gather(mode, calls, limit=3)
         return crowd, crowd.begun

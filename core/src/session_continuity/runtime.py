@@ -162,9 +162,16 @@ async def _gather_threads(calls: Sequence[Callable[[], Coroutine[Any, Any, R]]],
     def run(context: Context, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         return context.run(lambda: run_now(call()))
 
-    contexts = [copy_context() for _ in calls]
-    with ThreadPoolExecutor(min(limit, len(calls)), "session-continuity-gather") as threads:
-        return list(threads.map(run, contexts, calls))
+    made = [partial(run, copy_context(), call) for call in calls]
+    # The caller's own thread makes one of few calls: to start a thread takes as long as a small request.
+    here = 1 if len(calls) <= limit else 0
+    with ThreadPoolExecutor(min(limit, len(calls) - here), "session-continuity-gather") as threads:
+        others = [threads.submit(call) for call in made[here:]]
+        try:
+            return [*(call() for call in made[:here]), *(other.result() for other in others)]
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class LoopBound(Generic[R]):

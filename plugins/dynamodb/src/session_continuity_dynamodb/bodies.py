@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from session_continuity import Message, MessageMetadata, ToolCall, ToolResult, format_timestamp
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.keys import Keys
@@ -19,6 +21,7 @@ Compression = Literal["zlib", "zstd"]
 PARTS = "parts"
 """The attribute of a message's item that names the parts which hold its body, see `parts.py`."""
 
+_MESSAGE = TypeAdapter(Message).validator  # by itself: the model's own method adds a fifth to what a message takes
 _WORTH_COMPRESSING = 2048
 _PLAIN = "plain"
 _BEGINNING = 200
@@ -157,7 +160,8 @@ def message_of(item: Item, session_id: str) -> Message:
         fields["updated_at"] = item["updatedAt"]["S"]
     if "metadata" not in item and "body" not in item and "S" in item.get("content", ()):
         fields["content"] = item["content"]["S"]
-        return Message.model_validate_strings(fields)
+        plain: Message = _MESSAGE.validate_strings(fields)
+        return plain
     fields["content"], metadata = _read_body(item)
     if metadata:
         fields["metadata"] = _metadata_fields(metadata)

@@ -55,7 +55,7 @@ async def get_messages(store: Store, session_id: str, query: MessageQuery, curso
     if len(rows) <= _REMEMBERED_PAGE:
         store.known.seen(session_id, rows)
     following = encode_cursor(_place(rows[-1]), bound_to=query.key(session_id)) if more else None
-    return Page(tuple(message_of(row, session_id) for row in await _whole(store, query, rows)), following)
+    return Page(tuple([message_of(row, session_id) for row in await _whole(store, query, rows)]), following)
 
 
 async def _whole(store: Store, query: MessageQuery, rows: Sequence[Item]) -> list[Item]:

@@ -175,3 +175,12 @@ def test_children_that_are_forked_with_a_store_in_use_get_their_own_answers(
     sessions = [quick.create(store) for _ in range(4)]
     program = starts("forker.py", told(quick, sessions[0], given=given, sessions=[session.id for session in sessions]))
     assert hear(program) == "0"
+
+
+def test_program_that_ends_may_still_end_its_session(quick: Bench, starts: Starts) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    quick.append(store, session, 30)
+    program = starts("ender.py", told(quick, session))
+    assert (hear(program), program.wait()) == ("title after 30 messages", 0)
+    assert quick.rows(session.id) == []

@@ -125,6 +125,16 @@ def test_serial_create_and_update_survive_a_lost_reply(bench: Bench, proxy: Prox
     assert (held.version, held.user_id) == (2, "u")
 
 
+@pytest.mark.parametrize("passed", [0, 1])
+def test_serial_change_of_status_survives_a_lost_reply(bench: Bench, proxy: Proxy, passed: int) -> None:
+    store = bench.open(endpoint_url=proxy.url, append="serial")
+    session = bench.create(store)
+    proxy.rules["UpdateItem"] = [*[Call.forward] * passed, lose]
+    after = bench.run(store.update_session(session.id, Patch({"status": "paused"}), expected_version=1))
+    assert (after.version, after.status) == (2, "paused")
+    assert bench.run(store.get_session(session.id)) == after
+
+
 def test_batch_that_is_left_unprocessed_is_sent_again(bench: Bench, proxy: Proxy, faulty: DynamoDBStorage) -> None:
     session = bench.create(faulty)
     for _ in range(4):

@@ -135,6 +135,23 @@ def test_serial_change_of_status_survives_a_lost_reply(bench: Bench, proxy: Prox
     assert bench.run(store.get_session(session.id)) == after
 
 
+@pytest.mark.parametrize("chosen", [False, True])
+def test_serial_removal_survives_a_lost_reply(bench: Bench, proxy: Proxy, chosen: bool) -> None:
+    store = bench.open(endpoint_url=proxy.url, append="serial")
+    session = bench.create(store)
+    sent = bench.message(session, "gone", "system", **({"id": "mine"} if chosen else {}))
+    bench.run(store.append_messages(session.id, [sent], chosen_ids=["mine"]))
+    bench.append(store, session)
+    proxy.rules["DeleteItem"] = [lose]
+    assert bench.run(store.delete_message(session.id, sent.id))
+    proxy.rules["DeleteItem"] = [lose]
+    assert bench.run(store.delete_all_messages(session.id)) == 1
+    assert not bench.run(store.delete_message(session.id, sent.id))
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count, held.system_message_ids) == (0, 0, [])
+
+
 def test_batch_that_is_left_unprocessed_is_sent_again(bench: Bench, proxy: Proxy, faulty: DynamoDBStorage) -> None:
     session = bench.create(faulty)
     for _ in range(4):

@@ -56,11 +56,13 @@ _IDENTITY = frozenset(
 
 
 class ConditionFailedError(Exception):
-    """A condition did not hold. `item` is what the table has, None where the engine does not tell."""
+    """A condition did not hold. `item` is what the table has, None where the engine does not tell. `repeated` says that
+    the SDK had sent the request before, and heard no answer."""
 
-    def __init__(self, item: Item | None) -> None:
+    def __init__(self, item: Item | None, *, repeated: bool) -> None:
         super().__init__("condition failed")
         self.item = item
+        self.repeated = repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,9 @@ def condition_of(error: BaseException) -> ConditionFailedError | CancelledTransa
         return None
     code = code_of(error)
     if code == "ConditionalCheckFailedException":
-        return ConditionFailedError(cast("dict[str, Any]", error.response).get("Item") or None)
+        answer = cast("dict[str, Any]", error.response)
+        tries = answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        return ConditionFailedError(answer.get("Item") or None, repeated=tries > 0)
     codes = set(cancellation_codes(error))
     if code == "TransactionCanceledException" and codes and codes <= {"None", "ConditionalCheckFailed"}:
         return CancelledTransactionError(reasons_of(error))

@@ -169,6 +169,8 @@ class Wire:
                 made = [*made, key] if kind == "Put" else []
             except ConditionFailedError as failed:
                 found = failed.item or await self.get(key, consistent=True)
+                if kind == "Delete" and found is None and failed.repeated:
+                    continue
                 if not _bears(found, write_id) and (kind != "Put" or found != params["Item"]):
                     await self.delete_all(made)
                     none = Reason()

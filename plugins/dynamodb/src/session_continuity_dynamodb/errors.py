@@ -65,6 +65,13 @@ class ConditionFailedError(Exception):
         self.repeated = repeated
 
 
+class UnreadableItemError(Exception):
+    """An item cannot be read as what its key says that it is; the cause says why."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(f"item {item['SK']['S']!r} of {item['PK']['S']!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why one action of a transaction did not go through; `failed` when its condition did not hold."""
@@ -130,6 +137,8 @@ def translate(error: Exception, operation: str, table: str) -> SessionContinuity
     if isinstance(error, ClientError):
         return _service_error(error, operation, table)
     where: dict[str, Any] = {"backend": BACKEND, "operation": operation}
+    if isinstance(error, UnreadableItemError):
+        return StorageError(f"{error} cannot be read; {_mend(error.__cause__)}", **where)
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
         return StorageError(
             "found no AWS credentials; set a profile, the AWS_* variables or a role that the AWS chain finds", **where
@@ -141,6 +150,15 @@ def translate(error: Exception, operation: str, table: str) -> SessionContinuity
     if isinstance(error, BotoCoreError):
         return StorageError(f"{type(error).__name__}: the request could not be made", **where)
     return StorageError(f"unexpected {type(error).__name__}", **where)
+
+
+def _mend(cause: BaseException | None) -> str:
+    if isinstance(cause, ImportError):
+        return "it is packed by zstd: pip install session-continuity-dynamodb[zstd]"
+    return (
+        "it was damaged, or written by a newer version: upgrade session-continuity, "
+        "restore the item from a backup, or delete it"
+    )
 
 
 def _service_error(error: ClientError, operation: str, table: str) -> SessionContinuityError:

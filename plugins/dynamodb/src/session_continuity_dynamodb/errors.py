@@ -55,6 +55,10 @@ _IDENTITY = frozenset(
 )
 
 
+_OVER_THE_LIMIT = "exceeded the maximum allowed size"
+"""What the service says, in no code of its own, of a write that would make an item larger than it may be."""
+
+
 class ConditionFailedError(Exception):
     """A condition did not hold. `item` is what the table has, None where the engine does not tell. `repeated` says that
     the SDK had sent the request before, and heard no answer."""
@@ -177,6 +181,12 @@ def _service_error(error: ClientError, operation: str, table: str) -> SessionCon
             f"table {table!r} or one of its indexes does not exist; run `session-continuity dynamodb create-table`",
             **where,
         )
+    if _is_over_the_limit(error):
+        return StorageError(
+            "an item would be over 400 KB: the session with its metadata, participants and handoffs, or the list of "
+            "its system messages, which holds about 6,000; make the one smaller, or delete some of the other",
+            **where,
+        )
     if code in _UNAVAILABLE or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500:
         return UnavailableError(f"the service failed ({code})", **where)
     if code in _DENIED:
@@ -187,4 +197,15 @@ def _service_error(error: ClientError, operation: str, table: str) -> SessionCon
         )
     if code in _IDENTITY:
         return StorageError(f"AWS does not accept the credentials ({code}); renew them", **where)
+    if code == "ValidationException":
+        return StorageError(
+            f"the service takes the request for a mistake ({code}); its own words are in the cause, and "
+            f"`session-continuity dynamodb describe` says whether table {table!r} fits",
+            **where,
+        )
     return StorageError(f"the service refused the request ({code}); its own words are in the cause", **where)
+
+
+def _is_over_the_limit(error: ClientError) -> bool:
+    words = [error.response.get("Error", {}).get("Message"), *(each.get("Message") for each in _raw_reasons(error))]
+    return any(_OVER_THE_LIMIT in str(each) for each in words)

@@ -158,7 +158,7 @@ async def _stored_before(
     if not taken and not pointers and store.wire.atomic:
         return None
     wanted = sent if pointers else turn
-    rows = await whole(store, await locate(store, session_id, [message.id for message in wanted]))
+    rows = await whole(store, await locate(store, session_id, [message.id for message in wanted], consistent=True))
     found = [message_of(row, session_id) if row else None for row in rows]
     if not is_repeated_append(found, wanted):
         await _drop_dangling(store, session_id, cancelled, pointers)

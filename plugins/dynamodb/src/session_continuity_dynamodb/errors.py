@@ -141,6 +141,8 @@ def translate(error: Exception, operation: str, table: str) -> SessionContinuity
     if isinstance(error, ClientError):
         return _service_error(error, operation, table)
     where: dict[str, Any] = {"backend": BACKEND, "operation": operation}
+    if isinstance(error, ImportError):
+        return StorageError(_NO_ZSTD, **where)
     if isinstance(error, UnreadableItemError):
         return StorageError(f"{error} cannot be read; {_mend(error.__cause__)}", **where)
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
@@ -156,9 +158,12 @@ def translate(error: Exception, operation: str, table: str) -> SessionContinuity
     return StorageError(f"unexpected {type(error).__name__}", **where)
 
 
+_NO_ZSTD = "bodies packed by zstd need its library: pip install session-continuity-dynamodb[zstd]"
+
+
 def _mend(cause: BaseException | None) -> str:
     if isinstance(cause, ImportError):
-        return "it is packed by zstd: pip install session-continuity-dynamodb[zstd]"
+        return _NO_ZSTD
     return (
         "it was damaged, or written by a newer version: upgrade session-continuity, "
         "restore the item from a backup, or delete it"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import string as letters
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +16,7 @@ from session_continuity import Message, MessageMetadata, Session, SessionMetadat
 from session_continuity.ids import MessageIds
 from session_continuity_dynamodb import bodies, codec, keys, values
 from session_continuity_dynamodb.activity import Activity
+from session_continuity_dynamodb.errors import UnreadableItemError, translate
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.values import time_of
 from session_continuity_dynamodb.writing import in_order
@@ -182,3 +185,17 @@ def test_turn_is_put_at_rising_places_behind_the_last(wanted: list[tuple[str, in
     assert places[0] > last
     assert [message.content for message in placed] == [message.content for message in turn]
     assert [m.id for m in placed if m.id in own] == [m.id for m in turn if m.id in own]
+
+
+def test_packing_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = Message(id="a", session_id="s", role="user", content="long " * 2000, created_at=NOW)
+    item = bodies.message_item(KEYS, long, own_id=False, compression="zstd")
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    uses: list[Callable[[], object]] = [
+        lambda: bodies.message_of(item, "s"),
+        lambda: bodies.message_item(KEYS, long, own_id=False, compression="zstd"),
+    ]
+    for use in uses:
+        with pytest.raises((ImportError, UnreadableItemError)) as failed:
+            use()
+        assert "session-continuity-dynamodb[zstd]" in str(translate(failed.value, "get_message", "t"))

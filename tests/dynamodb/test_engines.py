@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from session_continuity import (
     SessionFilter,
     SessionMetadata,
     SessionNotFoundError,
+    StorageError,
     TokenBudget,
     TokenBudgetExceededError,
     ValidationError,
@@ -257,3 +259,38 @@ def test_append_that_is_repeated_leaves_its_chosen_id_taken(anywhere: Bench) -> 
     with pytest.raises(ValidationError, match="another message"):
         anywhere.run(store.append_messages(session.id, [other], chosen_ids={"mine"}))
     assert [message.content for message in anywhere.run(store.get_messages(session.id, MessageQuery()))] == ["first"]
+
+
+def test_cursor_of_expired_sessions_goes_on_at_an_earlier_time(bench: Bench) -> None:
+    store = bench.open()
+    for hours in (1, 2, 3):
+        bench.create(store, id=f"after-{hours}", expires_at=bench.clock() + timedelta(hours=hours))
+    bench.clock.forward(hours=5)
+    page = bench.run(store.get_expired_sessions(bench.clock(), limit=2))
+    assert page.items == ("after-1", "after-2")
+    earlier = bench.clock() - timedelta(hours=4)
+    assert bench.run(store.get_expired_sessions(earlier, limit=2, cursor=page.next_cursor)).items == ()
+    assert bench.run(store.get_expired_sessions(bench.clock(), limit=2, cursor=page.next_cursor)).items == ("after-3",)
+
+
+def test_session_that_outgrows_an_item_is_refused_with_a_reason(bench: Bench) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    large = SessionMetadata(custom={"notes": "x" * 500_000})
+    places = [f"2036-03-01T11:00:00.000Z#{number:036}" for number in range(6695)]
+    key = {"PK": {"S": f"{bench.prefix}SESSION#{session.id}"}, "SK": {"S": "MSG$ACTIVITY"}}
+    stated = {"Key": key, "UpdateExpression": "SET systemIds = :1", "ExpressionAttributeValues": {":1": {"SS": places}}}
+    bench.raw("update_item", **stated)
+    turn = [bench.message(session, "s", "system", id=f"{number}{'x' * 250}") for number in range(4)]
+    too_large: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+        lambda: store.create_session(bench.session(metadata=large)),
+        lambda: store.update_session(session.id, Patch({"metadata": large})),
+        lambda: store.update_session(session.id, Patch({"metadata": large, "status": "paused"})),
+        lambda: store.append_messages(session.id, turn, chosen_ids=[sent.id for sent in turn]),
+    ]
+    for refused in too_large:
+        with pytest.raises(StorageError, match=r"over 400 KB: the session .* or the list of its system messages"):
+            bench.run(refused())
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.version, held.message_count) == (1, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -125,6 +126,33 @@ def test_serial_create_and_update_survive_a_lost_reply(bench: Bench, proxy: Prox
     assert (held.version, held.user_id) == (2, "u")
 
 
+@pytest.mark.parametrize("passed", [0, 1])
+def test_serial_change_of_status_survives_a_lost_reply(bench: Bench, proxy: Proxy, passed: int) -> None:
+    store = bench.open(endpoint_url=proxy.url, append="serial")
+    session = bench.create(store)
+    proxy.rules["UpdateItem"] = [*[Call.forward] * passed, lose]
+    after = bench.run(store.update_session(session.id, Patch({"status": "paused"}), expected_version=1))
+    assert (after.version, after.status) == (2, "paused")
+    assert bench.run(store.get_session(session.id)) == after
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_serial_removal_survives_a_lost_reply(bench: Bench, proxy: Proxy, chosen: bool) -> None:
+    store = bench.open(endpoint_url=proxy.url, append="serial")
+    session = bench.create(store)
+    sent = bench.message(session, "gone", "system", **({"id": "mine"} if chosen else {}))
+    bench.run(store.append_messages(session.id, [sent], chosen_ids=["mine"]))
+    bench.append(store, session)
+    proxy.rules["DeleteItem"] = [lose]
+    assert bench.run(store.delete_message(session.id, sent.id))
+    proxy.rules["DeleteItem"] = [lose]
+    assert bench.run(store.delete_all_messages(session.id)) == 1
+    assert not bench.run(store.delete_message(session.id, sent.id))
+    held = bench.run(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count, held.system_message_ids) == (0, 0, [])
+
+
 def test_batch_that_is_left_unprocessed_is_sent_again(bench: Bench, proxy: Proxy, faulty: DynamoDBStorage) -> None:
     session = bench.create(faulty)
     for _ in range(4):
@@ -230,6 +258,32 @@ def test_read_goes_on_after_keys_that_were_left_unprocessed(
     session = bench.create(faulty)
     proxy.rules["BatchGetItem"] = [leave_unread, leave_unread]
     assert bench.run(faulty.get_session(session.id)) == session
+
+
+def test_writes_do_not_take_a_read_that_lags_at_its_word(
+    bench: Bench, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    turn = [bench.message(session, text, id=text) for text in ("question", "answer")]
+    bench.run(store.append_messages(session.id, turn, chosen_ids={"question", "answer"}))
+
+    def lag(call: Call) -> tuple[int, dict[str, str], bytes]:
+        status, headers, answer = call.forward()
+        [(table, asked)] = call.params["RequestItems"].items()
+        if asked["ConsistentRead"]:
+            return status, headers, answer
+        seen = [row for row in json.loads(answer)["Responses"][table] if not row["SK"]["S"].endswith("#answer")]
+        return status, {}, json.dumps({"Responses": {table: seen}}).encode()
+
+    monkeypatch.setattr(proxy, "handle", lambda call: lag(call) if call.api == "BatchGetItem" else call.forward())
+    behind = bench.open(endpoint_url=proxy.url, consistent_read=False)
+    later = [sent.model_copy(update={"created_at": bench.clock() + timedelta(seconds=5)}) for sent in turn]
+    assert bench.run(behind.append_messages(session.id, later, chosen_ids={"question", "answer"})).repeated
+    cold = bench.open(endpoint_url=proxy.url, consistent_read=False)
+    assert bench.run(cold.update_message(session.id, "answer", Patch({"content": "edited"}))).content == "edited"
+    cold = bench.open(endpoint_url=proxy.url, consistent_read=False)
+    assert bench.run(cold.delete_message(session.id, "answer"))
 
 
 def test_cancelled_append_is_whole_or_absent(tasks: Bench, task_proxy: Proxy) -> None:

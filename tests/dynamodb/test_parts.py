@@ -407,6 +407,17 @@ def test_large_append_that_is_refused_leaves_nothing(large: Bench) -> None:
     assert large.rows("nobody") == []
 
 
+def test_delete_of_a_session_does_not_list_the_parts_of_its_messages(quick: Bench) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    for number in range(12):
+        append(quick, store, session, **({"id": f"own-{number}"} if number < 2 else {}))
+    with quick.meter.counting() as requests:
+        assert run_now(store.delete_session(session.id))
+    assert quick.rows(session.id) == []
+    assert sum(request.api == "Query" for request in requests) <= 3
+
+
 def test_expired_session_goes_with_its_parts(quick: Bench) -> None:
     store = quick.open()
     session = quick.create(store, expires_at=quick.clock() + timedelta(hours=1))

@@ -165,3 +165,22 @@ def test_delete_that_was_killed_half_way_is_finished_by_the_next(quick: Bench, s
     assert run_now(store.delete_session(session.id))
     assert quick.rows(session.id) == []
     assert not run_now(store.delete_session(session.id))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_children_that_are_forked_with_a_store_in_use_get_their_own_answers(
+    quick: Bench, starts: Starts, given: bool
+) -> None:
+    store = quick.open()
+    sessions = [quick.create(store) for _ in range(4)]
+    program = starts("forker.py", told(quick, sessions[0], given=given, sessions=[session.id for session in sessions]))
+    assert hear(program) == "0"
+
+
+def test_program_that_ends_may_still_end_its_session(quick: Bench, starts: Starts) -> None:
+    store = quick.open()
+    session = quick.create(store)
+    quick.append(store, session, 30)
+    program = starts("ender.py", told(quick, session))
+    assert (hear(program), program.wait()) == ("title after 30 messages", 0)
+    assert quick.rows(session.id) == []

@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from session_continuity import ConfigError, MessageQuery, Patch, SessionFilter, SessionMetadata
+from session_continuity import ConfigError, MessageQuery, Patch, SessionFilter, SessionMetadata, StorageError
 from session_continuity_dynamodb import DynamoDBStorage, table, templates
 from session_continuity_dynamodb.cli import add_commands
 
@@ -77,6 +77,40 @@ def test_health_names_what_a_table_lacks(quick: Bench) -> None:
     assert described.exit_code == 1
     assert "GSI2PK (hash)" in described.output
     assert "its expiry (TTL) is off" in described.output
+    quick.run(store.close())
+    quick.raw("delete_table")
+
+
+def test_health_of_a_table_with_other_keys_says_so(quick: Bench) -> None:
+    quick.table = "foreign"
+    quick.raw(
+        "create_table",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+    )
+    store = DynamoDBStorage(table="foreign", endpoint_url=quick.engine.url, region="us-east-1")
+    health = quick.run(store.health())
+    assert health.status == "degraded"
+    assert "the table has other keys than PK (hash) and SK (range), both of type S" in health.details["problems"]
+    assert "use another table name" in str(health.remedy)
+    with pytest.raises(StorageError, match="dynamodb describe"):
+        quick.run(store.get_session("any"))
+    quick.run(store.close())
+    quick.raw("delete_table")
+
+
+def test_index_that_projects_some_attributes_does_not_fit(quick: Bench) -> None:
+    quick.table = "partial"
+    partial = table.definition("partial")
+    some = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["id", "createdAt", "status"]}
+    partial["GlobalSecondaryIndexes"][1]["Projection"] = some
+    partial.pop("TableName")
+    quick.raw("create_table", **partial)
+    store = DynamoDBStorage(table="partial", endpoint_url=quick.engine.url, region="us-east-1")
+    health = quick.run(store.health())
+    assert (health.status, health.remedy) == ("degraded", "make it anew with ALL or KEYS_ONLY")
+    assert health.details["problems"] == ["index GSI2 projects some attributes only"]
     quick.run(store.close())
     quick.raw("delete_table")
 

@@ -23,6 +23,7 @@ from session_continuity import (
     SessionFilter,
     SessionMetadata,
     SessionNotFoundError,
+    StorageError,
     TokenBudget,
     TokenBudgetExceededError,
     ToolCall,
@@ -322,3 +323,60 @@ def test_counts_that_the_kit_adds_to_our_session_are_added(shared: Bench, store:
     assert held is not None
     assert (held.message_count, held.token_count) == (3, 16)
     assert len(shared.run(store.get_messages(session.id, MessageQuery()))) == 3
+
+
+@pytest.mark.parametrize(
+    ("attributes", "content", "tokens"),
+    [
+        ({"tokenCount": {"NULL": True}}, "text 2", None),
+        ({"tokenCount": {"N": "12.5"}}, "text 2", 12),
+        ({"updatedAt": {"NULL": True}, "metadata": {"NULL": True}}, "text 2", 10),
+        ({"content": {"NULL": True}}, "", 10),
+        ({"fromTheFuture": {"M": {}}, "schemaVersion": {"N": "2"}}, "text 2", 10),
+    ],
+)
+def test_odd_attributes_of_a_message_are_read_for_what_they_mean(
+    shared: Bench, store: DynamoDBStorage, attributes: Row, content: str, tokens: int | None
+) -> None:
+    other = "odd-one"
+    shared.write_rows([meta(other, tokenCount=None, messageCount=None), message(2, other, **attributes)])
+    [found] = shared.run(store.get_messages(other, MessageQuery()))
+    assert (found.content, found.token_count, found.updated_at) == (content, tokens, None)
+    edited = shared.run(store.update_message(other, found.id, Patch({"token_count": 7})))
+    assert edited.content == content
+    held = shared.run(store.get_session(other))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (1, 7)
+    assert shared.run(store.delete_session(other))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"role": {"S": "function"}},
+        {"metadata": {"S": "{torn"}},
+        {"body": {"B": b"?"}, "codec": {"S": "zlib"}},
+        {"content": {"N": "1"}},
+    ],
+)
+def test_message_that_cannot_be_read_is_named_and_can_be_removed(
+    shared: Bench, store: DynamoDBStorage, attributes: Row
+) -> None:
+    other = "damaged-one"
+    damaged = [message(second, other, **attributes) for second in (2, 3)]
+    shared.write_rows([meta(other, tokenCount=None, messageCount=None), message(1, other), *damaged])
+    with pytest.raises(StorageError, match=rf"item 'MSG#.*{message_id(2)}' of .* cannot be read; .* or delete it"):
+        shared.run(store.get_messages(other, MessageQuery()))
+    assert shared.run(store.delete_message(other, message_id(2)))
+    assert shared.run(store.delete_all_messages(other)) == 2
+    held = shared.run(store.get_session(other))
+    assert held is not None
+    assert held.message_count == 0
+    assert shared.run(store.delete_session(other))
+
+
+def test_session_that_cannot_be_read_is_named(shared: Bench, store: DynamoDBStorage) -> None:
+    shared.write_rows([meta("damaged", status={"S": "archived"})])
+    with pytest.raises(StorageError, match=r"item 'META' of 'SESSION#damaged' cannot be read"):
+        shared.run(store.get_session("damaged"))
+    assert shared.run(store.delete_session("damaged"))

@@ -12,9 +12,22 @@ from pydantic import TypeAdapter
 
 from session_continuity import Message, MessageMetadata, ToolCall, ToolResult, format_timestamp
 from session_continuity_dynamodb import keys
+from session_continuity_dynamodb.errors import UnreadableItemError
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.nested import from_json, json_text, loaded, to_json
-from session_continuity_dynamodb.values import Item, binary, decode, encode, fits, flag, item_size, number, text, texts
+from session_continuity_dynamodb.values import (
+    Item,
+    binary,
+    decode,
+    encode,
+    fits,
+    flag,
+    integer,
+    item_size,
+    number,
+    text,
+    texts,
+)
 
 Compression = Literal["zlib", "zstd"]
 
@@ -145,8 +158,16 @@ def is_message(item: Item) -> bool:
 
 
 def message_of(item: Item, session_id: str) -> Message:
-    """The message in a row. One that is a text and nothing more, as most are, is read as the texts that the service
-    sends: that costs least. One whose body is in parts has a note for content until `parts.whole` has read them."""
+    """The message in a row. One whose body is in parts has a note for content until `parts.whole` has read them."""
+    try:
+        return _message(item, session_id)
+    except Exception as error:
+        raise UnreadableItemError(item) from error
+
+
+def _message(item: Item, session_id: str) -> Message:
+    """One that is a text and nothing more, as most are, is read as the texts that the service sends: that costs
+    least."""
     fields: dict[str, Any] = {
         "id": item["id"]["S"],
         "session_id": session_id,
@@ -154,9 +175,10 @@ def message_of(item: Item, session_id: str) -> Message:
         "metadata": {},  # stated, because a default takes longer
         "created_at": item["createdAt"]["S"],
     }
-    if "tokenCount" in item:
-        fields["token_count"] = item["tokenCount"]["N"]
-    if "updatedAt" in item:
+    if "N" in item.get("tokenCount", ()):
+        digits = item["tokenCount"]["N"]
+        fields["token_count"] = digits if digits.isdecimal() else str(integer(item, "tokenCount"))
+    if "S" in item.get("updatedAt", ()):
         fields["updated_at"] = item["updatedAt"]["S"]
     if "metadata" not in item and "body" not in item and "S" in item.get("content", ()):
         fields["content"] = item["content"]["S"]
@@ -178,7 +200,7 @@ def _read_body(item: Item) -> tuple[Any, Any]:
     content = item.get("content", {})
     if "S" in content:
         return content["S"], data
-    return "" if "emptyText" in item or not content else decode(content), data
+    return "" if "emptyText" in item or not content or "NULL" in content else decode(content), data
 
 
 def _edited_since(item: Item, content: Any, data: Any) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ botocore's own answer is used, which has the same shape but for binary values (`
 from __future__ import annotations
 
 import io
+import os
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -118,6 +119,7 @@ class BotoClient:
         self._owned = given is None
         self._calls: CallWire = wire_for(mode, threads=16)
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     @property
     def native(self) -> Any:
@@ -139,8 +141,17 @@ class BotoClient:
             self._client.close()
 
     def _invoke(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if self._process != os.getpid():
+            self._leave_connections()
         answer: dict[str, Any] = getattr(self._client or self._made(), method)(**params)
         return answer
+
+    def _leave_connections(self) -> None:
+        """After a fork: leave the parent's connections to it, on which each would get the other's replies. Every thread
+        that comes here does so before its first request, and what the others use meanwhile stays open."""
+        if self._client is not None:
+            self._client.close()
+        self._process = os.getpid()
 
     def _made(self) -> Any:
         with self._lock:

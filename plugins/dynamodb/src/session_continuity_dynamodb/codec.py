@@ -25,6 +25,7 @@ from session_continuity import (
 )
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.activity import DELETING, Activity
+from session_continuity_dynamodb.errors import UnreadableItemError
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.nested import from_json, from_native, json_text, loaded, native, to_json
 from session_continuity_dynamodb.values import (
@@ -165,6 +166,13 @@ def is_session(meta: Item | None) -> bool:
 def session_of(meta: Item, activity: Activity | None) -> Session:
     """The session in META, with the totals of its activity item; what writers that know no activity item have
     counted on META since is added."""
+    try:
+        return _session(meta, activity)
+    except Exception as error:
+        raise UnreadableItemError(meta) from error
+
+
+def _session(meta: Item, activity: Activity | None) -> Session:
     messages, tokens = integer(meta, "messageCount"), integer(meta, "tokenCount")
     latest = string(meta, "lastActivityAt") or meta["createdAt"]["S"]
     system: list[str] = []

@@ -55,12 +55,25 @@ _IDENTITY = frozenset(
 )
 
 
-class ConditionFailedError(Exception):
-    """A condition did not hold. `item` is what the table has, None where the engine does not tell."""
+_OVER_THE_LIMIT = "exceeded the maximum allowed size"
+"""What the service says, in no code of its own, of a write that would make an item larger than it may be."""
 
-    def __init__(self, item: Item | None) -> None:
+
+class ConditionFailedError(Exception):
+    """A condition did not hold. `item` is what the table has, None where the engine does not tell. `repeated` says that
+    the SDK had sent the request before, and heard no answer."""
+
+    def __init__(self, item: Item | None, *, repeated: bool) -> None:
         super().__init__("condition failed")
         self.item = item
+        self.repeated = repeated
+
+
+class UnreadableItemError(Exception):
+    """An item cannot be read as what its key says that it is; the cause says why."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(f"item {item['SK']['S']!r} of {item['PK']['S']!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +118,9 @@ def condition_of(error: BaseException) -> ConditionFailedError | CancelledTransa
         return None
     code = code_of(error)
     if code == "ConditionalCheckFailedException":
-        return ConditionFailedError(cast("dict[str, Any]", error.response).get("Item") or None)
+        answer = cast("dict[str, Any]", error.response)
+        tries = answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        return ConditionFailedError(answer.get("Item") or None, repeated=tries > 0)
     codes = set(cancellation_codes(error))
     if code == "TransactionCanceledException" and codes and codes <= {"None", "ConditionalCheckFailed"}:
         return CancelledTransactionError(reasons_of(error))
@@ -126,6 +141,10 @@ def translate(error: Exception, operation: str, table: str) -> SessionContinuity
     if isinstance(error, ClientError):
         return _service_error(error, operation, table)
     where: dict[str, Any] = {"backend": BACKEND, "operation": operation}
+    if isinstance(error, ImportError):
+        return StorageError(_NO_ZSTD, **where)
+    if isinstance(error, UnreadableItemError):
+        return StorageError(f"{error} cannot be read; {_mend(error.__cause__)}", **where)
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
         return StorageError(
             "found no AWS credentials; set a profile, the AWS_* variables or a role that the AWS chain finds", **where
@@ -137,6 +156,18 @@ def translate(error: Exception, operation: str, table: str) -> SessionContinuity
     if isinstance(error, BotoCoreError):
         return StorageError(f"{type(error).__name__}: the request could not be made", **where)
     return StorageError(f"unexpected {type(error).__name__}", **where)
+
+
+_NO_ZSTD = "bodies packed by zstd need its library: pip install session-continuity-dynamodb[zstd]"
+
+
+def _mend(cause: BaseException | None) -> str:
+    if isinstance(cause, ImportError):
+        return _NO_ZSTD
+    return (
+        "it was damaged, or written by a newer version: upgrade session-continuity, "
+        "restore the item from a backup, or delete it"
+    )
 
 
 def _service_error(error: ClientError, operation: str, table: str) -> SessionContinuityError:
@@ -155,6 +186,12 @@ def _service_error(error: ClientError, operation: str, table: str) -> SessionCon
             f"table {table!r} or one of its indexes does not exist; run `session-continuity dynamodb create-table`",
             **where,
         )
+    if _is_over_the_limit(error):
+        return StorageError(
+            "an item would be over 400 KB: the session with its metadata, participants and handoffs, or the list of "
+            "its system messages, which holds about 6,000; make the one smaller, or delete some of the other",
+            **where,
+        )
     if code in _UNAVAILABLE or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500:
         return UnavailableError(f"the service failed ({code})", **where)
     if code in _DENIED:
@@ -165,4 +202,15 @@ def _service_error(error: ClientError, operation: str, table: str) -> SessionCon
         )
     if code in _IDENTITY:
         return StorageError(f"AWS does not accept the credentials ({code}); renew them", **where)
+    if code == "ValidationException":
+        return StorageError(
+            f"the service takes the request for a mistake ({code}); its own words are in the cause, and "
+            f"`session-continuity dynamodb describe` says whether table {table!r} fits",
+            **where,
+        )
     return StorageError(f"the service refused the request ({code}); its own words are in the cause", **where)
+
+
+def _is_over_the_limit(error: ClientError) -> bool:
+    words = [error.response.get("Error", {}).get("Message"), *(each.get("Message") for each in _raw_reasons(error))]
+    return any(_OVER_THE_LIMIT in str(each) for each in words)

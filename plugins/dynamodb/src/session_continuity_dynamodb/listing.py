@@ -261,10 +261,11 @@ def _listed(store: Store, row: Item) -> Session | None:
 
 async def get_expired_sessions(store: Store, before: datetime, limit: int, cursor: str | None) -> Page[str]:
     check_limit(limit)
-    high = keys.hour(before) + "$"
+    position = None if cursor is None else _position(cursor, _EXPIRED)
+    # A place to go on from must lie within the range, also where `before` is now an earlier one.
+    high = max(keys.hour(before) + "$", position[1] if position else "")
     shards = [_Range("GSI1", store.keys.expires(shard), "", "-", high) for shard in range(keys.SHARDS)]
     walk = _Walk(store, [shards], keys.EXPIRY, newest_first=False)
-    position = None if cursor is None else _position(cursor, _EXPIRED)
     found: list[str] = []
     last = position
     while True:

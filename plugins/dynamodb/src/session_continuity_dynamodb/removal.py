@@ -14,10 +14,12 @@ from typing import Any
 
 from session_continuity_dynamodb import keys
 from session_continuity_dynamodb.activity import DELETING, is_past
+from session_continuity_dynamodb.bodies import PARTS
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
+from session_continuity_dynamodb.parts import part_keys
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, string, text, time_of
+from session_continuity_dynamodb.values import Item, by_sort_key, string, text, time_of
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _HEADS = (keys.META, keys.ACTIVITY, keys.EXPIRY)
@@ -142,7 +144,14 @@ async def _remove_listed(store: Store, session_id: str, tombstone: str, rows: Se
     if not doomed:
         return True
     stands = _tombstone(await store.wire.get(store.activity_key(session_id), consistent=True)) == tombstone
-    return stands and await _remove(store, session_id, tombstone, doomed)
+    return stands and await _remove(store, session_id, tombstone, [*doomed, *_named_parts(doomed)])
+
+
+def _named_parts(rows: Sequence[Item]) -> list[Item]:
+    """The parts that lie on later pages. Removed with the messages that name them, they need not be listed, which takes
+    a page for every two or three."""
+    named = by_sort_key(key for row in rows for key in part_keys(row))  # a pointer names those of its message again
+    return [named[sort] for sort in named.keys() - by_sort_key(rows).keys()]
 
 
 async def _remove(store: Store, session_id: str, tombstone: str, rows: Sequence[Item]) -> bool:
@@ -177,7 +186,7 @@ async def _has_rows(store: Store, session_id: str) -> bool:
 
 def _all_rows(store: Store, session_id: str) -> dict[str, Any]:
     expression = Expression()
-    wanted = ", ".join(map(expression.name, ("PK", "SK", "ownId")))
+    wanted = ", ".join(map(expression.name, ("PK", "SK", "ownId", PARTS)))
     condition = expression.compare("PK", "=", text(store.keys.partition(session_id)))
     return {
         "KeyConditionExpression": condition,

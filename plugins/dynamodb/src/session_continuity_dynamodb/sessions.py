@@ -171,7 +171,7 @@ async def _update_read(
         write_id = new_write_id()
         actions = [_meta_change(store, meta, after, changed, write_id, adopted=activity is not None)]
         if activity is not None:
-            actions.append(_gate_change(store, meta, Activity.of(activity), after))
+            actions.append(_gate_change(store, meta, Activity.of(activity), after, write_id))
         actions += _marker_change(store, current, after)
         try:
             await store.wire.transact(actions, write_id)
@@ -194,8 +194,9 @@ def _meta_change(
     return _update_action(store.meta_key(after.id), expression, condition)
 
 
-def _gate_change(store: Store, meta: Item, activity: Activity, after: Session) -> Action:
+def _gate_change(store: Store, meta: Item, activity: Activity, after: Session, write_id: str) -> Action:
     expression = Expression()
+    expression.set("wid", text(write_id))
     expression.set("status", text(after.status))
     expression.put("expiresAt", None if after.expires_at is None else seconds(after.expires_at))
     limit = hard_limit(after.token_budget)

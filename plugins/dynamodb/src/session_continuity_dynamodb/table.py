@@ -166,7 +166,7 @@ def summary(description: dict[str, Any] | None) -> list[str]:
 
 def shape_findings(description: dict[str, Any]) -> list[Finding]:
     """What keeps the table from serving whole: keys, indexes, or that it is not ready."""
-    findings = _key_findings(description)
+    findings = _key_findings(description) + _projection_findings(description)
     if not _serves(description):
         findings.append(Finding("the table or one of its indexes is not active yet", "wait, and look again"))
     return findings
@@ -195,6 +195,16 @@ def _key_findings(description: dict[str, Any]) -> list[Finding]:
     return findings
 
 
+def _projection_findings(description: dict[str, Any]) -> list[Finding]:
+    """An index row tells by what it has whether it is a session or must be read on; one that leaves some attributes out
+    looks like a session that has none of them, no expiry for example."""
+    return [
+        Finding(f"index {index['IndexName']} projects some attributes only", "make it anew with ALL or KEYS_ONLY")
+        for index in description.get("GlobalSecondaryIndexes", [])
+        if index["IndexName"] in INDEXES and index.get("Projection", {}).get("ProjectionType") == "INCLUDE"
+    ]
+
+
 async def _expiry_findings(wire: Wire) -> list[Finding]:
     try:
         attribute = await expiry_attribute(wire)
@@ -212,10 +222,14 @@ async def _expiry_findings(wire: Wire) -> list[Finding]:
 async def health(wire: Wire, absent: Item) -> HealthStatus:
     """Asks for an item that is not there; then about the table, as far as the identity may."""
     started = time.monotonic()
+    refused: ClientError | None = None
     try:
         await wire.get(absent)
     except (ClientError, BotoCoreError, OSError) as error:
-        return _ill(wire, error)
+        # A table with other keys takes no such request; what is said of it below tells more.
+        if not isinstance(error, ClientError) or code_of(error) != "ValidationException":
+            return _ill(wire, error)
+        refused = error
     latency = (time.monotonic() - started) * 1000
     details: dict[str, Any] = {"table": wire.table, "append": "atomic" if wire.atomic else "serial"}
     try:
@@ -228,6 +242,8 @@ async def health(wire: Wire, absent: Item) -> HealthStatus:
         details["problems"] = [finding.problem for finding in findings]
         remedy = "; ".join(dict.fromkeys(finding.remedy for finding in findings))
         return HealthStatus(status="degraded", details=details, remedy=remedy, latency_ms=latency)
+    if refused is not None:
+        return _ill(wire, refused)
     return HealthStatus(status="healthy", details=details, latency_ms=latency)
 
 

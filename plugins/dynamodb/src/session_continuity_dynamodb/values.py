@@ -117,8 +117,9 @@ def time_of(value: Value | None) -> datetime | None:
 
 
 def integer(item: Item, attribute: str, default: int = 0) -> int:
-    found = item.get(attribute)
-    return default if found is None else int(decode_number(found["N"]))
+    """The whole number of an attribute; the default where it is missing or something else."""
+    found = item.get(attribute, {}).get("N")
+    return default if found is None else int(decode_number(found))
 
 
 def string(item: Item, attribute: str) -> str | None:

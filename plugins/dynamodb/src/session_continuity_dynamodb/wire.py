@@ -8,6 +8,7 @@ that conflict, items that a batch left unprocessed, throttling that lasts. Every
 from __future__ import annotations
 
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -168,6 +169,8 @@ class Wire:
                 made = [*made, key] if kind == "Put" else []
             except ConditionFailedError as failed:
                 found = failed.item or await self.get(key, consistent=True)
+                if kind == "Delete" and found is None and failed.repeated:
+                    continue
                 if not _bears(found, write_id) and (kind != "Put" or found != params["Item"]):
                     await self.delete_all(made)
                     none = Reason()
@@ -182,7 +185,10 @@ class Wire:
         return answer.get("Items", []), answer.get("LastEvaluatedKey") or None
 
     async def gather(self, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-        """The results of these calls, in order, several of them under way at once."""
+        """The results of these calls, in order, several of them under way at once; one by one in blocking mode when the
+        program is ending, as in `atexit`, where no thread starts any more."""
+        if self.mode == "blocking" and not threading.main_thread().is_alive():
+            return [await call() for call in calls]
         return await gather(self.mode, calls, limit=IN_FLIGHT)
 
     async def both(

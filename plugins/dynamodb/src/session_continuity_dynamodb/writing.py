@@ -7,6 +7,7 @@ does not hold, the failed request brings back what is there, and the write is ma
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
+from dataclasses import dataclass
 from datetime import timedelta
 
 from session_continuity import (
@@ -39,7 +40,7 @@ from session_continuity_dynamodb.parts import (
 )
 from session_continuity_dynamodb.sessions import adopt
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, item_size, number, text, texts
+from session_continuity_dynamodb.values import Item, integer, item_size, number, string, text, texts
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -157,7 +158,7 @@ async def _stored_before(
     if not taken and not pointers and store.wire.atomic:
         return None
     wanted = sent if pointers else turn
-    rows = await whole(store, await locate(store, session_id, [message.id for message in wanted]))
+    rows = await whole(store, await locate(store, session_id, [message.id for message in wanted], consistent=True))
     found = [message_of(row, session_id) if row else None for row in rows]
     if not is_repeated_append(found, wanted):
         await _drop_dangling(store, session_id, cancelled, pointers)
@@ -202,12 +203,12 @@ async def update(store: Store, session_id: str, message_id: str, patch: Patch) -
             [row] = await whole(store, [row])
         if row is None:
             raise MessageNotFoundError(session_id, message_id)
-        before = message_of(row, session_id)
-        after = patch.apply(before)
+        after = patch.apply(message_of(row, session_id))
         write_id = new_write_id()
         edited = _edited(store, row, after, changed, write_id)
+        recount = _recount(store, session_id, [_counted(row)], [_counted(edited.item)], write_id)
         try:
-            await _replace(store, row, edited, _recount(store, session_id, [(before, after)], write_id))
+            await _replace(store, row, edited, recount)
         except CancelledTransactionError as cancelled:
             edit, gate, *_ = cancelled.reasons
             if gate.failed:
@@ -258,8 +259,24 @@ def _as_known(expression: Expression, row: Item) -> list[str]:
     return [expression.same(name, row.get(name)) for name in ("rev", "updatedAt", "tokenCount", "role", PARTS)]
 
 
-def _recount(store: Store, session_id: str, changes: Sequence[tuple[Message, Message | None]], write_id: str) -> Action:
-    """The activity item's part in edits (before, after) and removals (before, None)."""
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What the totals hold of a message."""
+
+    place: str
+    tokens: int
+    system: bool
+
+
+def _counted(row: Item) -> _Counted:
+    """Nothing of the row's body is read, so that one that cannot be read can be removed."""
+    return _Counted(row["SK"]["S"][len(keys.MESSAGE) :], integer(row, "tokenCount"), string(row, "role") == "system")
+
+
+def _recount(
+    store: Store, session_id: str, before: Sequence[_Counted], after: Sequence[_Counted], write_id: str
+) -> Action:
+    """The activity item's part in an edit, and in removals, which leave nothing."""
     expression = Expression()
     condition = (
         f"{expression.exists('status')} AND {expression.compare('status', '<>', text(DELETING))}"
@@ -267,13 +284,11 @@ def _recount(store: Store, session_id: str, changes: Sequence[tuple[Message, Mes
         f" AND ({expression.absent('wid')} OR {expression.compare('wid', '<>', text(write_id))})"
     )
     expression.set("wid", text(write_id))
-    before = [change[0] for change in changes]
-    after = [change[1] for change in changes if change[1] is not None]
-    was, now = ([_place(message) for message in side if message.role == "system"] for side in (before, after))
+    was, now = ([message.place for message in side if message.system] for side in (before, after))
     _count(
         expression,
         messages=len(after) - len(before),
-        tokens=_tokens(after) - _tokens(before),
+        tokens=sum(message.tokens for message in after) - sum(message.tokens for message in before),
         system=[place for place in now if place not in was],
         not_system=[place for place in was if place not in now],
     )
@@ -306,15 +321,16 @@ async def delete(store: Store, session_id: str, message_id: str) -> bool:
 async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
     """Remove these rows in one transaction, as many of them as still exist, and return how many that were."""
     tries = store.wire.tries("delete_message")
+    for row in rows:
+        store.known.forget_row(session_id, row["id"]["S"])
     while rows:
         next(tries)
-        messages = [message_of(row, session_id) for row in rows]
         write_id = new_write_id()
         actions = [*map(_removal, rows), *_pointer_removals(store, session_id, rows)]
         parts = [key for row in rows for key in part_keys(row)]
         size = sum(map(item_size, rows))
         within, later = removable(parts, store.options, actions=len(actions) + 1, size=size)
-        recount = _recount(store, session_id, [(message, None) for message in messages], write_id)
+        recount = _recount(store, session_id, list(map(_counted, rows)), [], write_id)
         try:
             await store.wire.transact([*actions, *within, recount], write_id)
         except CancelledTransactionError as cancelled:
@@ -324,9 +340,6 @@ async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
         else:
             await store.wire.delete_all(later)
             break
-        finally:
-            for row in rows:
-                store.known.forget_row(session_id, row["id"]["S"])
     return len(rows)
 
 

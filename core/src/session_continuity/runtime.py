@@ -128,12 +128,13 @@ async def _sleep_blocking(seconds: float) -> None:
 
 async def gather(mode: Mode, calls: Sequence[Callable[[], Coroutine[Any, Any, R]]], *, limit: int = 8) -> list[R]:
     """The results of these calls, in their order, up to `limit` of them under way at once: as tasks, or in threads in
-    blocking mode, where they must not suspend.
+    blocking mode, where they must not suspend; there one by one while the program ends, when no thread starts any more.
 
     When one fails, those that have not begun are dropped, tasks are cancelled, and nothing goes on behind the caller's
     back: what has begun is waited for before the error is raised.
     """
-    if len(calls) < 2:
+    is_ending = mode == "blocking" and not threading.main_thread().is_alive()
+    if is_ending or len(calls) < 2:
         return [await call() for call in calls]
     return await (_gather_tasks if mode == "async" else _gather_threads)(calls, limit)
 

@@ -158,6 +158,10 @@ def _optional(model: type[BaseModel], value: Value | None) -> dict[str, Any] | N
     return None if data is None else from_json(model, data)
 
 
+LOOKS_WHOLE = frozenset({"id", "createdAt", "metadata", "participants", "schemaVersion"})
+"""An index row that has these is taken for all of META; one that lacks any is read on."""
+
+
 def is_session(meta: Item | None) -> bool:
     """Whether META is a session's, and not a row that an update of nothing left behind, nor a tombstone."""
     return meta is not None and "id" in meta and "createdAt" in meta and DELETING not in meta

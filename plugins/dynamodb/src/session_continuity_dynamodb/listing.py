@@ -188,7 +188,7 @@ async def _shown(store: Store, rows: list[Item]) -> list[Session | None]:
 
 def _is_whole(row: Item) -> bool:
     """Whether the index projects the session, and not only its keys or some of it."""
-    return {"id", "createdAt", "metadata", "participants", "schemaVersion"} <= row.keys()
+    return row.keys() >= codec.LOOKS_WHOLE
 
 
 def _session(store: Store, meta: Item | None, activity: Item | None) -> Session | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 from session_continuity import HealthStatus, StorageError, UnavailableError, sleeper
+from session_continuity_dynamodb.codec import LOOKS_WHOLE
 from session_continuity_dynamodb.errors import BACKEND, code_of, translate
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item
@@ -196,12 +197,13 @@ def _key_findings(description: dict[str, Any]) -> list[Finding]:
 
 
 def _projection_findings(description: dict[str, Any]) -> list[Finding]:
-    """An index row tells by what it has whether it is a session or must be read on; one that leaves some attributes out
-    looks like a session that has none of them, no expiry for example."""
+    """An index that projects so much of a session that its rows look whole, and not all of it: they would be taken for
+    sessions without the rest, an expiry for example."""
     return [
-        Finding(f"index {index['IndexName']} projects some attributes only", "make it anew with ALL or KEYS_ONLY")
+        Finding(f"index {index['IndexName']} projects most of a session", "make it anew with ALL or KEYS_ONLY")
         for index in description.get("GlobalSecondaryIndexes", [])
-        if index["IndexName"] in INDEXES and index.get("Projection", {}).get("ProjectionType") == "INCLUDE"
+        if index["IndexName"] in INDEXES
+        and LOOKS_WHOLE.issubset(index.get("Projection", {}).get("NonKeyAttributes", ()))
     ]
 
 

@@ -8,7 +8,6 @@ that conflict, items that a batch left unprocessed, throttling that lasts. Every
 from __future__ import annotations
 
 import random
-import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -185,10 +184,7 @@ class Wire:
         return answer.get("Items", []), answer.get("LastEvaluatedKey") or None
 
     async def gather(self, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-        """The results of these calls, in order, several of them under way at once; one by one in blocking mode when the
-        program is ending, as in `atexit`, where no thread starts any more."""
-        if self.mode == "blocking" and not threading.main_thread().is_alive():
-            return [await call() for call in calls]
+        """The results of these calls, in order, several of them under way at once."""
         return await gather(self.mode, calls, limit=IN_FLIGHT)
 
     async def both(

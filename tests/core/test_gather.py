@@ -7,11 +7,14 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from session_continuity import ConfigError, LoopBound, Mode, gather, run_now, sleeper
+
+if TYPE_CHECKING:
+    from .conftest import RunPython
 
 variable: ContextVar[str] = ContextVar("variable", default="outside")
 
@@ -189,3 +192,18 @@ def test_what_could_not_be_made_is_made_by_the_next_call() -> None:
         return await bound.get()
 
     assert asyncio.run(twice()) == "client"
+
+
+def test_calls_are_made_one_by_one_while_the_program_ends(run_python: RunPython) -> None:
+    ended = run_python(
+        """
+        import atexit
+        from session_continuity import gather, run_now
+
+        async def one() -> int:
+            return 1
+
+        atexit.register(lambda: print(run_now(gather("blocking", [one, one, one]))))
+        """
+    )
+    assert (ended.stdout, ended.stderr) == ("[1, 1, 1]\n", "")

@@ -167,6 +167,16 @@ def test_reading_to_the_end_takes_a_page_for_every_thousand(face: Face, store: W
     assert store.messages_read == 1001
 
 
+def test_a_context_of_an_empty_session_does_not_make_the_next_one_read_more(face: Face, store: Watched) -> None:
+    manager = face.manager(store, token_budget=TokenBudget(max_tokens=120))
+    session = manager.create_session()
+    assert manager.get_conversation_context(session.id) == []
+    manager.add_messages(session.id, [{"role": "user", "content": "w" * 40}] * 500)
+    store.messages_read = 0
+    assert store.during(lambda: manager.get_conversation_context(session.id)) == ["get_conversation"]
+    assert store.messages_read < 30
+
+
 def test_the_cost_of_a_context_does_not_grow_with_the_conversation(face: Face, clock: Clock) -> None:
     costs = []
     for length in (50, 1000, 3000):

@@ -389,8 +389,10 @@ def _with_headroom(limit: int) -> int:
 
 
 def _first_length(session: Session, budget: TokenBudget | None) -> int:
-    """About as many messages as the budget holds, going by their mean size."""
-    if budget is None or not session.message_count or not session.token_count:
+    """About as many messages as the budget holds, going by their mean size; while there are none, nothing is known."""
+    if budget is not None and not session.message_count:
+        return _FIRST_QUERY.limit
+    if budget is None or not session.token_count:
         return MAX_PAGE
     mean = session.token_count / session.message_count
     return min(max(math.ceil(budget.available / mean) + 1, _SMALLEST_PAGE), MAX_PAGE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from session_continuity import Cost, Message, Probe, Session, StorageAdapter, TokenBudget
+from session_continuity import Cost, Message, Probe, Role, Session, StorageAdapter, TokenBudget
 from session_continuity_conformance.checks import holds
 from session_continuity_conformance.store import NotApplicableError, Store
 
@@ -90,10 +90,10 @@ class Budget:
             raise NotApplicableError("the plugin offers no probe that would tell what a call costs")
         return cls(store, await store.second_or_first(), probe)
 
-    async def spend(self, calls: Mapping[str, Call]) -> list[Spent]:
-        """What each of these calls costs. Each is made on a conversation of a few messages first, so that what a store
-        does once only does not count."""
-        fresh, short, long = [await _talk(self.store, length) for length in (2 * TRIES, SHORT, LONG)]
+    async def spend(self, calls: Mapping[str, Call], role: Role = "user") -> list[Spent]:
+        """What each of these calls costs, in conversations of this role. Each is made on a conversation of a few
+        messages first, so that what a store does once only does not count."""
+        fresh, short, long = [await _talk(self.store, length, role) for length in (2 * TRIES, SHORT, LONG)]
         raw = self.store.raw if self.on is self.store.adapter else self.store.adapters[-1]
         spent: list[Spent] = []
         with self.probe(raw) as meter:
@@ -124,14 +124,14 @@ def _between(before: Cost, after: Cost) -> Cost:
     )
 
 
-async def _talk(store: Store, length: int) -> Talk:
+async def _talk(store: Store, length: int, role: Role) -> Talk:
     budget = TokenBudget(max_tokens=TOKENS * (CONTEXT + 1))
     session = await store.session(token_budget=budget)
     messages = list(await store.append(session.id, "rules", role="system", tokens=TOKENS))
     size = min(store.capabilities.max_turn or 100, 100)
     while len(messages) < length:
         turn = [
-            store.message(session.id, f"text {number}", tokens=TOKENS)
+            store.message(session.id, f"text {number}", role=role, tokens=TOKENS)
             for number in range(min(size, length - len(messages)))
         ]
         messages += (await store.adapter.append_messages(session.id, turn)).messages

@@ -22,8 +22,8 @@ What holds for every method:
 - *Errors.* Only errors from `session_continuity.errors`; the raw cause is chained, never wrapped twice.
 - *Faults.* A connection that breaks and a server that does not answer end a call within the adapter's own timeouts, and
   are at worst an `UnavailableError` or `ThrottledError`; once the server answers again, so does the same adapter.
-- *Cost.* A call costs what its arguments and its answer cost, however long the conversation is; only what removes
-  all of it grows with it.
+- *Cost.* A call costs what its arguments and its answer cost, however long the conversation is and whatever the roles
+  of its messages are; only what removes all of it grows with it.
 - *Close.* After `close` every method but `close` raises `StorageClosedError`.
 
 In blocking mode the methods are still `async def` but never suspend, so that `runtime.run_now` can run them in the

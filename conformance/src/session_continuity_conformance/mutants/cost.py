@@ -103,3 +103,17 @@ class AsksOnceMore(ReferenceStorage):
     async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
         await self.get_session(session_id)
         return await super().get_conversation(session_id, query)
+
+
+@breaks("SC-COST-008")
+class LooksThroughItsRules(ReferenceStorage):
+    """An append reads the system messages first, page by page."""
+
+    async def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+    ) -> Appended:
+        rules = MessageQuery(roles=frozenset({"system"}), limit=PAGE)
+        page = await super().get_messages(session_id, rules)
+        while page.next_cursor is not None:
+            page = await super().get_messages(session_id, rules, cursor=page.next_cursor)
+        return await super().append_messages(session_id, messages, chosen_ids=chosen_ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from session_continuity import Appended, MessageQuery, Patch, conversation_of
+from session_continuity import Appended, MessageQuery, Patch, Role, conversation_of
 from session_continuity_conformance.budgets import CONTEXT, SHORT, Budget, Talk
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, same
@@ -12,9 +12,9 @@ from session_continuity_conformance.store import Store
 LAST = 20
 
 
-async def append(budget: Budget, talk: Talk, size: int = 1) -> Appended:
+async def append(budget: Budget, talk: Talk, size: int = 1, role: Role = "user") -> Appended:
     """One turn with minted ids."""
-    turn = [budget.store.message(talk.session.id) for _ in range(size)]
+    turn = [budget.store.message(talk.session.id, role=role) for _ in range(size)]
     return await budget.on.append_messages(talk.session.id, turn)
 
 
@@ -121,3 +121,17 @@ async def test_conversation_costs_the_same_in_a_long_one(store: Store) -> None:
         expected=f"at most {parts.short.requests}, as its parts take",
         observed=whole.short.requests,
     )
+
+
+@clause("SC-COST-008")
+async def test_append_costs_the_same_among_many_system_messages(store: Store) -> None:
+    budget = await Budget.of(store)
+    spent = await budget.spend(
+        {
+            "append_messages": lambda talk: append(budget, talk),
+            "append_messages of a system message": lambda talk: append(budget, talk, role="system"),
+        },
+        role="system",
+    )
+    for each in spent:
+        each.does_not_grow()

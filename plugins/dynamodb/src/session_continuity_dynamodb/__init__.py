@@ -10,6 +10,7 @@ One table holds everything; `session-continuity dynamodb create-table` makes it.
 | `MSG$ACTIVITY` | the totals, the last message's place, and what an append checks: status, expiry, tokens left |
 | `MSGID#{id}` | only for an id that its caller chose: leads to the message, with as much of it as fits into one unit |
 | `PART#{set}#{number}` | only for a message over 400 KB: a piece of its body, which the message's own item names |
+| `SYSTEM#{created_at}#{id}` | lists a system message that found no room in the list of the activity item |
 
 The partition is `SESSION#{id}`, with `NS#{namespace}#` before it where a namespace is set. The activity item is small
 and in no index: an append is one transaction of it and the messages, at two write units each, whatever META's size. It

@@ -24,7 +24,8 @@ class Activity:
     """What appends change and check: totals, the last place, and the gate copied from META.
 
     The base counts are those that META held when this item was made; `foreign` says that there are messages then
-    whose place neither their id nor a pointer tells.
+    whose place neither their id nor a pointer tells. The places of system messages are those that the item lists,
+    see `system`.
     """
 
     status: str

@@ -48,6 +48,10 @@ class Expression:
     def between(self, attribute: str, low: Value, high: Value) -> str:
         return f"{self.name(attribute)} BETWEEN {self.value(low)} AND {self.value(high)}"
 
+    def at_most(self, attribute: str, count: int) -> str:
+        """The attribute, a set, has so many members at most."""
+        return f"({self.absent(attribute)} OR size({self.name(attribute)}) <= {self.value({'N': str(count)})})"
+
     def set(self, attribute: str, value: Value) -> None:
         self._sets.append(f"{self.name(attribute)} = {self.value(value)}")
 

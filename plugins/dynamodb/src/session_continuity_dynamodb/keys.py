@@ -2,11 +2,13 @@
 
 Within a session's partition the sort keys lie in this order, which several plans rely on:
 
-    EXPIRY < META < MSG#{created_at}#{id} < MSG$ACTIVITY < MSGID#{id} < PART#{set}#{number}
+    EXPIRY < META < MSG#{place} < MSG$ACTIVITY < MSGID#{id} < PART#{set}#{number} < SYSTEM#{place}
+
+where a message's place is `{created_at}#{id}`.
 
 `$` follows `#`, so the activity item is the first row that a descending read meets before the newest message, and an
-ascending read meets META before the oldest. Parts lie behind everything that such a read reaches, so that it counts
-messages alone. The TypeScript kit's `begins_with("MSG#")` sees none of these.
+ascending read meets META before the oldest. Other rows lie behind everything that such a read reaches, so that it
+counts messages alone. The TypeScript kit's `begins_with("MSG#")` sees none of these.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ MESSAGE = "MSG#"
 AFTER_MESSAGES = "MSG$"
 POINTER = "MSGID#"
 PART = "PART#"
+SYSTEM = "SYSTEM#"
 
 NO_MESSAGE = "-"
 """A place before every message's: `-` comes before every digit."""

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from session_continuity import Page, Session, SessionFilter, ValidationError, check_limit, decode_cursor, encode_cursor
-from session_continuity_dynamodb import codec, keys
+from session_continuity_dynamodb import codec, keys, system
 from session_continuity_dynamodb.activity import DELETING, Activity, is_past
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.store import Store
@@ -178,12 +178,20 @@ async def _shown(store: Store, rows: list[Item]) -> list[Session | None]:
     if store.options.listing == "exact":
         wanted += [{"PK": row["PK"], "SK": text(keys.ACTIVITY)} for row in rows]
     read = {(item["PK"]["S"], item["SK"]["S"]): item for item in await store.wire.get_all(wanted)}
+    activities = await _activities(store, [item for item in read.values() if item["SK"]["S"] == keys.ACTIVITY])
     sessions: list[Session | None] = []
     for partition, row in zip(partitions, rows, strict=True):
         meta = row if _is_whole(row) else read.get((partition, keys.META))
-        activity = read.get((partition, keys.ACTIVITY))
-        sessions.append(_session(store, meta, activity))
+        sessions.append(_session(store, meta, read.get((partition, keys.ACTIVITY)), activities.get(partition)))
     return sessions
+
+
+async def _activities(store: Store, items: Sequence[Item]) -> dict[str, Activity]:
+    """What these activity items tell, by partition; few need a request of their own."""
+    told = {item["PK"]["S"]: Activity.of(item) for item in items if system.IN_ROWS not in item}
+    others = [item for item in items if system.IN_ROWS in item]
+    read = await store.wire.gather([partial(system.activity_of, store, item) for item in others])
+    return told | {item["PK"]["S"]: activity for item, activity in zip(others, read, strict=True)}
 
 
 def _is_whole(row: Item) -> bool:
@@ -191,12 +199,12 @@ def _is_whole(row: Item) -> bool:
     return row.keys() >= codec.LOOKS_WHOLE
 
 
-def _session(store: Store, meta: Item | None, activity: Item | None) -> Session | None:
-    if meta is None or not store.is_live(meta, activity):
+def _session(store: Store, meta: Item | None, item: Item | None, activity: Activity | None) -> Session | None:
+    if meta is None or not store.is_live(meta, item):
         return None
-    if activity is None and "adopted" in meta and store.options.listing == "exact":
+    if item is None and "adopted" in meta and store.options.listing == "exact":
         return None
-    return codec.session_of(meta, None if activity is None else Activity.of(activity))
+    return codec.session_of(meta, activity)
 
 
 async def _scan(store: Store, wanted: SessionFilter, limit: int, cursor: str | None, bound_to: str) -> Page[Session]:
@@ -243,7 +251,7 @@ async def _segment(
     while True:
         answer = await store.wire.request("Scan", params)
         for row in answer.get("Items", []):
-            session = _session(store, row, None) if "adopted" not in row else _listed(store, row)
+            session = codec.session_of(row, None) if store.is_live(row, None) else None
             if session is not None and wanted.matches(session):
                 age = (row["createdAt"]["S"], session.id)
                 if below is None or age < below:
@@ -253,10 +261,6 @@ async def _segment(
         if not following:
             return newest
         params["ExclusiveStartKey"] = following
-
-
-def _listed(store: Store, row: Item) -> Session | None:
-    return codec.session_of(row, None) if store.is_live(row, None) else None
 
 
 async def get_expired_sessions(store: Store, before: datetime, limit: int, cursor: str | None) -> Page[str]:

@@ -32,6 +32,7 @@ from session_continuity_dynamodb.config import (
 )
 from session_continuity_dynamodb.errors import BACKEND
 from session_continuity_dynamodb.store import Store
+from session_continuity_dynamodb.system import is_system
 from session_continuity_dynamodb.values import Item, binary, by_sort_key, item_size, text
 from session_continuity_dynamodb.wire import Action, new_write_id
 
@@ -105,13 +106,13 @@ def removable(
 
 
 def removals(rows: Sequence[Item], options: DynamoDBOptions) -> list[list[Item]]:
-    """Rows in groups whose removal fits one transaction, with the activity item, the pointers and the parts; a row that
-    does not fit at all is a group by itself."""
+    """Rows in groups whose removal fits one transaction, with the activity item and what else belongs to them; a row
+    that does not fit at all is a group by itself."""
     groups: list[list[Item]] = []
     actions = size = 0
     for row in rows:
         parts = len(part_keys(row))
-        cost, weight = 1 + ("ownId" in row) + parts, item_size(row) + parts * MAX_ITEM_BYTES
+        cost, weight = 1 + ("ownId" in row) + is_system(row) + parts, item_size(row) + parts * MAX_ITEM_BYTES
         if not groups or actions + cost > options.transaction_items or size + weight > MAX_TURN_BYTES:
             groups.append([])
             actions, size = 1, 0

@@ -21,6 +21,7 @@ from session_continuity_dynamodb.errors import CancelledTransactionError, Condit
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.removal import remove_remains
 from session_continuity_dynamodb.store import Store
+from session_continuity_dynamodb.system import activity_of
 from session_continuity_dynamodb.values import Item, flag, integer, number, seconds, string, text
 from session_continuity_dynamodb.wire import Action, new_write_id
 
@@ -71,7 +72,7 @@ async def _session(store: Store, meta: Item, activity: Item | None) -> Session:
 
 async def totals(store: Store, meta: Item, activity: Item | None) -> Activity:
     """A session's totals; those of one without an activity item are counted from its messages."""
-    return Activity.of(activity) if activity is not None else await _counted(store, meta)
+    return await _counted(store, meta) if activity is None else await activity_of(store, activity)
 
 
 async def update(store: Store, session_id: str, patch: Patch, expected: int | None) -> Session:

@@ -22,29 +22,39 @@ _SESSIONS_KNOWN = 4096
 _LARGEST_KNOWN_ROW = 8192
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What an append takes for granted of its session: its last place, and whether the activity item lists as many
+    system messages as it may."""
+
+    last_place: str = keys.NO_MESSAGE
+    full: bool = False
+
+
 class Known:
-    """Rows and last places that passed by, as first guesses: a write states what it takes for granted as its
+    """Rows and ends of sessions that passed by, as first guesses: a write states what it takes for granted as its
     condition, so that a guess saves a request and never harms."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows: OrderedDict[tuple[str, str], Item] = OrderedDict()
-        self._last: OrderedDict[str, str] = OrderedDict()
+        self._tails: OrderedDict[str, Tail] = OrderedDict()
 
     def row(self, session_id: str, message_id: str) -> Item | None:
         with self._lock:
             return self._rows.get((session_id, message_id))
 
-    def last_place(self, session_id: str) -> str:
+    def tail(self, session_id: str) -> Tail:
         with self._lock:
-            return self._last.get(session_id, keys.NO_MESSAGE)
+            return self._tails.get(session_id, Tail())
 
-    def appended(self, session_id: str, rows: Iterable[Item], last_place: str) -> None:
+    def appended(self, session_id: str, rows: Iterable[Item], tail: Tail) -> None:
         self.seen(session_id, rows)
         with self._lock:
-            self._last[session_id] = max(last_place, self._last.pop(session_id, keys.NO_MESSAGE))
-            if len(self._last) > _SESSIONS_KNOWN:
-                self._last.popitem(last=False)
+            known = self._tails.pop(session_id, tail)
+            self._tails[session_id] = Tail(max(tail.last_place, known.last_place), full=tail.full or known.full)
+            if len(self._tails) > _SESSIONS_KNOWN:
+                self._tails.popitem(last=False)
 
     def seen(self, session_id: str, rows: Iterable[Item]) -> None:
         small = {(session_id, row["id"]["S"]): row for row in rows if _is_small(row)}
@@ -59,7 +69,7 @@ class Known:
 
     def forget_session(self, session_id: str) -> None:
         with self._lock:
-            self._last.pop(session_id, None)
+            self._tails.pop(session_id, None)
             for known in [known for known in self._rows if known[0] == session_id]:
                 del self._rows[known]
 

@@ -7,7 +7,7 @@ does not hold, the failed request brings back what is there, and the write is ma
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 
 from session_continuity import (
@@ -23,7 +23,7 @@ from session_continuity import (
     is_repeated_append,
     move_to,
 )
-from session_continuity_dynamodb import keys
+from session_continuity_dynamodb import keys, system
 from session_continuity_dynamodb.activity import DELETING, OPEN_STATUSES, Activity, is_gone
 from session_continuity_dynamodb.bodies import BODY, BODY_FIELDS, PARTS, message_of, pointer_item
 from session_continuity_dynamodb.errors import CancelledTransactionError
@@ -39,8 +39,8 @@ from session_continuity_dynamodb.parts import (
     with_same_body,
 )
 from session_continuity_dynamodb.sessions import adopt
-from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, integer, item_size, number, string, text, texts
+from session_continuity_dynamodb.store import Store, Tail
+from session_continuity_dynamodb.values import Item, integer, item_size, number, text
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -50,7 +50,8 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
     check_turn(messages)
     chosen = frozenset(chosen_ids)
     repeats = any(store.known.row(session_id, message.id) for message in messages)
-    turn = in_order(messages, keys.NO_MESSAGE if repeats else store.known.last_place(session_id), chosen)
+    tail = store.known.tail(session_id)
+    turn = in_order(messages, keys.NO_MESSAGE if repeats else tail.last_place, chosen)
     tries = store.wire.tries("append_messages")
     while True:
         next(tries)
@@ -59,19 +60,23 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
         pointers = [pointer_item(item) for item in items if "ownId" in item]
         check_turn_fits(placed, len(pointers), store.options)
         write_id = new_write_id()
-        actions = [*map(_new, pointers), _advance(store, session_id, turn, write_id), *map(_new, items)]
+        parts = [part for message in placed for part in message.parts]
+        others = len(pointers) + 1 + len(items) + len(parts)
+        listed = system.entries(store, items, actions=others, full=tail.full)
+        advance = _advance(store, session_id, turn, listed, write_id)
+        actions = [*map(_new, pointers), advance, *map(_new, items), *listed.actions()]
         try:
-            await store.wire.transact(actions, write_id, first=[part for message in placed for part in message.parts])
+            await store.wire.transact(actions, write_id, first=parts)
         except CancelledTransactionError as cancelled:
             before = await _stored_before(store, session_id, messages, turn, cancelled, len(pointers))
             if before is not None:
                 return Appended(messages=before, repeated=True)
             gate = cancelled.reasons[len(pointers)]
             if gate.failed:
-                last = await _last_place(store, session_id, gate.item, turn)
-                turn = in_order(turn, last, chosen)
+                tail = await _tail(store, session_id, gate.item, turn)
+                turn = in_order(turn, tail.last_place, chosen)
         else:
-            store.known.appended(session_id, items, _place(turn[-1]))
+            store.known.appended(session_id, items, replace(tail, last_place=_place(turn[-1])))
             return Appended(messages=turn)
 
 
@@ -103,7 +108,7 @@ def _new(item: Item) -> Action:
     return {"Put": {"Item": item, "ConditionExpression": expression.absent("PK"), **expression.params()}}
 
 
-def _advance(store: Store, session_id: str, turn: Sequence[Message], write_id: str) -> Action:
+def _advance(store: Store, session_id: str, turn: Sequence[Message], listed: system.Entries, write_id: str) -> Action:
     """The activity item's part in an append: the gate as condition, the totals as change."""
     expression = Expression()
     tokens = _tokens(turn)
@@ -113,13 +118,13 @@ def _advance(store: Store, session_id: str, turn: Sequence[Message], write_id: s
             store.not_expired(expression),
             expression.compare("lastKey", "<", text(_place(turn[0]))),
             expression.compare("tokensLeft", ">=", number(tokens)),
+            *listed.state(expression),
         ]
     )
     expression.set("lastKey", text(_place(turn[-1])))
     expression.set("lastActivityAt", text(format_timestamp(turn[-1].created_at)))
     expression.set("wid", text(write_id))
-    system = [_place(message) for message in turn if message.role == "system"]
-    _count(expression, messages=len(turn), tokens=tokens, system=system, not_system=[])
+    _count(expression, messages=len(turn), tokens=tokens)
     return {
         "Update": {
             "Key": store.activity_key(session_id),
@@ -130,18 +135,12 @@ def _advance(store: Store, session_id: str, turn: Sequence[Message], write_id: s
     }
 
 
-def _count(
-    expression: Expression, *, messages: int, tokens: int, system: Sequence[str], not_system: Sequence[str]
-) -> None:
+def _count(expression: Expression, *, messages: int, tokens: int) -> None:
     if messages:
         expression.add("messageCount", number(messages))
     if tokens:
         expression.add("tokenCount", number(tokens))
         expression.add("tokensLeft", number(-tokens))
-    if system:
-        expression.add("systemIds", texts(system))
-    elif not_system:
-        expression.take_out("systemIds", texts(not_system))
 
 
 async def _stored_before(
@@ -173,12 +172,12 @@ async def _drop_dangling(store: Store, session_id: str, cancelled: CancelledTran
         await store.wire.delete_all(store.item_key(session_id, item["SK"]["S"]) for item in dangling)
 
 
-async def _last_place(store: Store, session_id: str, gate: Item | None, turn: Sequence[Message]) -> str:
-    """Why the gate was shut: raises what the contract says, or returns the last place, behind which to try again."""
+async def _tail(store: Store, session_id: str, gate: Item | None, turn: Sequence[Message]) -> Tail:
+    """Why the gate was shut: raises what the contract says, or returns how the session ends, by which to try again."""
     gate = gate or await store.wire.get(store.activity_key(session_id), consistent=True)
     if gate is None:
         await adopt(store, session_id)
-        return keys.NO_MESSAGE
+        return Tail()
     if is_gone(gate, store.now()):
         raise SessionNotFoundError(session_id)
     activity = Activity.of(gate)
@@ -189,13 +188,15 @@ async def _last_place(store: Store, session_id: str, gate: Item | None, turn: Se
         raise TokenBudgetExceededError(
             session_id, requested=tokens, limit=activity.token_limit, used=activity.token_limit - activity.tokens_left
         )
-    return activity.last_place
+    added = sum(message.role == "system" for message in turn)
+    return Tail(activity.last_place, full=system.is_full(activity, added))
 
 
 async def update(store: Store, session_id: str, message_id: str, patch: Patch) -> Message:
     changed = patch.set.keys() | patch.clear
     row = store.known.row(session_id, message_id)
     row = row or await foresee(store, session_id, message_id, replaced=changed)
+    full = store.known.tail(session_id).full
     tries = store.wire.tries("update_message")
     while True:
         next(tries)
@@ -206,16 +207,15 @@ async def update(store: Store, session_id: str, message_id: str, patch: Patch) -
         after = patch.apply(message_of(row, session_id))
         write_id = new_write_id()
         edited = _edited(store, row, after, changed, write_id)
-        recount = _recount(store, session_id, [_counted(row)], [_counted(edited.item)], write_id)
         try:
-            await _replace(store, row, edited, recount)
+            await _replace(store, session_id, row, edited, write_id, full=full)
         except CancelledTransactionError as cancelled:
             edit, gate, *_ = cancelled.reasons
             if gate.failed:
                 await _check_open(store, session_id, gate.item)
-            row = edit.item
-            if row is None:
-                [row] = await locate(store, session_id, [message_id])
+                full = gate.item is not None and system.is_full(Activity.of(gate.item), 1)
+            if edit.failed:
+                [row] = [edit.item] if edit.item else await locate(store, session_id, [message_id])
         else:
             store.known.seen(session_id, [edited.item])
             return after
@@ -227,15 +227,19 @@ def _edited(store: Store, row: Item, after: Message, changed: Set[str], write_id
     return stored(store, after, "update_message", own_id="ownId" in row, revision=write_id)
 
 
-async def _replace(store: Store, row: Item, edited: Stored, recount: Action) -> None:
+async def _replace(store: Store, session_id: str, row: Item, edited: Stored, write_id: str, *, full: bool) -> None:
     """Make the edit in one transaction, and remove the parts that it leaves behind."""
-    actions = [_edit(row, edited.item), recount]
-    if "ownId" in row:
-        actions.append({"Put": {"Item": pointer_item(edited.item)}})
-    old = [] if row.get(PARTS) == edited.item.get(PARTS) else part_keys(row)
+    item = edited.item
+    pointers: list[Action] = [{"Put": {"Item": pointer_item(item)}}] if "ownId" in row else []
+    left = [row] if system.is_system(row) and not system.is_system(item) else []
+    came = [item] if system.is_system(item) and not system.is_system(row) else []
+    listed = system.entries(store, came, actions=2 + len(pointers) + len(edited.parts), full=full)
+    recount = _recount(store, session_id, [row], [item], write_id, left=left, listed=listed)
+    actions = [_edit(row, item), recount, *pointers, *system.strikings(left), *listed.actions()]
+    old = [] if row.get(PARTS) == item.get(PARTS) else part_keys(row)
     count = len(actions) + len(edited.parts)
     within, later = removable(old, store.options, actions=count, size=edited.size)
-    await store.wire.transact([*actions, *within], edited.item["rev"]["S"], first=edited.parts)
+    await store.wire.transact([*actions, *within], write_id, first=edited.parts)
     await store.wire.delete_all(later)
 
 
@@ -259,24 +263,18 @@ def _as_known(expression: Expression, row: Item) -> list[str]:
     return [expression.same(name, row.get(name)) for name in ("rev", "updatedAt", "tokenCount", "role", PARTS)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """What the totals hold of a message."""
-
-    place: str
-    tokens: int
-    system: bool
-
-
-def _counted(row: Item) -> _Counted:
-    """Nothing of the row's body is read, so that one that cannot be read can be removed."""
-    return _Counted(row["SK"]["S"][len(keys.MESSAGE) :], integer(row, "tokenCount"), string(row, "role") == "system")
-
-
 def _recount(
-    store: Store, session_id: str, before: Sequence[_Counted], after: Sequence[_Counted], write_id: str
+    store: Store,
+    session_id: str,
+    before: Sequence[Item],
+    after: Sequence[Item],
+    write_id: str,
+    *,
+    left: Sequence[Item],
+    listed: system.Entries,
 ) -> Action:
-    """The activity item's part in an edit, and in removals, which leave nothing."""
+    """The activity item's part in an edit, and in removals, which leave nothing; `left` are no system messages any
+    more. Nothing of a row's body is read, so that one that cannot be read can be removed."""
     expression = Expression()
     condition = (
         f"{expression.exists('status')} AND {expression.compare('status', '<>', text(DELETING))}"
@@ -284,14 +282,10 @@ def _recount(
         f" AND ({expression.absent('wid')} OR {expression.compare('wid', '<>', text(write_id))})"
     )
     expression.set("wid", text(write_id))
-    was, now = ([message.place for message in side if message.system] for side in (before, after))
-    _count(
-        expression,
-        messages=len(after) - len(before),
-        tokens=sum(message.tokens for message in after) - sum(message.tokens for message in before),
-        system=[place for place in now if place not in was],
-        not_system=[place for place in was if place not in now],
-    )
+    tokens = [sum(integer(row, "tokenCount") for row in rows) for rows in (before, after)]
+    _count(expression, messages=len(after) - len(before), tokens=tokens[1] - tokens[0])
+    condition = " AND ".join([condition, *listed.state(expression)])
+    system.strike(expression, left)
     return {
         "Update": {
             "Key": store.activity_key(session_id),
@@ -326,11 +320,12 @@ async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
     while rows:
         next(tries)
         write_id = new_write_id()
-        actions = [*map(_removal, rows), *_pointer_removals(store, session_id, rows)]
+        left = [row for row in rows if system.is_system(row)]
+        actions = [*map(_removal, rows), *_pointer_removals(store, session_id, rows), *system.strikings(left)]
         parts = [key for row in rows for key in part_keys(row)]
         size = sum(map(item_size, rows))
         within, later = removable(parts, store.options, actions=len(actions) + 1, size=size)
-        recount = _recount(store, session_id, list(map(_counted, rows)), [], write_id)
+        recount = _recount(store, session_id, rows, [], write_id, left=left, listed=system.Entries())
         try:
             await store.wire.transact([*actions, *within, recount], write_id)
         except CancelledTransactionError as cancelled:

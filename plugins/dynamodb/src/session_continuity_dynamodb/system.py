@@ -1,0 +1,119 @@
+"""Where a session's system messages are listed: the first few in the activity item, further ones as rows of their own.
+
+Every append writes the activity item, which is read with the session and so lists what most sessions have, one or two
+places. It lists no more than `MOST`, so that it stays within one kilobyte and appends within their price; an append
+that adds more states them in rows, in the same transaction, and leaves a flag that says so. A place counts wherever it
+is listed. What takes messages off the list looks in both places, for it knows only that they were on it.
+
+Without transactions, and in what other versions have left, the activity item lists any number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from session_continuity_dynamodb import keys
+from session_continuity_dynamodb.activity import Activity
+from session_continuity_dynamodb.expressions import Expression
+from session_continuity_dynamodb.store import Store
+from session_continuity_dynamodb.values import Item, flag, string, text, texts
+from session_continuity_dynamodb.wire import Action
+
+MOST = 8
+"""Places in the activity item, of about 60 bytes each, next to about 300 bytes of other attributes."""
+
+PLACES = "systemIds"
+IN_ROWS = "systemRows"
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What one write adds to the list: places in the activity item, if `bounded` on the condition that it has room for
+    them, or rows."""
+
+    places: Sequence[str] = ()
+    rows: Sequence[Item] = ()
+    bounded: bool = False
+
+    def state(self, expression: Expression) -> list[str]:
+        """The activity item's part, and its conditions."""
+        if self.places:
+            expression.add(PLACES, texts(self.places))
+        if self.rows:
+            expression.set(IN_ROWS, flag())
+        return [expression.at_most(PLACES, MOST - len(self.places))] if self.bounded else []
+
+    def actions(self) -> list[Action]:
+        return [{"Put": {"Item": row}} for row in self.rows]
+
+
+def entries(store: Store, items: Sequence[Item], *, actions: int, full: bool) -> Entries:
+    """How those of these message items that are system messages are listed, in a transaction of so many other actions;
+    `full` says that the activity item has no room for them."""
+    system = [item for item in items if is_system(item)]
+    if not system or not store.wire.atomic or actions + len(system) > store.options.transaction_items:
+        return Entries(places=list(map(_place, system)))
+    if full or len(system) > MOST:
+        return Entries(rows=list(map(_row, system)))
+    return Entries(places=list(map(_place, system)), bounded=True)
+
+
+def is_full(activity: Activity, added: int) -> bool:
+    """Whether the activity item has no room for so many more."""
+    return len(activity.system_places) + added > MOST
+
+
+def is_system(item: Item) -> bool:
+    return string(item, "role") == "system"
+
+
+def _place(item: Item) -> str:
+    place: str = item["SK"]["S"][len(keys.MESSAGE) :]
+    return place
+
+
+def _row(item: Item) -> Item:
+    own = {"ownId": item["ownId"]} if "ownId" in item else {}
+    return {**_key(item), **own}
+
+
+def _key(item: Item) -> Item:
+    return {"PK": item["PK"], "SK": text(keys.SYSTEM + _place(item))}
+
+
+def strike(expression: Expression, items: Sequence[Item]) -> None:
+    """Take these messages off the list in the activity item."""
+    if items:
+        expression.take_out(PLACES, texts(map(_place, items)))
+
+
+def strikings(items: Sequence[Item]) -> list[Action]:
+    """The removal of the rows that may list these messages."""
+    return [{"Delete": {"Key": _key(item)}} for item in items]
+
+
+async def activity_of(store: Store, item: Item) -> Activity:
+    """An activity item with all places that are listed: one more request where some are listed in rows."""
+    activity = Activity.of(item)
+    if IN_ROWS not in item:
+        return activity
+    places = set(activity.system_places)
+    # up to the last place that the item tells, so that no message is listed that it has not counted
+    expression = Expression()
+    partition = expression.compare("PK", "=", item["PK"])
+    within = expression.between("SK", text(keys.SYSTEM), text(keys.SYSTEM + activity.last_place))
+    wanted = expression.name("SK")
+    params: dict[str, Any] = {
+        "KeyConditionExpression": f"{partition} AND {within}",
+        "ProjectionExpression": wanted,
+        "ConsistentRead": True,
+        **expression.params(),
+    }
+    while True:
+        rows, following = await store.wire.query(params)
+        places.update(row["SK"]["S"][len(keys.SYSTEM) :] for row in rows)
+        if following is None:
+            return replace(activity, system_places=tuple(sorted(places)))
+        params["ExclusiveStartKey"] = following

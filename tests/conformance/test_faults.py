@@ -114,8 +114,8 @@ def test_host_without_a_port_is_no_address_where_there_is_no_default() -> None:
 
 
 def test_timeouts_are_short_where_they_can_be_set() -> None:
-    assert hurried("s://h?read_timeout=9", Options) == ("s://h?read_timeout=9&timeout=0.3&retries=1", 20.0)
-    assert hurried("s://h", Options) == ("s://h?timeout=0.3&read_timeout=0.3&retries=1", 20.0)
+    assert hurried("s://h?read_timeout=9", Options) == ("s://h?read_timeout=9&timeout=0.5&retries=1", 20.0)
+    assert hurried("s://h", Options) == ("s://h?timeout=0.5&read_timeout=0.5&retries=1", 20.0)
     assert hurried("s://h", Portless) == ("s://h", 60.0)
 
 
@@ -125,7 +125,7 @@ def test_endpoint_opens_the_store_by_another_address() -> None:
     assert endpoint is not None
     assert (endpoint.host, endpoint.port) == ("localhost", 6000)
     endpoint.through("h", 1)
-    assert opened_at == ["s://h:1?timeout=0.3&read_timeout=0.3&retries=1"]
+    assert opened_at == ["s://h:1?timeout=0.5&read_timeout=0.5&retries=1"]
     assert endpoint_of("s:///file.db", Options, opened_at.append) is None  # type: ignore[arg-type]
 
 

@@ -19,7 +19,7 @@ _AUTHORITY = re.compile(
 )
 _ADDRESS = re.compile(rf"(?P<before>(?:http://)?)(?P<host>{_LOOPBACK}):(?P<port>\d+)(?P<after>/?)")
 
-SECONDS = "0.3"
+SECONDS = "0.5"
 _TIMEOUTS = ("timeout", "read_timeout", "socket_timeout", "request_timeout", "connect_timeout")
 _RETRIES = {"retries": "1", "max_retries": "1", "max_attempts": "2"}
 PATIENCE = 20.0

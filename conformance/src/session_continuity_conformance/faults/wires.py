@@ -124,7 +124,8 @@ async def _opened(store: Store, target: Target) -> StorageAdapter:
 async def _passes_through(wire: Wired) -> None:
     session = await wire.store.session()
     before = wire.proxy.requests
-    same("the session through a proxy", await wire.adapter.get_session(session.id), session)
+    what = "the session through a proxy"
+    same(what, await wire.insist(lambda: wire.adapter.get_session(session.id), what), session)
     if wire.proxy.encrypted:
         raise NotApplicableError("the connection is encrypted, so that a proxy cannot tell requests from replies")
     if wire.proxy.requests == before:

@@ -22,7 +22,7 @@ from session_continuity_conformance.target import Target
 
 T = TypeVar("T")
 
-PATIENCE = 2.0
+PATIENCE = 6.0
 
 
 class Desk:
@@ -91,7 +91,7 @@ class ServedWorld(World):
 class ServedStorage(ReferenceStorage):
     """One connection, used by one call at a time and closed when it breaks; nothing is sent twice."""
 
-    timeout: ClassVar[float | None] = 0.2
+    timeout: ClassVar[float | None] = 0.5
     world: ServedWorld
 
     def __init__(self, *args: Any) -> None:

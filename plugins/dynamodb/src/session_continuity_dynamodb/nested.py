@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -21,18 +23,34 @@ def camel(name: str) -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """The fields of a model: their names in an attribute, and what they hold when nobody has set them."""
+
+    names: dict[str, str]
+    fields: dict[str, str]
+    defaults: dict[str, Any]
+
+
+@cache
+def _layout(model: type[BaseModel]) -> _Layout:
+    names = {name: camel(name) for name in model.model_fields}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
+    return _Layout(names, {attribute: name for name, attribute in names.items()}, defaults)
+
+
 def to_json(model: BaseModel) -> dict[str, Any]:
     """A model as JSON under camelCase names, without fields at an empty default; the caller's own keys as they are,
     apart under `~` where one of them looks like a field."""
-    fields = type(model).model_fields
+    layout = _layout(type(model))
     typed = {
-        camel(name): value
-        for name, value in model.model_dump(mode="json", include=set(fields)).items()
-        if value or value != fields[name].get_default(call_default_factory=True) or value == ""
+        layout.names[name]: value
+        for name, value in model.model_dump(mode="json", include=set(layout.names)).items()
+        if value or value != layout.defaults[name] or value == ""
     }
     extra = model.__pydantic_extra__ or {}
-    reserved = {_REST, *map(camel, type(model).model_fields)}
-    return {**typed, _REST: extra} if not reserved.isdisjoint(extra) else {**typed, **extra}
+    is_plain = _REST not in extra and layout.fields.keys().isdisjoint(extra)
+    return {**typed, **extra} if is_plain else {**typed, _REST: extra}
 
 
 def from_json(model: type[BaseModel], data: Any) -> dict[str, Any]:
@@ -42,7 +60,7 @@ def from_json(model: type[BaseModel], data: Any) -> dict[str, Any]:
         return {}
     held = dict(cast("dict[str, Any]", data))
     own: dict[str, Any] = held.pop(_REST, {}) if isinstance(held.get(_REST), dict) else {}
-    fields = {camel(name): name for name in model.model_fields}
+    fields = _layout(model).fields
     typed = {fields[key]: value for key, value in held.items() if key in fields and value is not None}
     if model.model_config.get("extra") == "allow":
         own = {**{key: value for key, value in held.items() if key not in fields}, **own}

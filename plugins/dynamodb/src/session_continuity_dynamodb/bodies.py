@@ -229,7 +229,7 @@ def pointer_item(item: Item) -> Item:
     pointer: Item = {
         "PK": item["PK"],
         "SK": text(keys.POINTER + item["id"]["S"]),
-        "ref": text(item["SK"]["S"][len(keys.MESSAGE) :]),
+        "ref": text(keys.place_of(item)),
         **_part(item, _HEAD),
     }
     if PARTS in item:

@@ -96,6 +96,12 @@ def place(created_at: datetime, message_id: str) -> str:
     return f"{format_timestamp(created_at)}#{message_id}"
 
 
+def place_of(item: Item) -> str:
+    """The place of a message's item."""
+    found: str = item["SK"]["S"][len(MESSAGE) :]
+    return found
+
+
 def place_time(message_place: str) -> datetime:
     """The `created_at` in a place."""
     return datetime.fromisoformat(message_place[:24])

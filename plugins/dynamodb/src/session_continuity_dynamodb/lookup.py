@@ -102,7 +102,7 @@ async def _look(store: Store, session_id: str, message_ids: Sequence[str], *, co
 
 def _guess(store: Store, session_id: str, message_id: str) -> str | None:
     row = store.known.row(session_id, message_id)
-    return keys.computed_place(message_id) if row is None else row["SK"]["S"][len(keys.MESSAGE) :]
+    return keys.computed_place(message_id) if row is None else keys.place_of(row)
 
 
 async def _read(store: Store, session_id: str, sorts: Iterable[str], *, consistent: bool | None) -> dict[str, Item]:

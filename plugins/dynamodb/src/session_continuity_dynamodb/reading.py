@@ -54,7 +54,7 @@ async def get_messages(store: Store, session_id: str, query: MessageQuery, curso
         rows, more = await _range(store, session_id, query, start)
     if len(rows) <= _REMEMBERED_PAGE:
         store.known.seen(session_id, rows)
-    following = encode_cursor(_place(rows[-1]), bound_to=query.key(session_id)) if more else None
+    following = encode_cursor(keys.place_of(rows[-1]), bound_to=query.key(session_id)) if more else None
     return Page(tuple([message_of(row, session_id) for row in await _whole(store, query, rows)]), following)
 
 
@@ -91,19 +91,18 @@ def _position(cursor: str, bound_to: str) -> str:
     return position
 
 
-def _place(row: Item) -> str:
-    place: str = row["SK"]["S"][len(keys.MESSAGE) :]
-    return place
-
-
 async def _chosen(store: Store, session_id: str, query: MessageQuery, start: str | None) -> tuple[list[Item], bool]:
     """Messages that were asked for by their ids, cut to the query's other conditions."""
     low, high = await _bounds(store, session_id, query)
     located = await locate(store, session_id, sorted(query.ids or ()))
-    rows = sorted((row for row in located if row is not None), key=_place, reverse=query.order == "desc")
+    rows = sorted((row for row in located if row is not None), key=keys.place_of, reverse=query.order == "desc")
     within = [row for row in rows if low < row["SK"]["S"] < high and query.selects(message_of(row, session_id))]
     if start is not None:
-        within = [row for row in within if (_place(row) > start) == (query.order == "asc") and _place(row) != start]
+        within = [
+            row
+            for row in within
+            if (keys.place_of(row) > start) == (query.order == "asc") and keys.place_of(row) != start
+        ]
     return within[: query.limit], len(within) > query.limit
 
 

@@ -271,7 +271,7 @@ async def _counted(store: Store, meta: Item) -> Activity:
     async for row in _rows(store, session.id):
         messages += 1
         tokens += integer(row, "tokenCount")
-        last = row["SK"]["S"][len(keys.MESSAGE) :]
+        last = keys.place_of(row)
         foreign = foreign or keys.computed_place(row["id"]["S"]) != last
         if row["role"]["S"] == "system":
             system.append(last)

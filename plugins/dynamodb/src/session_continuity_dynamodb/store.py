@@ -75,8 +75,12 @@ class Known:
 
 
 def _is_small(row: Item) -> bool:
-    held = (value for name in ("content", "metadata", "blocks", "body") if (value := row.get(name)) is not None)
-    return sum(_length(value) for value in held) <= _LARGEST_KNOWN_ROW
+    length = 0
+    for name in ("content", "metadata", "blocks", "body"):
+        value = row.get(name)
+        if value is not None:
+            length += _length(value)
+    return length <= _LARGEST_KNOWN_ROW
 
 
 def _length(value: Value) -> int:

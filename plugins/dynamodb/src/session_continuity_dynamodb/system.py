@@ -54,10 +54,10 @@ def entries(store: Store, items: Sequence[Item], *, actions: int, full: bool) ->
     `full` says that the activity item has no room for them."""
     system = [item for item in items if is_system(item)]
     if not system or not store.wire.atomic or actions + len(system) > store.options.transaction_items:
-        return Entries(places=list(map(_place, system)))
+        return Entries(places=list(map(keys.place_of, system)))
     if full or len(system) > MOST:
         return Entries(rows=list(map(_row, system)))
-    return Entries(places=list(map(_place, system)), bounded=True)
+    return Entries(places=list(map(keys.place_of, system)), bounded=True)
 
 
 def is_full(activity: Activity, added: int) -> bool:
@@ -69,24 +69,19 @@ def is_system(item: Item) -> bool:
     return string(item, "role") == "system"
 
 
-def _place(item: Item) -> str:
-    place: str = item["SK"]["S"][len(keys.MESSAGE) :]
-    return place
-
-
 def _row(item: Item) -> Item:
     own = {"ownId": item["ownId"]} if "ownId" in item else {}
     return {**_key(item), **own}
 
 
 def _key(item: Item) -> Item:
-    return {"PK": item["PK"], "SK": text(keys.SYSTEM + _place(item))}
+    return {"PK": item["PK"], "SK": text(keys.SYSTEM + keys.place_of(item))}
 
 
 def strike(expression: Expression, items: Sequence[Item]) -> None:
     """Take these messages off the list in the activity item."""
     if items:
-        expression.take_out(PLACES, texts(map(_place, items)))
+        expression.take_out(PLACES, texts(map(keys.place_of, items)))
 
 
 def strikings(items: Sequence[Item]) -> list[Action]:

@@ -7,7 +7,7 @@ does not hold, the failed request brings back what is there, and the write is ma
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from session_continuity import (
@@ -19,7 +19,6 @@ from session_continuity import (
     SessionNotFoundError,
     TokenBudgetExceededError,
     check_turn,
-    format_timestamp,
     is_repeated_append,
     move_to,
 )
@@ -55,28 +54,19 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
     tries = store.wire.tries("append_messages")
     while True:
         next(tries)
-        placed = [stored(store, message, "append_messages", own_id=message.id in chosen) for message in turn]
-        items = [message.item for message in placed]
-        pointers = [pointer_item(item) for item in items if "ownId" in item]
-        check_turn_fits(placed, len(pointers), store.options)
-        write_id = new_write_id()
-        parts = [part for message in placed for part in message.parts]
-        others = len(pointers) + 1 + len(items) + len(parts)
-        listed = system.entries(store, items, actions=others, full=tail.full)
-        advance = _advance(store, session_id, turn, listed, write_id)
-        actions = [*map(_new, pointers), advance, *map(_new, items), *listed.actions()]
+        write = _append(store, session_id, turn, chosen, full=tail.full)
         try:
-            await store.wire.transact(actions, write_id, first=parts)
+            await store.wire.transact(write.actions, write.id, first=write.parts)
         except CancelledTransactionError as cancelled:
-            before = await _stored_before(store, session_id, messages, turn, cancelled, len(pointers))
+            before = await _stored_before(store, session_id, messages, turn, cancelled, write.pointers)
             if before is not None:
                 return Appended(messages=before, repeated=True)
-            gate = cancelled.reasons[len(pointers)]
+            gate = cancelled.reasons[write.pointers]
             if gate.failed:
                 tail = await _tail(store, session_id, gate.item, turn)
                 turn = in_order(turn, tail.last_place, chosen)
         else:
-            store.known.appended(session_id, items, replace(tail, last_place=_place(turn[-1])))
+            store.known.appended(session_id, write.items, replace(tail, last_place=keys.place_of(write.items[-1])))
             return Appended(messages=turn)
 
 
@@ -86,12 +76,12 @@ def in_order(messages: Sequence[Message], last: str, chosen: frozenset[str]) -> 
         messages = move_to(keys.place_time(last) + _MILLISECOND, messages, chosen_ids=chosen)
     placed: list[Message] = []
     for message in messages:
-        if _place(message) <= last:
-            [moved] = move_to(keys.place_time(last) + _MILLISECOND, [message], chosen_ids=chosen)
-            placed.append(moved)
-        else:
-            placed.append(message)
-        last = _place(placed[-1])
+        place = _place(message)
+        if place <= last:
+            [message] = move_to(keys.place_time(last) + _MILLISECOND, [message], chosen_ids=chosen)
+            place = _place(message)
+        placed.append(message)
+        last = place
     return tuple(placed)
 
 
@@ -99,8 +89,29 @@ def _place(message: Message) -> str:
     return keys.place(message.created_at, message.id)
 
 
-def _tokens(messages: Sequence[Message]) -> int:
-    return sum(message.token_count or 0 for message in messages)
+@dataclass(frozen=True, slots=True)
+class _Append:
+    """A turn as one transaction: so many pointers, the activity item behind them, then the messages."""
+
+    id: str
+    actions: list[Action]
+    pointers: int
+    items: list[Item]
+    parts: list[Item]
+
+
+def _append(store: Store, session_id: str, turn: Sequence[Message], chosen: frozenset[str], *, full: bool) -> _Append:
+    """Raises MessageTooLargeError."""
+    placed = [stored(store, message, "append_messages", own_id=message.id in chosen) for message in turn]
+    items = [message.item for message in placed]
+    parts = [part for message in placed for part in message.parts]
+    pointers = [pointer_item(item) for item in items if "ownId" in item]
+    check_turn_fits(placed, len(pointers), store.options)
+    listed = system.entries(store, items, actions=len(pointers) + 1 + len(items) + len(parts), full=full)
+    write_id = new_write_id()
+    advance = _advance(store, session_id, items, listed, write_id)
+    actions = [*map(_new, pointers), advance, *map(_new, items), *listed.actions()]
+    return _Append(write_id, actions, len(pointers), items, parts)
 
 
 def _new(item: Item) -> Action:
@@ -108,23 +119,23 @@ def _new(item: Item) -> Action:
     return {"Put": {"Item": item, "ConditionExpression": expression.absent("PK"), **expression.params()}}
 
 
-def _advance(store: Store, session_id: str, turn: Sequence[Message], listed: system.Entries, write_id: str) -> Action:
+def _advance(store: Store, session_id: str, items: Sequence[Item], listed: system.Entries, write_id: str) -> Action:
     """The activity item's part in an append: the gate as condition, the totals as change."""
     expression = Expression()
-    tokens = _tokens(turn)
+    tokens = _tokens(items)
     condition = " AND ".join(
         [
             expression.any_of("status", [text(status) for status in OPEN_STATUSES]),
             store.not_expired(expression),
-            expression.compare("lastKey", "<", text(_place(turn[0]))),
+            expression.compare("lastKey", "<", text(keys.place_of(items[0]))),
             expression.compare("tokensLeft", ">=", number(tokens)),
             *listed.state(expression),
         ]
     )
-    expression.set("lastKey", text(_place(turn[-1])))
-    expression.set("lastActivityAt", text(format_timestamp(turn[-1].created_at)))
+    expression.set("lastKey", text(keys.place_of(items[-1])))
+    expression.set("lastActivityAt", items[-1]["createdAt"])
     expression.set("wid", text(write_id))
-    _count(expression, messages=len(turn), tokens=tokens)
+    _count(expression, messages=len(items), tokens=tokens)
     return {
         "Update": {
             "Key": store.activity_key(session_id),
@@ -133,6 +144,10 @@ def _advance(store: Store, session_id: str, turn: Sequence[Message], listed: sys
             **expression.params(),
         }
     }
+
+
+def _tokens(items: Sequence[Item]) -> int:
+    return sum(integer(item, "tokenCount") for item in items)
 
 
 def _count(expression: Expression, *, messages: int, tokens: int) -> None:
@@ -183,7 +198,7 @@ async def _tail(store: Store, session_id: str, gate: Item | None, turn: Sequence
     activity = Activity.of(gate)
     if activity.status not in OPEN_STATUSES:
         raise SessionClosedError(session_id, activity.status)
-    tokens = _tokens(turn)
+    tokens = sum(message.token_count or 0 for message in turn)
     if activity.tokens_left < tokens and activity.token_limit is not None:
         raise TokenBudgetExceededError(
             session_id, requested=tokens, limit=activity.token_limit, used=activity.token_limit - activity.tokens_left
@@ -282,8 +297,7 @@ def _recount(
         f" AND ({expression.absent('wid')} OR {expression.compare('wid', '<>', text(write_id))})"
     )
     expression.set("wid", text(write_id))
-    tokens = [sum(integer(row, "tokenCount") for row in rows) for rows in (before, after)]
-    _count(expression, messages=len(after) - len(before), tokens=tokens[1] - tokens[0])
+    _count(expression, messages=len(after) - len(before), tokens=_tokens(after) - _tokens(before))
     condition = " AND ".join([condition, *listed.state(expression)])
     system.strike(expression, left)
     return {

@@ -34,6 +34,7 @@ from session_continuity_dynamodb.parts import (
     check_turn_fits,
     part_keys,
     removable,
+    removals,
     stored,
     whole,
     with_same_body,
@@ -313,29 +314,38 @@ async def delete(store: Store, session_id: str, message_id: str) -> bool:
 
 
 async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
-    """Remove these rows in one transaction, as many of them as still exist, and return how many that were."""
+    """Remove these rows, as many of them as still exist, and return how many that were: in one transaction, or in
+    several where edits have made them need more than one takes."""
     tries = store.wire.tries("delete_message")
     for row in rows:
         store.known.forget_row(session_id, row["id"]["S"])
-    while rows:
+    groups = [list(rows)]
+    removed = 0
+    while groups:
         next(tries)
-        write_id = new_write_id()
-        left = [row for row in rows if system.is_system(row)]
-        actions = [*map(_removal, rows), *_pointer_removals(store, session_id, rows), *system.strikings(left)]
-        parts = [key for row in rows for key in part_keys(row)]
-        size = sum(map(item_size, rows))
-        within, later = removable(parts, store.options, actions=len(actions) + 1, size=size)
-        recount = _recount(store, session_id, rows, [], write_id, left=left, listed=system.Entries())
+        group = groups.pop()
         try:
-            await store.wire.transact([*actions, *within, recount], write_id)
+            await _remove_as_known(store, session_id, group)
         except CancelledTransactionError as cancelled:
             if cancelled.reasons[-1].failed:
                 await _check_open(store, session_id, cancelled.reasons[-1].item)
-            rows = await store.wire.get_all([_key(row) for row in rows], consistent=True)
+            now = await store.wire.get_all([_key(row) for row in group], consistent=True)
+            groups += removals([row for row in now if "id" in row], store.options)
         else:
-            await store.wire.delete_all(later)
-            break
-    return len(rows)
+            removed += len(group)
+    return removed
+
+
+async def _remove_as_known(store: Store, session_id: str, rows: Sequence[Item]) -> None:
+    write_id = new_write_id()
+    left = [row for row in rows if system.is_system(row)]
+    actions = [*map(_removal, rows), *_pointer_removals(store, session_id, rows), *system.strikings(left)]
+    parts = [key for row in rows for key in part_keys(row)]
+    size = sum(map(item_size, rows))
+    within, later = removable(parts, store.options, actions=len(actions) + 1, size=size)
+    recount = _recount(store, session_id, rows, [], write_id, left=left, listed=system.Entries())
+    await store.wire.transact([*actions, *within, recount], write_id)
+    await store.wire.delete_all(later)
 
 
 def _pointer_removals(store: Store, session_id: str, rows: Sequence[Item]) -> list[Action]:

@@ -232,8 +232,9 @@ def _marker_change(store: Store, before: Session, after: Session) -> list[Action
     return [{"Put": {"Item": codec.marker_item(store.keys, after.id, after.expires_at)}}]
 
 
-async def adopt(store: Store, session_id: str) -> None:
-    """Give a session of another writer its activity item. Raises SessionNotFoundError where there is no session."""
+async def adopt(store: Store, session_id: str) -> Activity:
+    """Give a session of another writer its activity item, and return what it tells. Raises SessionNotFoundError where
+    there is no session."""
     tries = store.wire.tries("adopt")
     while True:
         next(tries)
@@ -241,7 +242,7 @@ async def adopt(store: Store, session_id: str) -> None:
         if meta is None or not store.is_live(meta, activity):
             raise SessionNotFoundError(session_id)
         if activity is not None:
-            return
+            return Activity.of(activity)
         counted = await _counted(store, meta)
         marked = Expression()
         marked.set("adopted", flag())
@@ -258,7 +259,7 @@ async def adopt(store: Store, session_id: str) -> None:
             await store.wire.transact(actions, new_write_id())
         except CancelledTransactionError:
             continue
-        return
+        return counted
 
 
 async def _counted(store: Store, meta: Item) -> Activity:

@@ -7,6 +7,7 @@ does not hold, the failed request brings back what is there, and the write is ma
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,7 +26,7 @@ from session_continuity import (
 )
 from session_continuity_dynamodb import keys, system
 from session_continuity_dynamodb.activity import DELETING, OPEN_STATUSES, Activity, is_gone
-from session_continuity_dynamodb.bodies import BODY, BODY_FIELDS, PARTS, message_of, pointer_item
+from session_continuity_dynamodb.bodies import BODY, BODY_FIELDS, PARTS, is_message, message_of, pointer_item
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import foresee, locate
@@ -69,7 +70,7 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
         try:
             await store.wire.transact(actions, write_id, first=parts)
         except CancelledTransactionError as cancelled:
-            before = await _stored_before(store, session_id, messages, turn, cancelled, len(pointers))
+            before = await _stored_before(store, session_id, messages, turn, cancelled, pointers)
             if before is not None:
                 return Appended(messages=before, repeated=True)
             gate = cancelled.reasons[len(pointers)]
@@ -150,10 +151,10 @@ async def _stored_before(
     sent: Sequence[Message],
     turn: Sequence[Message],
     cancelled: CancelledTransactionError,
-    pointers: int,
+    pointers: Sequence[Item],
 ) -> tuple[Message, ...] | None:
     """The turn as it was stored before, when this append is being repeated."""
-    taken = [reason for place, reason in enumerate(cancelled.reasons) if place != pointers and reason.failed]
+    taken = [reason for place, reason in enumerate(cancelled.reasons) if place != len(pointers) and reason.failed]
     # A transaction tells of each message whether it is there; one write after the other ends at the gate.
     if not taken and not pointers and store.wire.atomic:
         return None
@@ -161,27 +162,35 @@ async def _stored_before(
     rows = await whole(store, await locate(store, session_id, [message.id for message in wanted], consistent=True))
     found = [message_of(row, session_id) if row else None for row in rows]
     if not is_repeated_append(found, wanted):
-        await _drop_dangling(store, session_id, cancelled, pointers)
+        led = [pointer for pointer, reason in zip(pointers, cancelled.reasons, strict=False) if reason.failed]
+        await _drop_dangling(store, led)
         return None
     return tuple(message for message in found if message is not None)
 
 
-async def _drop_dangling(store: Store, session_id: str, cancelled: CancelledTransactionError, pointers: int) -> None:
-    """Remove pointers to nothing, which a serial append leaves when its process dies."""
-    dangling = [reason.item for reason in cancelled.reasons[:pointers] if reason.failed and reason.item]
+async def _drop_dangling(store: Store, pointers: Sequence[Item]) -> None:
+    """Remove what stands in the way of these pointers and leads to nothing: another writer that removes a message
+    leaves it, and a serial append whose process dies."""
+    dangling = await store.wire.get_all([_key(pointer) for pointer in pointers], consistent=True)
     if not store.wire.atomic:
-        await store.wire.delete_all(store.item_key(session_id, item["SK"]["S"]) for item in dangling)
+        await store.wire.delete_all(map(_key, dangling))
+    elif dangling:
+        with suppress(CancelledTransactionError):  # one of them leads somewhere now: the append sees where
+            await store.wire.transact([action for item in dangling for action in _drop(item)], new_write_id())
+
+
+def _drop(pointer: Item) -> list[Action]:
+    """The removal of a pointer, on the condition that it leads to nothing."""
+    message, same = Expression(), Expression()
+    key = {"PK": pointer["PK"], "SK": text(keys.MESSAGE + pointer["ref"]["S"])}
+    gone = {"Key": key, "ConditionExpression": message.absent("id"), **message.params()}
+    led = {"Key": _key(pointer), "ConditionExpression": same.same("ref", pointer["ref"]), **same.params()}
+    return [{"ConditionCheck": gone}, {"Delete": led}]
 
 
 async def _tail(store: Store, session_id: str, gate: Item | None, turn: Sequence[Message]) -> Tail:
     """Why the gate was shut: raises what the contract says, or returns how the session ends, by which to try again."""
-    gate = gate or await store.wire.get(store.activity_key(session_id), consistent=True)
-    if gate is None:
-        await adopt(store, session_id)
-        return Tail()
-    if is_gone(gate, store.now()):
-        raise SessionNotFoundError(session_id)
-    activity = Activity.of(gate)
+    activity = await _activity(store, session_id, gate)
     if activity.status not in OPEN_STATUSES:
         raise SessionClosedError(session_id, activity.status)
     tokens = _tokens(turn)
@@ -213,10 +222,11 @@ async def update(store: Store, session_id: str, message_id: str, patch: Patch) -
         except CancelledTransactionError as cancelled:
             edit, gate, *_ = cancelled.reasons
             if gate.failed:
-                await _check_open(store, session_id, gate.item)
-                full = gate.item is not None and system.is_full(Activity.of(gate.item), 1)
+                full = system.is_full(await _activity(store, session_id, gate.item), 1)
             if edit.failed:
-                [row] = [edit.item] if edit.item else await locate(store, session_id, [message_id])
+                row = edit.item
+                if row is None or not is_message(row):
+                    [row] = await locate(store, session_id, [message_id], consistent=True)
         else:
             store.known.seen(session_id, [edited.item])
             return after
@@ -297,12 +307,15 @@ def _recount(
     }
 
 
-async def _check_open(store: Store, session_id: str, gate: Item | None) -> None:
-    """After a condition on the activity item failed: raises SessionNotFoundError, or makes the item that is missing."""
+async def _activity(store: Store, session_id: str, gate: Item | None) -> Activity:
+    """After a condition on the activity item failed: what it tells, or would; `gate` is the item where the engine told
+    it, and one that is missing is made. Raises SessionNotFoundError."""
+    gate = gate or await store.wire.get(store.activity_key(session_id), consistent=True)
     if gate is None:
-        await adopt(store, session_id)
-    else:
-        await store.check_gate(session_id, gate)
+        return await adopt(store, session_id)
+    if is_gone(gate, store.now()):
+        raise SessionNotFoundError(session_id)
+    return Activity.of(gate)
 
 
 async def delete(store: Store, session_id: str, message_id: str) -> bool:
@@ -328,7 +341,7 @@ async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
             await _remove_as_known(store, session_id, group)
         except CancelledTransactionError as cancelled:
             if cancelled.reasons[-1].failed:
-                await _check_open(store, session_id, cancelled.reasons[-1].item)
+                await _activity(store, session_id, cancelled.reasons[-1].item)
             now = await store.wire.get_all([_key(row) for row in group], consistent=True)
             groups += removals([row for row in now if "id" in row], store.options)
         else:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from session_continuity import Patch, Session, run_now
+from session_continuity import Message, Patch, Session, SessionFilter, run_now
 from session_continuity_dynamodb import DynamoDBStorage
+from session_continuity_dynamodb.system import MOST
 
 from .bench import Bench
 from .proxy import Call, Proxy, Rule, between
@@ -33,7 +34,7 @@ def slow(quick: Bench, proxy: Proxy) -> DynamoDBStorage:
 
 @pytest.fixture
 def session(quick: Bench, store: DynamoDBStorage) -> Session:
-    return quick.create(store)
+    return quick.create(store, user_id="u")
 
 
 def after(act: Callable[[], Any]) -> Rule:
@@ -60,3 +61,43 @@ def test_messages_that_an_edit_makes_larger_while_all_are_deleted_go_too(
     ]
     assert run_now(slow.delete_all_messages(session.id)) == 9
     assert sorts(quick, session) == ["META", "MSG$ACTIVITY"]
+
+
+def remade(bench: Bench, store: DynamoDBStorage, session: Session) -> None:
+    """The session deleted and made anew, for another user with other system messages."""
+    run_now(store.delete_session(session.id))
+    bench.clock.forward(seconds=1)
+    run_now(store.create_session(session.model_copy(update={"user_id": "other"})))
+    bench.append(store, session, MOST + 1, role="system")
+
+
+def edited(store: DynamoDBStorage, message: Message) -> None:
+    """The message made a system message, with other tokens, in one step."""
+    run_now(store.update_message(message.session_id, message.id, Patch({"role": "system", "token_count": 100})))
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["get", "list"])
+@pytest.mark.parametrize("what", ["append", "removal", "edit", "delete", "made anew"])
+def test_session_is_read_as_it_was_at_one_moment(
+    quick: Bench, store: DynamoDBStorage, slow: DynamoDBStorage, session: Session, proxy: Proxy, what: str, exact: bool
+) -> None:
+    """Its system messages are listed in rows, which are read after its totals."""
+    rules = quick.append(store, session, 12, role="system", tokens=1)
+    user, _ = quick.append(store, session, 2, tokens=1)
+    meanwhile: dict[str, Callable[[], Any]] = {
+        "append": lambda: quick.append(store, session, role="system"),
+        "removal": lambda: run_now(store.delete_message(session.id, rules[-1].id)),
+        "edit": lambda: edited(store, user),
+        "delete": lambda: run_now(store.delete_session(session.id)),
+        "made anew": lambda: remade(quick, store, session),
+    }
+    moments = [run_now(store.get_session(session.id))]
+    proxy.rules["Query"] = [*[Call.forward] * exact, after(meanwhile[what])]
+    if exact:
+        listing = quick.open(endpoint_url=proxy.url, read_timeout=60, listing="exact")
+        [*found] = run_now(listing.list_sessions(SessionFilter(user_id="u"), limit=10))
+        held = found[0] if found else None
+    else:
+        held = run_now(slow.get_session(session.id))
+    moments += [run_now(store.get_session(session.id)), *([None] if what == "made anew" else [])]
+    assert held in moments

@@ -120,7 +120,7 @@ def _advance(store: Store, session_id: str, turn: Sequence[Message], listed: sys
             store.not_expired(expression),
             expression.compare("lastKey", "<", text(_place(turn[0]))),
             expression.compare("tokensLeft", ">=", number(tokens)),
-            *listed.state(expression),
+            *listed.state(expression, write_id),
         ]
     )
     expression.set("lastKey", text(_place(turn[-1])))
@@ -295,8 +295,7 @@ def _recount(
     expression.set("wid", text(write_id))
     tokens = [sum(integer(row, "tokenCount") for row in rows) for rows in (before, after)]
     _count(expression, messages=len(after) - len(before), tokens=tokens[1] - tokens[0])
-    condition = " AND ".join([condition, *listed.state(expression)])
-    system.strike(expression, left)
+    condition = " AND ".join([condition, *system.amend(expression, left, listed, write_id)])
     return {
         "Update": {
             "Key": store.activity_key(session_id),

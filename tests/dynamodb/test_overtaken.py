@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -101,3 +102,43 @@ def test_session_is_read_as_it_was_at_one_moment(
         held = run_now(slow.get_session(session.id))
     moments += [run_now(store.get_session(session.id)), *([None] if what == "made anew" else [])]
     assert held in moments
+
+
+@pytest.fixture
+def message(quick: Bench, session: Session) -> Message:
+    return quick.message(session, "hello", id="mine")
+
+
+def append(store: DynamoDBStorage, message: Message) -> Message:
+    [stored] = run_now(store.append_messages(message.session_id, [message], chosen_ids=[message.id])).messages
+    return stored
+
+
+def made_anew(store: DynamoDBStorage, session: Session) -> None:
+    run_now(store.delete_session(session.id))
+    run_now(store.create_session(session))
+
+
+def test_session_that_another_makes_anew_takes_messages_at_their_own_times(
+    quick: Bench, store: DynamoDBStorage, session: Session, message: Message
+) -> None:
+    quick.append(store, session)
+    made_anew(quick.open(), session)
+    times = [quick.clock() - timedelta(days=days) for days in (3, 2, 1)]
+    sent = [message.model_copy(update={"id": f"m{at}", "created_at": at}) for at in times]
+    with quick.meter.counting() as made:
+        assert [append(store, each) for each in sent] == sent
+    assert [request.api for request in made].count("TransactWriteItems") == len(sent) + 1
+
+
+@pytest.mark.parametrize("content", ["another", "x" * 5000])
+def test_edit_of_a_message_that_another_made_anew_keeps_what_it_says(
+    quick: Bench, store: DynamoDBStorage, session: Session, message: Message, content: str
+) -> None:
+    other = quick.open()
+    append(store, message)
+    made_anew(other, session)
+    append(other, message.model_copy(update={"content": content}))
+    edited = run_now(store.update_message(session.id, "mine", Patch({"role": "assistant"})))
+    assert (edited.role, edited.content) == ("assistant", content)
+    assert run_now(other.get_message(session.id, "mine")) == edited

@@ -46,6 +46,7 @@ from session_continuity_dynamodb.values import Item, integer, item_size, number,
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _MILLISECOND = timedelta(milliseconds=1)
+_TEXTS = frozenset({"content", "metadata", "blocks"})
 
 
 async def append(store: Store, session_id: str, messages: Sequence[Message], chosen_ids: Collection[str]) -> Appended:
@@ -53,7 +54,8 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
     chosen = frozenset(chosen_ids)
     repeats = any(store.known.row(session_id, message.id) for message in messages)
     tail = store.known.tail(session_id)
-    turn = in_order(messages, keys.NO_MESSAGE if repeats else tail.last_place, chosen)
+    last = keys.NO_MESSAGE if repeats else tail.last_place
+    turn = in_order(messages, last, chosen)
     tries = store.wire.tries("append_messages")
     while True:
         next(tries)
@@ -65,7 +67,7 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
         parts = [part for message in placed for part in message.parts]
         others = len(pointers) + 1 + len(items) + len(parts)
         listed = system.entries(store, items, actions=others, full=tail.full)
-        advance = _advance(store, session_id, turn, listed, write_id)
+        advance = _advance(store, session_id, turn, last, listed, write_id)
         actions = [*map(_new, pointers), advance, *map(_new, items), *listed.actions()]
         try:
             await store.wire.transact(actions, write_id, first=parts)
@@ -76,7 +78,10 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
             gate = cancelled.reasons[len(pointers)]
             if gate.failed:
                 tail = await _tail(store, session_id, gate.item, turn)
-                turn = in_order(turn, tail.last_place, chosen)
+                if tail.last_place < last:  # the session was made anew: nothing that was known of it holds
+                    store.known.forget_session(session_id)
+                last = tail.last_place
+                turn = in_order(messages, last, chosen)
         else:
             store.known.appended(session_id, items, replace(tail, last_place=_place(turn[-1])))
             return Appended(messages=turn)
@@ -110,14 +115,18 @@ def _new(item: Item) -> Action:
     return {"Put": {"Item": item, "ConditionExpression": expression.absent("PK"), **expression.params()}}
 
 
-def _advance(store: Store, session_id: str, turn: Sequence[Message], listed: system.Entries, write_id: str) -> Action:
-    """The activity item's part in an append: the gate as condition, the totals as change."""
+def _advance(
+    store: Store, session_id: str, turn: Sequence[Message], last: str, listed: system.Entries, write_id: str
+) -> Action:
+    """The activity item's part in an append: the gate as condition, the totals as change. `last` is a place that the
+    session has reached, as far as is known."""
     expression = Expression()
     tokens = _tokens(turn)
     condition = " AND ".join(
         [
             expression.any_of("status", [text(status) for status in OPEN_STATUSES]),
             store.not_expired(expression),
+            expression.compare("lastKey", ">=", text(last)),
             expression.compare("lastKey", "<", text(_place(turn[0]))),
             expression.compare("tokensLeft", ">=", number(tokens)),
             *listed.state(expression, write_id),
@@ -257,9 +266,13 @@ async def _replace(store: Store, session_id: str, row: Item, edited: Stored, wri
 def _edit(row: Item, item: Item) -> Action:
     """Change the row from what it was taken for to the new item, and leave attributes alone that are not ours."""
     expression = Expression()
-    condition = " AND ".join([expression.exists("id"), *_as_known(expression, row)])
+    conditions = [expression.exists("id"), *_as_known(expression, row)]
     for attribute in BODY:
-        expression.put(attribute, item.get(attribute))
+        if _keeps(row, item, attribute):
+            conditions.append(expression.same(attribute, item[attribute]))
+        else:
+            expression.put(attribute, item.get(attribute))
+    condition = " AND ".join(conditions)
     return {
         "Update": {
             "Key": {name: row[name] for name in ("PK", "SK")},
@@ -268,6 +281,12 @@ def _edit(row: Item, item: Item) -> Action:
             **expression.params(),
         }
     }
+
+
+def _keeps(row: Item, item: Item, attribute: str) -> bool:
+    """Whether an edit keeps this of the body, which it then states as a condition: a message that was made anew, with
+    its session, may say something else. Texts only: not every engine compares lists."""
+    return attribute in _TEXTS and attribute in row and "S" in row[attribute] and row[attribute] == item.get(attribute)
 
 
 def _as_known(expression: Expression, row: Item) -> list[str]:

@@ -142,3 +142,18 @@ def test_edit_of_a_message_that_another_made_anew_keeps_what_it_says(
     edited = run_now(store.update_message(session.id, "mine", Patch({"role": "assistant"})))
     assert (edited.role, edited.content) == ("assistant", content)
     assert run_now(other.get_message(session.id, "mine")) == edited
+
+def test_serial_removals_that_an_edit_overtakes_are_counted(
+    quick: Bench, store: DynamoDBStorage, session: Session, proxy: Proxy
+) -> None:
+    sent = quick.append(store, session, 6)
+    change = Patch({"token_count": 50})
+    proxy.rules["DeleteItem"] = [
+        *[Call.forward] * 4,
+        after(lambda: [run_now(store.update_message(session.id, each.id, change)) for each in sent[4:]]),
+    ]
+    serial = quick.open(endpoint_url=proxy.url, append="serial")
+    assert run_now(serial.delete_all_messages(session.id)) == 6
+    held = run_now(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (0, 0)

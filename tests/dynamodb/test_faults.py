@@ -379,3 +379,23 @@ def test_engine_that_does_not_tell_what_a_condition_met_is_asked(
     assert held is not None
     assert held.system_message_ids == [message.id for message in sent[6:]]
     assert held.token_count == 30
+
+
+@pytest.mark.parametrize("answer", [b"<html>Please sign in</html>", b"", b"[]", b"null"])
+def test_answer_that_is_not_of_the_service_is_no_answer(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    session = bench.create(faulty)
+    [sent] = bench.append(faulty, session)
+    monkeypatch.setattr(proxy, "handle", lambda _: (200, {"Content-Type": "text/html"}, answer))
+    for call in (
+        lambda: faulty.get_session(session.id),
+        lambda: faulty.get_messages(session.id, MessageQuery()),
+        lambda: faulty.append_messages(session.id, [bench.message(session)]),
+        lambda: faulty.update_session(session.id, Patch({"user_id": "u"})),
+        lambda: faulty.delete_message(session.id, sent.id),
+    ):
+        with pytest.raises(UnavailableError, match="endpoint_url"):
+            bench.run(call())
+    health = bench.run(faulty.health())
+    assert (health.status, health.details["cause"]) == ("unhealthy", "NotTheServiceError")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
+from typing import Any
 
 import boto3
 import pytest
 
-from session_continuity import ConfigError, StorageClosedError, parse_url, run_now
+from session_continuity import ConfigError, Patch, StorageClosedError, parse_url, run_now
 from session_continuity_dynamodb import DynamoDBStorage, clients
 from session_continuity_dynamodb._plugin import plugin
 from session_continuity_dynamodb.config import DynamoDBOptions
 
 from .bench import Bench
 from .engines import REGION
+from .proxy import Call, between
 
 
 def options(url: str) -> DynamoDBOptions:
@@ -132,6 +135,37 @@ def test_boto3_client_serves_async_mode_in_threads(tasks: Bench) -> None:
     assert tasks.run(store.delete_session(session.id))
     tasks.run(store.close())
     client.close()
+
+
+def test_store_that_is_closed_while_it_opens_leaves_nothing_open(tasks: Bench) -> None:
+    tasks.open()
+    options = {name: value for name, value in tasks.engine.options.items() if name != "create_table"}
+
+    async def close_at_once() -> list[Any]:
+        store = DynamoDBStorage(mode="async", table=tasks.table, **options)
+        calls = [asyncio.create_task(store.get_session("any")) for _ in range(3)]
+        await asyncio.sleep(0)
+        await store.close()
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(outcome) for outcome in tasks.run(close_at_once())] == [StorageClosedError] * 3
+    gc.collect()  # what is left open warns, which is an error here
+
+
+def test_call_that_a_close_overtakes_sends_nothing_more(quick: Bench) -> None:
+    session = quick.create(quick.open())
+    [sent] = quick.append(quick.open(), session)
+    with between(quick.engine.url) as proxy:
+        store = quick.open(endpoint_url=proxy.url)
+
+        def close(call: Call) -> tuple[int, dict[str, str], bytes]:
+            run_now(store.close())
+            return call.forward()
+
+        proxy.rules["BatchGetItem"] = [close]
+        with pytest.raises(StorageClosedError):
+            run_now(store.update_message(session.id, sent.id, Patch({"content": "other"})))
+    assert run_now(quick.open().get_message(session.id, sent.id)) == sent
 
 
 def test_async_client_is_refused_in_blocking_mode(tasks: Bench) -> None:

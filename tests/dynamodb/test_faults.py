@@ -351,3 +351,51 @@ def test_session_is_created_anew_over_a_delete_that_was_interrupted(
     anew: Session = session.model_copy(update={"user_id": "other"})
     assert bench.run(faulty.create_session(anew)) == anew
     assert len(bench.run(faulty.get_messages(session.id, MessageQuery()))) == 0
+
+
+def test_engine_that_does_not_tell_what_a_condition_met_is_asked(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage
+) -> None:
+    def untold(call: Call) -> tuple[int, dict[str, str], bytes]:
+        status, headers, answer = call.forward()
+        told = json.loads(answer)
+        for reason in told.get("CancellationReasons", []):
+            reason.pop("Item", None)
+        return (
+            status,
+            {name: value for name, value in headers.items() if "crc32" not in name},
+            json.dumps(told).encode(),
+        )
+
+    session = bench.create(faulty)
+    sent = bench.append(faulty, session, 12)
+    proxy.rules["TransactWriteItems"] = [untold] * 100
+    for message in sent:
+        bench.run(faulty.update_message(session.id, message.id, Patch({"role": "system"})))
+        bench.run(bench.open().update_message(session.id, message.id, Patch({"token_count": 5})))
+    for message in sent[:6]:
+        assert bench.run(faulty.delete_message(session.id, message.id))
+    held = bench.run(bench.open().get_session(session.id))
+    assert held is not None
+    assert held.system_message_ids == [message.id for message in sent[6:]]
+    assert held.token_count == 30
+
+
+@pytest.mark.parametrize("answer", [b"<html>Please sign in</html>", b"", b"[]", b"null"])
+def test_answer_that_is_not_of_the_service_is_no_answer(
+    bench: Bench, proxy: Proxy, faulty: DynamoDBStorage, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    session = bench.create(faulty)
+    [sent] = bench.append(faulty, session)
+    monkeypatch.setattr(proxy, "handle", lambda _: (200, {"Content-Type": "text/html"}, answer))
+    for call in (
+        lambda: faulty.get_session(session.id),
+        lambda: faulty.get_messages(session.id, MessageQuery()),
+        lambda: faulty.append_messages(session.id, [bench.message(session)]),
+        lambda: faulty.update_session(session.id, Patch({"user_id": "u"})),
+        lambda: faulty.delete_message(session.id, sent.id),
+    ):
+        with pytest.raises(UnavailableError, match="endpoint_url"):
+            bench.run(call())
+    health = bench.run(faulty.health())
+    assert (health.status, health.details["cause"]) == ("unhealthy", "NotTheServiceError")

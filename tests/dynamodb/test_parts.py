@@ -29,6 +29,7 @@ from session_continuity_dynamodb.bodies import message_item
 from session_continuity_dynamodb.config import MAX_ITEM_BYTES, PART_BYTES
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.store import Known
+from session_continuity_dynamodb.system import MOST
 from session_continuity_dynamodb.values import item_size
 
 from .bench import Bench
@@ -181,7 +182,7 @@ def test_item_of_the_limit_is_one_item_and_one_byte_more_is_parts(large: Bench) 
 def test_largest_message_is_stored_and_one_byte_more_is_refused_before_sending(large: Bench) -> None:
     store = large.open()
     session = large.create(store)
-    limit = {"local": 7, "dynalite": 10}[large.engine.name] * PART_BYTES
+    limit = {"local": 6, "dynalite": 10}[large.engine.name] * PART_BYTES
     assert store.capabilities.max_message_bytes == limit
     sent = append(large, store, session, "x" * (limit - len('["",{}]')), id="mine")
     before = large.rows(session.id)
@@ -203,15 +204,33 @@ def test_largest_message_is_stored_and_one_byte_more_is_refused_before_sending(l
     ("options", "limit"),
     [
         ({}, 10 * PART_BYTES),
-        ({"append": "serial", "transaction_items": 3}, 10 * PART_BYTES),
-        ({"transaction_items": 10}, 7 * PART_BYTES),
-        ({"transaction_items": 5}, 2 * PART_BYTES),
+        ({"append": "serial", "transaction_items": 4}, 10 * PART_BYTES),
+        ({"transaction_items": 10}, 6 * PART_BYTES),
+        ({"transaction_items": 6}, 2 * PART_BYTES),
+        ({"transaction_items": 5}, MAX_ITEM_BYTES),
         ({"transaction_items": 4}, MAX_ITEM_BYTES),
-        ({"transaction_items": 3}, MAX_ITEM_BYTES),
     ],
 )
 def test_limit_follows_from_what_one_transaction_takes(options: dict[str, Any], limit: int) -> None:
     assert DynamoDBStorage(table="any", **options).capabilities.max_message_bytes == limit
+
+
+@pytest.mark.parametrize("items", [4, 10])
+def test_largest_message_may_be_a_system_message_before_and_after(quick: Bench, items: int) -> None:
+    store = quick.open(transaction_items=items, read_timeout=60)
+    session = quick.create(store)
+    quick.append(store, session, MOST, role="system")
+    run_now(store.append_messages(session.id, [quick.message(session, "rule", id="mine")], chosen_ids=["mine"]))
+    text = "x" * (store.capabilities.max_message_bytes - 1000)
+    with quick.meter.counting() as made:
+        for role in ("system", "user", "system"):
+            run_now(store.update_message(session.id, "mine", Patch({"role": role, "content": text + role})))
+            held = run_now(quick.open().get_session(session.id))
+            assert held is not None
+            assert ("mine" in held.system_message_ids) == (role == "system")
+        assert run_now(store.delete_message(session.id, "mine"))
+    assert max(len(request.params.get("TransactItems", ())) for request in made) <= items
+    assert len(quick.rows(session.id)) == 2 + MOST
 
 
 def test_message_is_one_item_where_a_transaction_has_no_room_for_parts(quick: Bench) -> None:

@@ -16,6 +16,7 @@ import pytest
 from session_continuity import (
     CompressionConfig,
     MessageMetadata,
+    MessageNotFoundError,
     MessageQuery,
     Participant,
     Patch,
@@ -276,6 +277,33 @@ def test_delete_removes_a_ghost_and_what_lies_under_it(shared: Bench, store: Dyn
         shared.run(store.update_session("ghost", Patch({"user_id": "u"})))
     assert not shared.run(store.delete_session("ghost"))
     assert shared.rows("ghost") == []
+
+
+def test_message_that_an_edit_of_the_kit_leaves_as_a_ghost_is_gone(shared: Bench, store: DynamoDBStorage) -> None:
+    session = shared.create(store)
+    sent = shared.append(store, session, 2)
+    ghosts = [row for row in shared.rows(session.id) if row["SK"]["S"].startswith("MSG#")]
+    shared.write_rows([{name: row[name] for name in ("PK", "SK")} | {"updatedAt": {"S": CREATED}} for row in ghosts])
+    with pytest.raises(MessageNotFoundError):
+        shared.run(store.update_message(session.id, sent[0].id, Patch({"role": "system"})))
+    assert not shared.run(store.delete_message(session.id, sent[1].id))
+
+
+@pytest.mark.parametrize("left", ["nothing", "a ghost"])
+def test_chosen_id_of_a_message_that_the_kit_deletes_is_free(shared: Bench, store: DynamoDBStorage, left: str) -> None:
+    session = shared.create(store)
+    sent = [shared.message(session, "hello", id=f"mine-{number}") for number in range(4)]
+    shared.run(store.append_messages(session.id, sent, chosen_ids=[message.id for message in sent]))
+    for row in shared.rows(session.id):
+        if row["SK"]["S"].startswith("MSG#"):
+            shared.raw("delete_item", Key={name: row[name] for name in ("PK", "SK")})
+            if left == "a ghost":
+                shared.write_rows([{name: row[name] for name in ("PK", "SK")} | {"updatedAt": {"S": CREATED}}])
+    other = shared.open(retry_deadline=2)
+    again = shared.run(other.append_messages(session.id, sent, chosen_ids=[message.id for message in sent]))
+    assert not again.repeated
+    assert shared.run(store.get_messages(session.id, MessageQuery())).items == again.messages
+    assert shared.run(store.get_message(session.id, "mine-3")) == again.messages[3]
 
 
 def test_what_we_write_has_the_names_and_formats_of_the_kit(shared: Bench, store: DynamoDBStorage) -> None:

@@ -12,12 +12,13 @@ import io
 import os
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
 
-from session_continuity import ConfigError, LoopBound, Mode, ThreadWire, wire_for
+from session_continuity import ConfigError, LoopBound, Mode, StorageClosedError, ThreadWire, wire_for
 from session_continuity_dynamodb._version import __version__
+from session_continuity_dynamodb.errors import BACKEND, NotTheServiceError
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -40,7 +41,17 @@ METHODS = {
     "UpdateItem": "update_item",
     "UpdateTimeToLive": "update_time_to_live",
 }
-_DECODED = ("BatchGetItem", "GetItem", "Query", "Scan", "UpdateItem", "TransactWriteItems", "PutItem")
+_DECODED = (
+    "BatchGetItem",
+    "BatchWriteItem",
+    "DeleteItem",
+    "GetItem",
+    "PutItem",
+    "Query",
+    "Scan",
+    "TransactWriteItems",
+    "UpdateItem",
+)
 
 _IN_ONE_GO = 1024 * 1024
 
@@ -57,7 +68,8 @@ class Client(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release what was opened here."""
+        """Release what was opened here, also where it is being opened. Requests that come later, of calls that began
+        before, raise StorageClosedError."""
 
 
 def client_for(options: DynamoDBOptions, mode: Mode, given: Any = None) -> Client:
@@ -105,7 +117,13 @@ def decode_fast(client: Any) -> None:
 
 def _take_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
     if response_dict["status_code"] < 300:
-        customized_response_dict.update(orjson.loads(response_dict["body"]))
+        try:
+            answer = orjson.loads(response_dict["body"])
+        except orjson.JSONDecodeError as error:
+            raise NotTheServiceError from error
+        if not isinstance(answer, dict):
+            raise NotTheServiceError
+        customized_response_dict.update(cast("dict[str, Any]", answer))
         response_dict["body"] = b"{}"
 
 
@@ -117,6 +135,7 @@ class BotoClient:
         self._options = options
         self._client = given
         self._owned = given is None
+        self._closed = False
         self._calls: CallWire = wire_for(mode, threads=16)
         self._lock = threading.Lock()
         self._process = os.getpid()
@@ -126,7 +145,7 @@ class BotoClient:
         return self._client
 
     async def invoke(self, api: str, params: dict[str, Any]) -> dict[str, Any]:
-        return await self._calls.call(self._invoke, METHODS[api], params)
+        return await self._calls.call(self._invoke, api, params)
 
     async def close(self) -> None:
         # An idle worker ends at once; what still runs is waited for off the loop.
@@ -137,13 +156,18 @@ class BotoClient:
         self._calls.close()
 
     def _release(self) -> None:
-        if self._owned and self._client is not None:
-            self._client.close()
+        with self._lock:
+            self._closed = True
+            if self._owned and self._client is not None:
+                self._client.close()
 
-    def _invoke(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    def _invoke(self, api: str, params: dict[str, Any]) -> dict[str, Any]:
         if self._process != os.getpid():
             self._leave_connections()
-        answer: dict[str, Any] = getattr(self._client or self._made(), method)(**params)
+        client = self._client or self._made()
+        if self._closed:
+            raise StorageClosedError(backend=BACKEND, operation=api)
+        answer: dict[str, Any] = getattr(client, METHODS[api])(**params)
         return answer
 
     def _leave_connections(self) -> None:
@@ -155,7 +179,7 @@ class BotoClient:
 
     def _made(self) -> Any:
         with self._lock:
-            if self._client is None:
+            if self._client is None and not self._closed:
                 options = self._options
                 session = self._boto3.Session(profile_name=options.profile, region_name=options.region)
                 client = session.client(
@@ -174,16 +198,23 @@ class AioClient:
     def __init__(self, options: DynamoDBOptions, given: Any = None) -> None:
         self._options = options
         self._given = given
+        self._closed = False
         self._stack: AsyncExitStack | None = None
         self._client = LoopBound(self._opened)
         self.native = given
 
     async def invoke(self, api: str, params: dict[str, Any]) -> dict[str, Any]:
         client = await self._client.get()
+        if self._closed:
+            raise StorageClosedError(backend=BACKEND, operation=api)
         answer: dict[str, Any] = await getattr(client, METHODS[api])(**params)
         return answer
 
     async def close(self) -> None:
+        self._closed = True
+        await self._release()
+
+    async def _release(self) -> None:
         stack, self._stack = self._stack, None
         if stack is not None:
             await stack.aclose()
@@ -198,6 +229,8 @@ class AioClient:
         decode_fast(self.native)
         self.native.meta.events.register("before-send.dynamodb.TransactWriteItems", _send_in_pieces)
         self._stack = stack
+        if self._closed:  # meanwhile
+            await self._release()
         return self.native
 
     async def _prepared(self) -> Any:

@@ -66,7 +66,7 @@ class DynamoDBOptions(BackendOptions):
     )
     max_pool_connections: int = Field(default=32, ge=1, le=1000)
     transaction_items: int = Field(
-        default=100, ge=3, le=100, description="The engine's limit; old DynamoDB Local takes 10."
+        default=100, ge=4, le=100, description="The engine's limit; old DynamoDB Local takes 10."
     )
     compression: Literal["zlib", "zstd"] | None = Field(
         default=None, description="Packs bodies over 2 KB; the TypeScript kit cannot read them."
@@ -115,7 +115,7 @@ def capabilities(options: DynamoDBOptions) -> Capabilities:
 
 
 def max_message_bytes(options: DynamoDBOptions) -> int:
-    """The largest body of a message. In a transaction with it are its head, a pointer and the activity item; where no
-    two parts fit beside them, a message is one item."""
-    most = min(_MOST_PARTS, options.transaction_items - 3) if options.append == "atomic" else _MOST_PARTS
+    """The largest body of a message. In a transaction with it are its head, a pointer, the activity item and a row that
+    lists system messages; where no two parts fit beside them, a message is one item."""
+    most = min(_MOST_PARTS, options.transaction_items - 4) if options.append == "atomic" else _MOST_PARTS
     return most * PART_BYTES if most > 1 else MAX_ITEM_BYTES

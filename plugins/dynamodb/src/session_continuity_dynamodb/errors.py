@@ -69,6 +69,10 @@ class ConditionFailedError(Exception):
         self.repeated = repeated
 
 
+class NotTheServiceError(Exception):
+    """An answer that claims success and is not one that DynamoDB gives."""
+
+
 class UnreadableItemError(Exception):
     """An item cannot be read as what its key says that it is; the cause says why."""
 
@@ -145,6 +149,11 @@ def translate(error: Exception, operation: str, table: str) -> SessionContinuity
         return StorageError(_NO_ZSTD, **where)
     if isinstance(error, UnreadableItemError):
         return StorageError(f"{error} cannot be read; {_mend(error.__cause__)}", **where)
+    if isinstance(error, NotTheServiceError):
+        return UnavailableError(
+            "what answered is not DynamoDB; check endpoint_url, and what lies between (a proxy, a sign-in page)",
+            **where,
+        )
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
         return StorageError(
             "found no AWS credentials; set a profile, the AWS_* variables or a role that the AWS chain finds", **where

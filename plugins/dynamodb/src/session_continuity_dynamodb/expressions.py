@@ -55,6 +55,11 @@ class Expression:
     def set(self, attribute: str, value: Value) -> None:
         self._sets.append(f"{self.name(attribute)} = {self.value(value)}")
 
+    def set_once(self, attribute: str, value: Value) -> None:
+        """Set the attribute where there is none."""
+        name = self.name(attribute)
+        self._sets.append(f"{name} = if_not_exists({name}, {self.value(value)})")
+
     def set_difference(self, attribute: str, minuend: Value, subtrahend: str) -> None:
         """Set the attribute to a value less another attribute."""
         self._sets.append(f"{self.name(attribute)} = {self.value(minuend)} - {self.name(subtrahend)}")

@@ -14,7 +14,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from session_continuity import Page, Session, SessionFilter, ValidationError, check_limit, decode_cursor, encode_cursor
+from session_continuity import (
+    Page,
+    Session,
+    SessionFilter,
+    SessionNotFoundError,
+    ValidationError,
+    check_limit,
+    decode_cursor,
+    encode_cursor,
+)
 from session_continuity_dynamodb import codec, keys, system
 from session_continuity_dynamodb.activity import DELETING, Activity, is_past
 from session_continuity_dynamodb.expressions import Expression
@@ -187,11 +196,20 @@ async def _shown(store: Store, rows: list[Item]) -> list[Session | None]:
 
 
 async def _activities(store: Store, items: Sequence[Item]) -> dict[str, Activity]:
-    """What these activity items tell, by partition; few need a request of their own."""
+    """What the activity items of sessions that are there tell, by partition; few need requests of their own."""
     told = {item["PK"]["S"]: Activity.of(item) for item in items if system.IN_ROWS not in item}
     others = [item for item in items if system.IN_ROWS in item]
-    read = await store.wire.gather([partial(system.activity_of, store, item) for item in others])
-    return told | {item["PK"]["S"]: activity for item, activity in zip(others, read, strict=True)}
+    read = await store.wire.gather([partial(_activity, store, item) for item in others])
+    return told | {
+        item["PK"]["S"]: activity for item, activity in zip(others, read, strict=True) if activity is not None
+    }
+
+
+async def _activity(store: Store, item: Item) -> Activity | None:
+    try:
+        return await system.activity_of(store, item)
+    except SessionNotFoundError:
+        return None
 
 
 def _is_whole(row: Item) -> bool:
@@ -202,7 +220,7 @@ def _is_whole(row: Item) -> bool:
 def _session(store: Store, meta: Item | None, item: Item | None, activity: Activity | None) -> Session | None:
     if meta is None or not store.is_live(meta, item):
         return None
-    if item is None and "adopted" in meta and store.options.listing == "exact":
+    if activity is None and "adopted" in meta and store.options.listing == "exact":
         return None
     return codec.session_of(meta, activity)
 

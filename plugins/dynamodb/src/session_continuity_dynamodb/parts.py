@@ -107,7 +107,10 @@ def removable(
 
 def removals(rows: Sequence[Item], options: DynamoDBOptions) -> list[list[Item]]:
     """Rows in groups whose removal fits one transaction, with the activity item and what else belongs to them; a row
-    that does not fit at all is a group by itself."""
+    that does not fit at all is a group by itself. So is each where writes follow one another: what was removed before
+    one of them failed must be counted all the same."""
+    if options.append == "serial":
+        return [[row] for row in rows]
     groups: list[list[Item]] = []
     actions = size = 0
     for row in rows:

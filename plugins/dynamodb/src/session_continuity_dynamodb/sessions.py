@@ -37,12 +37,12 @@ async def create(store: Store, session: Session) -> Session:
             await store.wire.transact(_creation(store, session), new_write_id())
         except CancelledTransactionError:
             meta, activity = await store.heads(session.id, consistent=True)
-            if meta is not None and store.is_live(meta, activity):
-                existing = await _session(store, meta, activity)
+            if meta is None or not store.is_live(meta, activity):
+                await remove_remains(store, session.id)
+            elif (existing := await _live(store, meta, activity)) is not None:
                 if is_repeated_create(existing, session):
                     return existing
                 raise SessionExistsError(session.id) from None
-            await remove_remains(store, session.id)
         else:
             store.known.forget_session(session.id)
             return session.model_copy(update={"message_count": 0, "token_count": 0, "system_message_ids": []})
@@ -63,7 +63,15 @@ async def get(store: Store, session_id: str) -> Session | None:
     meta, activity = await store.heads(session_id)
     if meta is None or not store.is_live(meta, activity):
         return None
-    return await _session(store, meta, activity)
+    return await _live(store, meta, activity)
+
+
+async def _live(store: Store, meta: Item, activity: Item | None) -> Session | None:
+    """The session of these heads, None where it went while it was being read."""
+    try:
+        return await _session(store, meta, activity)
+    except SessionNotFoundError:
+        return None
 
 
 async def _session(store: Store, meta: Item, activity: Item | None) -> Session:
@@ -71,7 +79,8 @@ async def _session(store: Store, meta: Item, activity: Item | None) -> Session:
 
 
 async def totals(store: Store, meta: Item, activity: Item | None) -> Activity:
-    """A session's totals; those of one without an activity item are counted from its messages."""
+    """A session's totals; those of one without an activity item are counted from its messages. Raises
+    SessionNotFoundError for one that is gone by then."""
     return await _counted(store, meta) if activity is None else await activity_of(store, activity)
 
 
@@ -232,8 +241,9 @@ def _marker_change(store: Store, before: Session, after: Session) -> list[Action
     return [{"Put": {"Item": codec.marker_item(store.keys, after.id, after.expires_at)}}]
 
 
-async def adopt(store: Store, session_id: str) -> None:
-    """Give a session of another writer its activity item. Raises SessionNotFoundError where there is no session."""
+async def adopt(store: Store, session_id: str) -> Activity:
+    """Give a session of another writer its activity item, and return what it tells. Raises SessionNotFoundError where
+    there is no session."""
     tries = store.wire.tries("adopt")
     while True:
         next(tries)
@@ -241,7 +251,7 @@ async def adopt(store: Store, session_id: str) -> None:
         if meta is None or not store.is_live(meta, activity):
             raise SessionNotFoundError(session_id)
         if activity is not None:
-            return
+            return Activity.of(activity)
         counted = await _counted(store, meta)
         marked = Expression()
         marked.set("adopted", flag())
@@ -258,7 +268,7 @@ async def adopt(store: Store, session_id: str) -> None:
             await store.wire.transact(actions, new_write_id())
         except CancelledTransactionError:
             continue
-        return
+        return counted
 
 
 async def _counted(store: Store, meta: Item) -> Activity:

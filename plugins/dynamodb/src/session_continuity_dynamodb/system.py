@@ -2,8 +2,11 @@
 
 Every append writes the activity item, which is read with the session and so lists what most sessions have, one or two
 places. It lists no more than `MOST`, so that it stays within one kilobyte and appends within their price; an append
-that adds more states them in rows, in the same transaction, and leaves a flag that says so. A place counts wherever it
+that adds more states them in rows, in the same transaction, and leaves a mark that says so. A place counts wherever it
 is listed. What takes messages off the list looks in both places, for it knows only that they were on it.
+
+A reader has the item first and the rows after it. Appends meanwhile do it no harm: their rows lie behind the last place
+that the item tells. Edits and removals leave a mark of their own, by which it learns that it must read both again.
 
 Without transactions, and in what other versions have left, the activity item lists any number.
 """
@@ -14,11 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from session_continuity import SessionNotFoundError
 from session_continuity_dynamodb import keys
-from session_continuity_dynamodb.activity import Activity
+from session_continuity_dynamodb.activity import Activity, is_gone
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, flag, string, text, texts
+from session_continuity_dynamodb.values import Item, string, text, texts
 from session_continuity_dynamodb.wire import Action
 
 MOST = 8
@@ -26,6 +30,10 @@ MOST = 8
 
 PLACES = "systemIds"
 IN_ROWS = "systemRows"
+"""The mark of a session that lists some in rows: the write that did so first, so that no two sessions have the same."""
+
+AMENDED = "systemRev"
+"""The mark of the last write that changed the list, other than by an append."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +45,12 @@ class Entries:
     rows: Sequence[Item] = ()
     bounded: bool = False
 
-    def state(self, expression: Expression) -> list[str]:
+    def state(self, expression: Expression, write_id: str) -> list[str]:
         """The activity item's part, and its conditions."""
         if self.places:
             expression.add(PLACES, texts(self.places))
         if self.rows:
-            expression.set(IN_ROWS, flag())
+            expression.set_once(IN_ROWS, text(write_id))
         return [expression.at_most(PLACES, MOST - len(self.places))] if self.bounded else []
 
     def actions(self) -> list[Action]:
@@ -78,10 +86,14 @@ def _key(item: Item) -> Item:
     return {"PK": item["PK"], "SK": text(keys.SYSTEM + keys.place_of(item))}
 
 
-def strike(expression: Expression, items: Sequence[Item]) -> None:
-    """Take these messages off the list in the activity item."""
-    if items:
-        expression.take_out(PLACES, texts(map(keys.place_of, items)))
+def amend(expression: Expression, left: Sequence[Item], listed: Entries, write_id: str) -> list[str]:
+    """The activity item's part in an edit or a removal, and its conditions: messages that leave the list, and those
+    that come onto it."""
+    if left:
+        expression.take_out(PLACES, texts(map(keys.place_of, left)))
+    if left or listed.places or listed.rows:
+        expression.set(AMENDED, text(write_id))
+    return listed.state(expression, write_id)
 
 
 def strikings(items: Sequence[Item]) -> list[Action]:
@@ -90,15 +102,27 @@ def strikings(items: Sequence[Item]) -> list[Action]:
 
 
 async def activity_of(store: Store, item: Item) -> Activity:
-    """An activity item with all places that are listed: one more request where some are listed in rows."""
-    activity = Activity.of(item)
-    if IN_ROWS not in item:
-        return activity
-    places = set(activity.system_places)
-    # up to the last place that the item tells, so that no message is listed that it has not counted
+    """An activity item with all places that are listed: two more requests where some are listed in rows. Raises
+    SessionNotFoundError for a session that is gone by then."""
+    session_id = str(store.keys.session_id(item["PK"]["S"]))
+    tries = store.wire.tries("get_session")
+    while IN_ROWS in item:
+        next(tries)
+        places = await _places_in_rows(store, session_id, string(item, "lastKey") or keys.NO_MESSAGE)
+        now = await store.wire.get(store.activity_key(session_id), consistent=True)
+        if now is None or now.get(IN_ROWS) != item[IN_ROWS] or is_gone(now, store.now()):
+            raise SessionNotFoundError(session_id)
+        if now.get(AMENDED) == item.get(AMENDED):
+            activity = Activity.of(item)
+            return replace(activity, system_places=tuple(sorted({*places, *activity.system_places})))
+        item = now
+    return Activity.of(item)
+
+
+async def _places_in_rows(store: Store, session_id: str, last_place: str) -> list[str]:
     expression = Expression()
-    partition = expression.compare("PK", "=", item["PK"])
-    within = expression.between("SK", text(keys.SYSTEM), text(keys.SYSTEM + activity.last_place))
+    partition = expression.compare("PK", "=", text(store.keys.partition(session_id)))
+    within = expression.between("SK", text(keys.SYSTEM), text(keys.SYSTEM + last_place))
     wanted = expression.name("SK")
     params: dict[str, Any] = {
         "KeyConditionExpression": f"{partition} AND {within}",
@@ -106,9 +130,10 @@ async def activity_of(store: Store, item: Item) -> Activity:
         "ConsistentRead": True,
         **expression.params(),
     }
+    places: list[str] = []
     while True:
         rows, following = await store.wire.query(params)
-        places.update(row["SK"]["S"][len(keys.SYSTEM) :] for row in rows)
+        places += [row["SK"]["S"][len(keys.SYSTEM) :] for row in rows]
         if following is None:
-            return replace(activity, system_places=tuple(sorted(places)))
+            return places
         params["ExclusiveStartKey"] = following

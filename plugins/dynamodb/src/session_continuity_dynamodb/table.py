@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from session_continuity import HealthStatus, StorageError, UnavailableError, sleeper
 from session_continuity_dynamodb.codec import LOOKS_WHOLE
@@ -227,7 +227,7 @@ async def health(wire: Wire, absent: Item) -> HealthStatus:
     refused: ClientError | None = None
     try:
         await wire.get(absent)
-    except (ClientError, BotoCoreError, OSError) as error:
+    except Exception as error:
         # A table with other keys takes no such request; what is said of it below tells more.
         if not isinstance(error, ClientError) or code_of(error) != "ValidationException":
             return _ill(wire, error)
@@ -236,7 +236,7 @@ async def health(wire: Wire, absent: Item) -> HealthStatus:
     details: dict[str, Any] = {"table": wire.table, "append": "atomic" if wire.atomic else "serial"}
     try:
         description = await describe_table(wire)
-    except (ClientError, BotoCoreError, OSError) as error:
+    except Exception as error:
         details["inspected"] = code_of(error) or type(error).__name__
         description = None
     findings = [] if description is None else shape_findings(description)

@@ -7,6 +7,7 @@ does not hold, the failed request brings back what is there, and the write is ma
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -24,7 +25,7 @@ from session_continuity import (
 )
 from session_continuity_dynamodb import keys, system
 from session_continuity_dynamodb.activity import DELETING, OPEN_STATUSES, Activity, is_gone
-from session_continuity_dynamodb.bodies import BODY, BODY_FIELDS, PARTS, message_of, pointer_item
+from session_continuity_dynamodb.bodies import BODY, BODY_FIELDS, PARTS, is_message, message_of, pointer_item
 from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import foresee, locate
@@ -33,6 +34,7 @@ from session_continuity_dynamodb.parts import (
     check_turn_fits,
     part_keys,
     removable,
+    removals,
     stored,
     whole,
     with_same_body,
@@ -43,6 +45,7 @@ from session_continuity_dynamodb.values import Item, integer, item_size, number,
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _MILLISECOND = timedelta(milliseconds=1)
+_TEXTS = frozenset({"content", "metadata", "blocks"})
 
 
 async def append(store: Store, session_id: str, messages: Sequence[Message], chosen_ids: Collection[str]) -> Appended:
@@ -50,21 +53,25 @@ async def append(store: Store, session_id: str, messages: Sequence[Message], cho
     chosen = frozenset(chosen_ids)
     repeats = any(store.known.row(session_id, message.id) for message in messages)
     tail = store.known.tail(session_id)
-    turn = in_order(messages, keys.NO_MESSAGE if repeats else tail.last_place, chosen)
+    last = keys.NO_MESSAGE if repeats else tail.last_place
+    turn = in_order(messages, last, chosen)
     tries = store.wire.tries("append_messages")
     while True:
         next(tries)
-        write = _append(store, session_id, turn, chosen, full=tail.full)
+        write = _append(store, session_id, turn, last, chosen, full=tail.full)
         try:
             await store.wire.transact(write.actions, write.id, first=write.parts)
         except CancelledTransactionError as cancelled:
             before = await _stored_before(store, session_id, messages, turn, cancelled, write.pointers)
             if before is not None:
                 return Appended(messages=before, repeated=True)
-            gate = cancelled.reasons[write.pointers]
+            gate = cancelled.reasons[len(write.pointers)]
             if gate.failed:
                 tail = await _tail(store, session_id, gate.item, turn)
-                turn = in_order(turn, tail.last_place, chosen)
+                if tail.last_place < last:  # the session was made anew: nothing that was known of it holds
+                    store.known.forget_session(session_id)
+                last = tail.last_place
+                turn = in_order(messages, last, chosen)
         else:
             store.known.appended(session_id, write.items, replace(tail, last_place=keys.place_of(write.items[-1])))
             return Appended(messages=turn)
@@ -91,16 +98,18 @@ def _place(message: Message) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Append:
-    """A turn as one transaction: so many pointers, the activity item behind them, then the messages."""
+    """A turn as one transaction: the pointers, the activity item behind them, then the messages."""
 
     id: str
     actions: list[Action]
-    pointers: int
+    pointers: list[Item]
     items: list[Item]
     parts: list[Item]
 
 
-def _append(store: Store, session_id: str, turn: Sequence[Message], chosen: frozenset[str], *, full: bool) -> _Append:
+def _append(
+    store: Store, session_id: str, turn: Sequence[Message], last: str, chosen: frozenset[str], *, full: bool
+) -> _Append:
     """Raises MessageTooLargeError."""
     placed = [stored(store, message, "append_messages", own_id=message.id in chosen) for message in turn]
     items = [message.item for message in placed]
@@ -109,9 +118,9 @@ def _append(store: Store, session_id: str, turn: Sequence[Message], chosen: froz
     check_turn_fits(placed, len(pointers), store.options)
     listed = system.entries(store, items, actions=len(pointers) + 1 + len(items) + len(parts), full=full)
     write_id = new_write_id()
-    advance = _advance(store, session_id, items, listed, write_id)
+    advance = _advance(store, session_id, items, last, listed, write_id)
     actions = [*map(_new, pointers), advance, *map(_new, items), *listed.actions()]
-    return _Append(write_id, actions, len(pointers), items, parts)
+    return _Append(write_id, actions, pointers, items, parts)
 
 
 def _new(item: Item) -> Action:
@@ -119,17 +128,21 @@ def _new(item: Item) -> Action:
     return {"Put": {"Item": item, "ConditionExpression": expression.absent("PK"), **expression.params()}}
 
 
-def _advance(store: Store, session_id: str, items: Sequence[Item], listed: system.Entries, write_id: str) -> Action:
-    """The activity item's part in an append: the gate as condition, the totals as change."""
+def _advance(
+    store: Store, session_id: str, items: Sequence[Item], last: str, listed: system.Entries, write_id: str
+) -> Action:
+    """The activity item's part in an append: the gate as condition, the totals as change. `last` is a place that the
+    session has reached, as far as is known."""
     expression = Expression()
     tokens = _tokens(items)
     condition = " AND ".join(
         [
             expression.any_of("status", [text(status) for status in OPEN_STATUSES]),
             store.not_expired(expression),
+            expression.compare("lastKey", ">=", text(last)),
             expression.compare("lastKey", "<", text(keys.place_of(items[0]))),
             expression.compare("tokensLeft", ">=", number(tokens)),
-            *listed.state(expression),
+            *listed.state(expression, write_id),
         ]
     )
     expression.set("lastKey", text(keys.place_of(items[-1])))
@@ -164,10 +177,10 @@ async def _stored_before(
     sent: Sequence[Message],
     turn: Sequence[Message],
     cancelled: CancelledTransactionError,
-    pointers: int,
+    pointers: Sequence[Item],
 ) -> tuple[Message, ...] | None:
     """The turn as it was stored before, when this append is being repeated."""
-    taken = [reason for place, reason in enumerate(cancelled.reasons) if place != pointers and reason.failed]
+    taken = [reason for place, reason in enumerate(cancelled.reasons) if place != len(pointers) and reason.failed]
     # A transaction tells of each message whether it is there; one write after the other ends at the gate.
     if not taken and not pointers and store.wire.atomic:
         return None
@@ -175,27 +188,35 @@ async def _stored_before(
     rows = await whole(store, await locate(store, session_id, [message.id for message in wanted], consistent=True))
     found = [message_of(row, session_id) if row else None for row in rows]
     if not is_repeated_append(found, wanted):
-        await _drop_dangling(store, session_id, cancelled, pointers)
+        led = [pointer for pointer, reason in zip(pointers, cancelled.reasons, strict=False) if reason.failed]
+        await _drop_dangling(store, led)
         return None
     return tuple(message for message in found if message is not None)
 
 
-async def _drop_dangling(store: Store, session_id: str, cancelled: CancelledTransactionError, pointers: int) -> None:
-    """Remove pointers to nothing, which a serial append leaves when its process dies."""
-    dangling = [reason.item for reason in cancelled.reasons[:pointers] if reason.failed and reason.item]
+async def _drop_dangling(store: Store, pointers: Sequence[Item]) -> None:
+    """Remove what stands in the way of these pointers and leads to nothing: another writer that removes a message
+    leaves it, and a serial append whose process dies."""
+    dangling = await store.wire.get_all([_key(pointer) for pointer in pointers], consistent=True)
     if not store.wire.atomic:
-        await store.wire.delete_all(store.item_key(session_id, item["SK"]["S"]) for item in dangling)
+        await store.wire.delete_all(map(_key, dangling))
+    elif dangling:
+        with suppress(CancelledTransactionError):  # one of them leads somewhere now: the append sees where
+            await store.wire.transact([action for item in dangling for action in _drop(item)], new_write_id())
+
+
+def _drop(pointer: Item) -> list[Action]:
+    """The removal of a pointer, on the condition that it leads to nothing."""
+    message, same = Expression(), Expression()
+    key = {"PK": pointer["PK"], "SK": text(keys.MESSAGE + pointer["ref"]["S"])}
+    gone = {"Key": key, "ConditionExpression": message.absent("id"), **message.params()}
+    led = {"Key": _key(pointer), "ConditionExpression": same.same("ref", pointer["ref"]), **same.params()}
+    return [{"ConditionCheck": gone}, {"Delete": led}]
 
 
 async def _tail(store: Store, session_id: str, gate: Item | None, turn: Sequence[Message]) -> Tail:
     """Why the gate was shut: raises what the contract says, or returns how the session ends, by which to try again."""
-    gate = gate or await store.wire.get(store.activity_key(session_id), consistent=True)
-    if gate is None:
-        await adopt(store, session_id)
-        return Tail()
-    if is_gone(gate, store.now()):
-        raise SessionNotFoundError(session_id)
-    activity = Activity.of(gate)
+    activity = await _activity(store, session_id, gate)
     if activity.status not in OPEN_STATUSES:
         raise SessionClosedError(session_id, activity.status)
     tokens = sum(message.token_count or 0 for message in turn)
@@ -227,10 +248,11 @@ async def update(store: Store, session_id: str, message_id: str, patch: Patch) -
         except CancelledTransactionError as cancelled:
             edit, gate, *_ = cancelled.reasons
             if gate.failed:
-                await _check_open(store, session_id, gate.item)
-                full = gate.item is not None and system.is_full(Activity.of(gate.item), 1)
+                full = system.is_full(await _activity(store, session_id, gate.item), 1)
             if edit.failed:
-                [row] = [edit.item] if edit.item else await locate(store, session_id, [message_id])
+                row = edit.item
+                if row is None or not is_message(row):
+                    [row] = await locate(store, session_id, [message_id], consistent=True)
         else:
             store.known.seen(session_id, [edited.item])
             return after
@@ -261,9 +283,13 @@ async def _replace(store: Store, session_id: str, row: Item, edited: Stored, wri
 def _edit(row: Item, item: Item) -> Action:
     """Change the row from what it was taken for to the new item, and leave attributes alone that are not ours."""
     expression = Expression()
-    condition = " AND ".join([expression.exists("id"), *_as_known(expression, row)])
+    conditions = [expression.exists("id"), *_as_known(expression, row)]
     for attribute in BODY:
-        expression.put(attribute, item.get(attribute))
+        if _keeps(row, item, attribute):
+            conditions.append(expression.same(attribute, item[attribute]))
+        else:
+            expression.put(attribute, item.get(attribute))
+    condition = " AND ".join(conditions)
     return {
         "Update": {
             "Key": {name: row[name] for name in ("PK", "SK")},
@@ -272,6 +298,12 @@ def _edit(row: Item, item: Item) -> Action:
             **expression.params(),
         }
     }
+
+
+def _keeps(row: Item, item: Item, attribute: str) -> bool:
+    """Whether an edit keeps this of the body, which it then states as a condition: a message that was made anew, with
+    its session, may say something else. Texts only: not every engine compares lists."""
+    return attribute in _TEXTS and attribute in row and "S" in row[attribute] and row[attribute] == item.get(attribute)
 
 
 def _as_known(expression: Expression, row: Item) -> list[str]:
@@ -298,8 +330,7 @@ def _recount(
     )
     expression.set("wid", text(write_id))
     _count(expression, messages=len(after) - len(before), tokens=_tokens(after) - _tokens(before))
-    condition = " AND ".join([condition, *listed.state(expression)])
-    system.strike(expression, left)
+    condition = " AND ".join([condition, *system.amend(expression, left, listed, write_id)])
     return {
         "Update": {
             "Key": store.activity_key(session_id),
@@ -310,12 +341,15 @@ def _recount(
     }
 
 
-async def _check_open(store: Store, session_id: str, gate: Item | None) -> None:
-    """After a condition on the activity item failed: raises SessionNotFoundError, or makes the item that is missing."""
+async def _activity(store: Store, session_id: str, gate: Item | None) -> Activity:
+    """After a condition on the activity item failed: what it tells, or would; `gate` is the item where the engine told
+    it, and one that is missing is made. Raises SessionNotFoundError."""
+    gate = gate or await store.wire.get(store.activity_key(session_id), consistent=True)
     if gate is None:
-        await adopt(store, session_id)
-    else:
-        await store.check_gate(session_id, gate)
+        return await adopt(store, session_id)
+    if is_gone(gate, store.now()):
+        raise SessionNotFoundError(session_id)
+    return Activity.of(gate)
 
 
 async def delete(store: Store, session_id: str, message_id: str) -> bool:
@@ -327,29 +361,38 @@ async def delete(store: Store, session_id: str, message_id: str) -> bool:
 
 
 async def remove(store: Store, session_id: str, rows: Sequence[Item]) -> int:
-    """Remove these rows in one transaction, as many of them as still exist, and return how many that were."""
+    """Remove these rows, as many of them as still exist, and return how many that were: in one transaction, or in
+    several where edits have made them need more than one takes."""
     tries = store.wire.tries("delete_message")
     for row in rows:
         store.known.forget_row(session_id, row["id"]["S"])
-    while rows:
+    groups = [list(rows)]
+    removed = 0
+    while groups:
         next(tries)
-        write_id = new_write_id()
-        left = [row for row in rows if system.is_system(row)]
-        actions = [*map(_removal, rows), *_pointer_removals(store, session_id, rows), *system.strikings(left)]
-        parts = [key for row in rows for key in part_keys(row)]
-        size = sum(map(item_size, rows))
-        within, later = removable(parts, store.options, actions=len(actions) + 1, size=size)
-        recount = _recount(store, session_id, rows, [], write_id, left=left, listed=system.Entries())
+        group = groups.pop()
         try:
-            await store.wire.transact([*actions, *within, recount], write_id)
+            await _remove_as_known(store, session_id, group)
         except CancelledTransactionError as cancelled:
             if cancelled.reasons[-1].failed:
-                await _check_open(store, session_id, cancelled.reasons[-1].item)
-            rows = await store.wire.get_all([_key(row) for row in rows], consistent=True)
+                await _activity(store, session_id, cancelled.reasons[-1].item)
+            now = await store.wire.get_all([_key(row) for row in group], consistent=True)
+            groups += removals([row for row in now if "id" in row], store.options)
         else:
-            await store.wire.delete_all(later)
-            break
-    return len(rows)
+            removed += len(group)
+    return removed
+
+
+async def _remove_as_known(store: Store, session_id: str, rows: Sequence[Item]) -> None:
+    write_id = new_write_id()
+    left = [row for row in rows if system.is_system(row)]
+    actions = [*map(_removal, rows), *_pointer_removals(store, session_id, rows), *system.strikings(left)]
+    parts = [key for row in rows for key in part_keys(row)]
+    size = sum(map(item_size, rows))
+    within, later = removable(parts, store.options, actions=len(actions) + 1, size=size)
+    recount = _recount(store, session_id, rows, [], write_id, left=left, listed=system.Entries())
+    await store.wire.transact([*actions, *within, recount], write_id)
+    await store.wire.delete_all(later)
 
 
 def _pointer_removals(store: Store, session_id: str, rows: Sequence[Item]) -> list[Action]:

@@ -12,7 +12,7 @@ import io
 import os
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
 
@@ -118,12 +118,12 @@ def decode_fast(client: Any) -> None:
 def _take_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
     if response_dict["status_code"] < 300:
         try:
-            answer = orjson.loads(response_dict["body"])
+            answer: Any = orjson.loads(response_dict["body"])
         except orjson.JSONDecodeError as error:
             raise NotTheServiceError from error
         if not isinstance(answer, dict):
             raise NotTheServiceError
-        customized_response_dict.update(answer)
+        customized_response_dict.update(cast("dict[str, Any]", answer))
         response_dict["body"] = b"{}"
 
 

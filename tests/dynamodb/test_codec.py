@@ -16,10 +16,10 @@ from session_continuity import Message, MessageMetadata, Session, SessionMetadat
 from session_continuity.ids import MessageIds
 from session_continuity_dynamodb import bodies, codec, keys, values
 from session_continuity_dynamodb.activity import Activity
+from session_continuity_dynamodb.appending import in_order
 from session_continuity_dynamodb.errors import UnreadableItemError, translate
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.values import time_of
-from session_continuity_dynamodb.writing import in_order
 
 KEYS = Keys()
 NOW = datetime(2036, 3, 1, 12, tzinfo=UTC)

@@ -143,6 +143,7 @@ def test_edit_of_a_message_that_another_made_anew_keeps_what_it_says(
     assert (edited.role, edited.content) == ("assistant", content)
     assert run_now(other.get_message(session.id, "mine")) == edited
 
+
 def test_serial_removals_that_an_edit_overtakes_are_counted(
     quick: Bench, store: DynamoDBStorage, session: Session, proxy: Proxy
 ) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from session_continuity import Session, TokenBudget
 from session_continuity_dynamodb import keys
+from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.keys import Keys
 from session_continuity_dynamodb.values import Item, Value, flag, integer, number, seconds, string, text, texts, time_of
 
@@ -101,3 +102,12 @@ def is_past(expires_at: datetime | None, now: datetime) -> bool:
 
 def hard_limit(budget: TokenBudget | None) -> int | None:
     return None if budget is None else budget.hard_limit
+
+
+def count(expression: Expression, *, messages: int, tokens: int) -> None:
+    """The change of the totals by so many messages and tokens, more or less."""
+    if messages:
+        expression.add("messageCount", number(messages))
+    if tokens:
+        expression.add("tokenCount", number(tokens))
+        expression.add("tokensLeft", number(-tokens))

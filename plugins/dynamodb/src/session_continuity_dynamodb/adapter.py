@@ -23,7 +23,16 @@ from session_continuity import (
     parse_options,
     utc_now,
 )
-from session_continuity_dynamodb import listing as listings, lookup, reading, removal, sessions, table, writing
+from session_continuity_dynamodb import (
+    appending,
+    editing,
+    listing as listings,
+    lookup,
+    reading,
+    removal,
+    sessions,
+    table,
+)
 from session_continuity_dynamodb.bodies import Compression
 from session_continuity_dynamodb.clients import Client, client_for
 from session_continuity_dynamodb.config import DynamoDBOptions, capabilities
@@ -147,7 +156,7 @@ class DynamoDBStorage(StorageAdapter):
     async def append_messages(
         self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
     ) -> Appended:
-        return await self._run("append_messages", writing.append, session_id, messages, chosen_ids)
+        return await self._run("append_messages", appending.append, session_id, messages, chosen_ids)
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
         return await self._run("get_message", lookup.get_message, session_id, message_id)
@@ -159,10 +168,10 @@ class DynamoDBStorage(StorageAdapter):
         return await self._run("get_conversation", reading.get_conversation, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
-        return await self._run("update_message", writing.update, session_id, message_id, patch)
+        return await self._run("update_message", editing.update, session_id, message_id, patch)
 
     async def delete_message(self, session_id: str, message_id: str) -> bool:
-        return await self._run("delete_message", writing.delete, session_id, message_id)
+        return await self._run("delete_message", editing.delete, session_id, message_id)
 
     async def delete_all_messages(self, session_id: str) -> int:
         return await self._run("delete_all_messages", reading.delete_all_messages, session_id)

@@ -118,7 +118,7 @@ def decode_fast(client: Any) -> None:
 def _take_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
     if response_dict["status_code"] < 300:
         try:
-            answer = orjson.loads(response_dict["body"])
+            answer: Any = orjson.loads(response_dict["body"])
         except orjson.JSONDecodeError as error:
             raise NotTheServiceError from error
         if not isinstance(answer, dict):

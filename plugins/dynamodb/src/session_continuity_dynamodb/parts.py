@@ -33,7 +33,7 @@ from session_continuity_dynamodb.config import (
 from session_continuity_dynamodb.errors import BACKEND
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.system import is_system
-from session_continuity_dynamodb.values import Item, binary, by_sort_key, item_size, text
+from session_continuity_dynamodb.values import Item, binary, by_sort_key, item_size, key_of, text
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 
@@ -159,7 +159,7 @@ def _join(head: Item, parts: Sequence[Item | None]) -> Item | None:
 
 async def _read_again(store: Store, torn: Sequence[Item], *, strict: bool) -> list[Item]:
     """The heads as they are now, of messages whose parts were missing."""
-    now = await store.wire.get_all([_key(head) for head in torn], consistent=True)
+    now = await store.wire.get_all([key_of(head) for head in torn], consistent=True)
     before = by_sort_key(torn)
     if strict and any(head.get(PARTS) == before[head["SK"]["S"]][PARTS] for head in now):
         raise StorageError(
@@ -168,7 +168,3 @@ async def _read_again(store: Store, torn: Sequence[Item], *, strict: bool) -> li
             operation="get_messages",
         )
     return now
-
-
-def _key(row: Item) -> Item:
-    return {name: row[name] for name in ("PK", "SK")}

@@ -22,13 +22,13 @@ from session_continuity import (
 from session_continuity_dynamodb import codec, keys
 from session_continuity_dynamodb.activity import DELETING, is_gone
 from session_continuity_dynamodb.bodies import ATTRIBUTES, is_message, message_of
+from session_continuity_dynamodb.editing import remove
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.lookup import locate
 from session_continuity_dynamodb.parts import removals, whole
 from session_continuity_dynamodb.sessions import adopt, totals
 from session_continuity_dynamodb.store import Store
 from session_continuity_dynamodb.values import Item, by_sort_key, text
-from session_continuity_dynamodb.writing import remove
 
 _READ = ("SK", *ATTRIBUTES, "status", "expiresAt", DELETING)
 """What is asked for: all that a message or a head is read for. Left out are the partition key and the session's id,

@@ -19,7 +19,7 @@ from session_continuity_dynamodb.errors import CancelledTransactionError
 from session_continuity_dynamodb.expressions import Expression
 from session_continuity_dynamodb.parts import part_keys
 from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.values import Item, by_sort_key, string, text, time_of
+from session_continuity_dynamodb.values import Item, by_sort_key, key_of, string, text, time_of
 from session_continuity_dynamodb.wire import Action, new_write_id
 
 _HEADS = (keys.META, keys.ACTIVITY, keys.EXPIRY)
@@ -158,7 +158,7 @@ async def _remove(store: Store, session_id: str, tombstone: str, rows: Sequence[
     plain: list[Item] = []
     guarded: list[Item] = []
     for row in rows:
-        (guarded if store.wire.atomic and _may_come_again(row) else plain).append(_key(row))
+        (guarded if store.wire.atomic and _may_come_again(row) else plain).append(key_of(row))
     await store.wire.delete_all(plain)
     size = store.options.transaction_items - 1
     for start in range(0, len(guarded), size):
@@ -173,10 +173,6 @@ async def _remove(store: Store, session_id: str, tombstone: str, rows: Sequence[
 
 def _may_come_again(row: Item) -> bool:
     return "ownId" in row or row["SK"]["S"].startswith(keys.POINTER)
-
-
-def _key(row: Item) -> Item:
-    return {name: row[name] for name in ("PK", "SK")}
 
 
 async def _has_rows(store: Store, session_id: str) -> bool:

@@ -15,7 +15,7 @@ from session_continuity import (
     is_repeated_create,
 )
 from session_continuity_dynamodb import codec, keys
-from session_continuity_dynamodb.activity import DELETING, UNLIMITED, Activity, hard_limit
+from session_continuity_dynamodb.activity import DELETING, UNLIMITED, Activity, hard_limit, is_gone
 from session_continuity_dynamodb.bodies import is_message
 from session_continuity_dynamodb.errors import CancelledTransactionError, ConditionFailedError
 from session_continuity_dynamodb.expressions import Expression
@@ -269,6 +269,17 @@ async def adopt(store: Store, session_id: str) -> Activity:
         except CancelledTransactionError:
             continue
         return counted
+
+
+async def opened(store: Store, session_id: str, gate: Item | None) -> Activity:
+    """After a condition on the activity item failed: what it tells, or would; `gate` is the item where the engine told
+    it, and one that is missing is made. Raises SessionNotFoundError."""
+    gate = gate or await store.wire.get(store.activity_key(session_id), consistent=True)
+    if gate is None:
+        return await adopt(store, session_id)
+    if is_gone(gate, store.now()):
+        raise SessionNotFoundError(session_id)
+    return Activity.of(gate)
 
 
 async def _counted(store: Store, meta: Item) -> Activity:

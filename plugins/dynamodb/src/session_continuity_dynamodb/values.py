@@ -127,6 +127,11 @@ def string(item: Item, attribute: str) -> str | None:
     return item.get(attribute, {}).get("S")
 
 
+def key_of(item: Item) -> Item:
+    """The key of an item."""
+    return {name: item[name] for name in ("PK", "SK")}
+
+
 def by_sort_key(items: Iterable[Item]) -> dict[str, Item]:
     """The items of one partition by their sort key."""
     return {item["SK"]["S"]: item for item in items}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -136,6 +138,31 @@ def test_a_cluster_client_that_was_handed_in_serves(shared: Cluster, namespace: 
     sync.close()
     second(waiting.aclose())
     second.close()
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_more_callers_than_connections_wait_for_one(
+    shared: Cluster, mode: Mode, namespace: str, connections: int
+) -> None:
+    bench = Bench(f"{shared.url}&namespace={namespace}&max_connections={connections}", mode)
+    bench.create(user_id="ada")
+
+    async def work(number: int) -> None:
+        await bench.store.append_messages("s", [bench.message(str(number))])
+        page = await bench.store.list_sessions(SessionFilter(user_id="ada"), limit=5)
+        assert [each.id for each in page] == ["s"]
+
+    if mode == "async":
+        bench(_together([work(number) for number in range(40)]))
+    else:
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(lambda number: bench(work(number)), range(40)))
+    assert sorted(map(int, bench.contents())) == list(range(40))
+    bench.close()
+
+
+async def _together(works: list[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*works)
 
 
 def test_slots_move_under_load_and_nobody_notices(shared: Cluster, namespace: str) -> None:

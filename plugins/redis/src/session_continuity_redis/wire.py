@@ -8,7 +8,9 @@ import codecs
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import redis
@@ -33,6 +35,8 @@ Client = Any
 """One of redis-py's clients; their sync and asyncio faces have no common type."""
 
 PATIENCE = 5.0
+CONNECTIONS = 100
+"""What redis-py opens at most where nothing else is said."""
 
 _CLIENTS = (redis.Redis, redis.RedisCluster, redis.asyncio.Redis, redis.asyncio.RedisCluster)
 _PIPELINES = (redis.client.Pipeline, redis.cluster.ClusterPipeline, redis.asyncio.client.Pipeline)
@@ -65,9 +69,27 @@ class Command(NamedTuple):
         return (self.name, self.key, *self.arguments)
 
 
+class _Seats:
+    """Room for so many calls at once. A cluster's client that runs out of connections takes the cluster for broken: it
+    asks for the nodes anew, and closes the connections of the calls that are under way."""
+
+    def __init__(self, count: int) -> None:
+        self._free = deque(range(count))
+
+    def __enter__(self) -> None:
+        try:
+            self._free.pop()
+        except IndexError:
+            raise MaxConnectionsError("all connections are in use") from None
+
+    def __exit__(self, *_: object) -> None:
+        self._free.append(0)
+
+
 class Wire:
     """`open` gives the clients, at the first use: the one that serves, then those that only have to be closed with it.
-    Who finds all connections in use waits for one, up to `patience` seconds. In blocking mode nothing suspends."""
+    `connections` is how many a cluster's client has for each node. Who finds all connections in use waits for one, up
+    to `patience` seconds. In blocking mode nothing suspends."""
 
     def __init__(
         self,
@@ -75,11 +97,14 @@ class Wire:
         mode: Mode,
         *,
         clustered: bool,
+        connections: int = CONNECTIONS,
         owned: bool = True,
         patience: float = PATIENCE,
     ) -> None:
         self.mode: Mode = mode
         self.clustered = clustered
+        # one connection is left for the client's own questions
+        self._seat = _Seats(max(1, connections - 1)) if clustered else nullcontext()
         self._open = open
         self._owned = owned
         self._wait = _awaited if mode == "async" else _as_is
@@ -100,9 +125,11 @@ class Wire:
         deadline: float | None = None
         while True:
             try:
-                return await self._wait(client.execute_command(*call.by_digest()))
-            except NoScriptError:
-                return await self._wait(client.execute_command(*call.by_source()))
+                with self._seat:
+                    try:
+                        return await self._wait(client.execute_command(*call.by_digest()))
+                    except NoScriptError:
+                        return await self._wait(client.execute_command(*call.by_source()))
             except MaxConnectionsError as full:
                 deadline = await self._queue(deadline, full)
 
@@ -174,7 +201,8 @@ class Wire:
                 options = {"target_nodes": [client.get_node_from_key(key)]} if self.clustered else {}
                 pipeline.execute_command(*words, **options)
             try:
-                answers: list[Any] = await self._wait(pipeline.execute(raise_on_error=False))
+                with self._seat:
+                    answers: list[Any] = await self._wait(pipeline.execute(raise_on_error=False))
             except MaxConnectionsError as full:
                 deadline = await self._queue(deadline, full)
             else:
@@ -226,7 +254,14 @@ def wire_of(client: Client) -> Wire:
         raise ConfigError(f"the client writes text in {encoding}; make it with the encoding that redis-py has, utf-8")
     asynchronous = isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster)
     clustered = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
-    return Wire(lambda: [client], "async" if asynchronous else "blocking", clustered=clustered, owned=False)
+    stated: Any = client.get_connection_kwargs().get("max_connections") if clustered else None
+    return Wire(
+        lambda: [client],
+        "async" if asynchronous else "blocking",
+        clustered=clustered,
+        connections=stated or CONNECTIONS,
+        owned=False,
+    )
 
 
 def opener(scheme: str, options: RedisOptions, mode: Mode) -> Callable[[], Sequence[Client]]:

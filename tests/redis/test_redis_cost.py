@@ -132,6 +132,25 @@ def test_create_delete_and_list_take_two_round_trips(counted: Bench, proxy: Prox
     assert trips(lambda: counted(counted.store.delete_session("large"))) == 2
 
 
+def test_no_script_holds_the_server_for_a_long_list(bench: Bench, server: Server) -> None:
+    """Every other client waits while a script runs: a list reads its sessions in several, and looks up no more names
+    in one for a filter of many tags."""
+    for number in range(250):
+        bench.create(f"s{number}", user_id="ada")
+
+    def spent(wanted: SessionFilter) -> tuple[int, int]:
+        before = calls(server)
+        assert len(bench(bench.store.list_sessions(wanted, limit=250))) in (0, 250)
+        after = calls(server)
+        return after["evalsha"] - before["evalsha"], after["zmscore"] - before["zmscore"]
+
+    bench(bench.store.list_sessions(SessionFilter(user_id="ada"), limit=250))
+    assert spent(SessionFilter(user_id="ada")) == (1 + 3, 250)
+    scripts, looks = spent(SessionFilter(user_id="ada", tags=frozenset(f"t{number}" for number in range(900))))
+    assert scripts == 10
+    assert looks <= scripts * 5  # of a thousand names
+
+
 def test_no_serving_path_walks_the_keyspace(bench: Bench, server: Server) -> None:
     before = calls(server)
     bench.create("s", user_id="u", metadata={"tags": ["t"]}, expires_at=bench.store.clock())

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from session_continuity import (
+    Mode,
     Patch,
     Session,
     SessionExistsError,
@@ -20,7 +21,8 @@ from session_continuity import (
 from session_continuity_redis import RedisStorage, index
 from session_continuity_redis.index import Index
 
-from .servers import Proxy, Server
+from .conftest import MakeServer
+from .servers import Proxy, Server, until
 from .stores import Bench, Clock, session
 
 
@@ -55,6 +57,39 @@ def test_an_update_whose_writer_died_before_the_index_is_put_right_by_a_list(
     assert listed(bench, tags=frozenset({"new"})) == ["s"]
     names = {entry.rsplit(b"|", 2)[0] for entry in entries(server, namespace)}
     assert names == {b"a", b"s|active", b"t|new", b"u|bob"}
+
+
+def test_a_list_that_may_not_put_the_index_right_is_a_list_all_the_same(
+    make_server: MakeServer, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "SETTLED", 0)
+    primary = make_server()
+    bench = Bench(primary.url, mode)
+    soon = utc_now() + timedelta(1)
+    for name in ("kept", "gone"):
+        bench.create(name, user_id="ada", expires_at=soon)
+    with primary.client() as client:
+        client.delete("sc:s:{:gone}")
+    replica = make_server("--replicaof", "127.0.0.1", str(primary.port))
+    with replica.client() as client:
+        until(lambda: client.info("replication")["master_link_status"] == "up", "the replica's link")
+    reader = Bench(replica.url, mode)
+    assert listed(reader, user_id="ada") == ["kept"]
+    assert list(reader(reader.store.get_expired_sessions(soon, limit=9))) == ["kept"]
+    reader.close()
+    bench.close()
+
+
+def test_a_session_of_a_newer_version_keeps_nobody_from_creating_and_cleaning_up(
+    bench: Bench, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("session_continuity_redis.adapter._ONE_IN", 1)
+    bench.create("newer")
+    with server.client() as client:
+        client.zadd(f"sc:s:{{{namespace}:newer}}", {'"created_at":"in a newer form"': -1})
+    bench.create(expires_at=utc_now() + timedelta(1))
+    assert bench(bench.store.get_session("s")) is not None
+    assert list(bench(bench.store.get_expired_sessions(utc_now(), limit=5))) == []
 
 
 def test_a_session_of_very_many_tags_is_listed_by_each_and_follows_its_updates(

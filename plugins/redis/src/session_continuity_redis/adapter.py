@@ -124,7 +124,7 @@ class RedisStorage(StorageAdapter):
 
     async def get_session(self, session_id: str) -> Session | None:
         found = await self._do("get_session", self._index.read, [session_id], self._now())
-        return found.sessions.get(session_id)
+        return found.sessions().get(session_id)
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
         return await self._do("update_session", self._update, session_id, patch, expected_version)
@@ -193,7 +193,7 @@ class RedisStorage(StorageAdapter):
             await self._index.put(session, generation)
         if session.expires_at is not None and generation % _ONE_IN == 0:
             # the server has removed these since: forgetting some keeps the index from growing where nobody cleans up
-            await self._expired(self.clock() - self._grace, _FORGOTTEN, "")
+            await self._tidy(self._expired, self.clock() - self._grace, _FORGOTTEN, "")
         return session.model_copy(update={"message_count": 0, "token_count": 0, "system_message_ids": []})
 
     async def _created_before(
@@ -240,15 +240,16 @@ class RedisStorage(StorageAdapter):
         for _ in range(_ROUNDS):
             entries, after = await self._index.page(filter, after, limit - len(listed))
             found = await self._index.read([id_of(entry) for entry in entries], self._now())
+            sessions = found.sessions()
             stale: list[str] = []
             for entry in entries:
-                session = found.sessions.get(id_of(entry))
+                session = sessions.get(id_of(entry))
                 if session is not None and entry_of(session) == entry and filter.matches(session):
                     listed.append(session)
                 elif id_of(entry) not in found.expired:
                     stale.append(id_of(entry))
             if stale:
-                await self._index.heal(stale)
+                await self._tidy(self._index.heal, stale)
             if after is None or len(listed) == limit:
                 break
         return listed, after
@@ -352,9 +353,16 @@ class RedisStorage(StorageAdapter):
         found = await self._index.read([*dict.fromkeys([*ids, *sampled])], codec.milliseconds(before))
         stale = found.gone | {session_id for session_id in ids if session_id not in found.expired}
         if stale:
-            await self._index.heal(sorted(stale))
+            await self._tidy(self._index.heal, sorted(stale))
         expired = [session_id for session_id in ids if session_id in found.expired]
         return expired, listed[-1] if len(listed) == limit else None
+
+    async def _tidy(self, method: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> None:
+        """Work that no answer depends on: on a replica, or where one part is away, it is left to a later call."""
+        try:
+            await method(*arguments)
+        except FAILURES as error:
+            self._settle(error)
 
     async def _run(self, script: Script, session_id: str, *arguments: Argument) -> tuple[int, list[Any]]:
         """What a script on a session answers: the code, and what belongs to it. A text is the quick form of success."""
@@ -376,11 +384,15 @@ class RedisStorage(StorageAdapter):
         try:
             return await method(*arguments)
         except BaseException as error:
-            if not isinstance(error, COMPLETE):
-                self._wire.hang_up()
+            self._settle(error)
             if isinstance(error, FAILURES):
                 raise translate(error, operation) from error
             raise
+
+    def _settle(self, error: BaseException) -> None:
+        """See to it that no answer of a call that failed is left for the next."""
+        if not isinstance(error, COMPLETE):
+            self._wire.hang_up()
 
     def _now(self) -> int:
         return codec.milliseconds(self.clock())

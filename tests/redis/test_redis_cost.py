@@ -4,13 +4,14 @@ at N and at 10 N messages."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from session_continuity import MessageQuery, Mode, Patch, SessionFilter, SessionManager, TokenBudget
+from session_continuity import MessageQuery, Mode, Patch, SessionFilter, SessionManager, TokenBudget, utc_now
 
-from .servers import Proxy, Server
+from .servers import Proxy, Server, until
 from .stores import Bench
 
 SMALL, LARGE = 1000, 10_000
@@ -149,6 +150,27 @@ def test_no_script_holds_the_server_for_a_long_list(bench: Bench, server: Server
     scripts, looks = spent(SessionFilter(user_id="ada", tags=frozenset(f"t{number}" for number in range(900))))
     assert scripts == 10
     assert looks <= scripts * 5  # of a thousand names
+
+
+def test_many_messages_are_removed_behind_the_back_of_the_server(
+    counted: Bench, server: Server, namespace: str
+) -> None:
+    """The server frees them in a thread of its own, so that nobody waits for it; what else the session has, stays."""
+    expires_at = utc_now() + timedelta(hours=1)
+    counted(counted.store.update_session("large", Patch(set={"expires_at": expires_at, "user_id": "ada"})))
+    before = counted(counted.store.get_session("large"))
+    key = f"sc:s:{{{namespace}:large}}"
+    with server.client() as client:
+        life, freed = client.pttl(key), client.info("memory")["lazyfreed_objects"]
+        assert counted(counted.store.delete_all_messages("large")) == LARGE
+        until(lambda: client.info("memory")["lazyfreed_objects"] == freed + 1, "the thread to free them")
+        assert 0 <= life - client.pttl(key) < 60_000
+    after = counted(counted.store.get_session("large"))
+    assert before is not None
+    assert after == before.model_copy(update={"message_count": 0, "token_count": 0})
+    counted.append("new", session_id="large")
+    assert counted.contents("large") == ["new"]
+    assert counted(counted.store.delete_session("large"))
 
 
 def test_no_serving_path_walks_the_keyspace(bench: Bench, server: Server) -> None:

@@ -139,15 +139,15 @@ def test_removals_whose_answer_was_lost_answer_the_same(lossy: Bench, proxy: Pro
 
 def test_a_write_that_was_sent_again_after_sixteen_others_still_knows_itself(bench: Bench) -> None:
     bench.create()
-    first = bench(bench.store._existing(scripts.CLEAR, "s", "token"))
+    first = bench(bench.store._existing(scripts.CLEAR, "s", "token", 0))
     for _ in range(15):
         bench(bench.store.delete_all_messages("s"))
         bench.append("new")
-    assert bench(bench.store._existing(scripts.CLEAR, "s", "token")) == first
+    assert bench(bench.store._existing(scripts.CLEAR, "s", "token", 0)) == first
     assert bench.contents() == ["new"]
     bench(bench.store.delete_all_messages("s"))
     bench.append("new")
-    assert bench(bench.store._existing(scripts.CLEAR, "s", "token")) == (0, [1])
+    assert bench(bench.store._existing(scripts.CLEAR, "s", "token", 0)) == (0, [1])
 
 
 def test_a_silent_server_is_a_typed_error_after_the_timeout_and_serves_again(

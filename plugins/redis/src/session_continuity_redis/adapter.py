@@ -162,7 +162,9 @@ class RedisStorage(StorageAdapter):
         return bool(await self._do("delete_message", self._remove, scripts.REMOVE, session_id, message_id))
 
     async def delete_all_messages(self, session_id: str) -> int:
-        return await self._do("delete_all_messages", self._remove, scripts.CLEAR, session_id)
+        return await self._do(
+            "delete_all_messages", self._remove, scripts.CLEAR, session_id, self._grace // codec.MILLISECOND
+        )
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         check_limit(limit)

@@ -152,6 +152,22 @@ def test_no_script_holds_the_server_for_a_long_list(bench: Bench, server: Server
     assert looks <= scripts * 5  # of a thousand names
 
 
+def test_a_context_of_very_many_system_messages_is_read_in_pieces(bench: Bench, server: Server) -> None:
+    """One script that reads them all would keep every other client waiting."""
+    bench.create()
+    for start in range(0, 2500, 500):
+        bench.append(*map(str, range(start, start + 500)), role="system")
+    query = MessageQuery(order="desc", limit=10)
+    bench(bench.store.get_conversation("s", query))
+    before = calls(server)
+    found = bench(bench.store.get_conversation("s", query))
+    after = calls(server)
+    assert [message.content for message in found.system_messages] == [str(number) for number in range(2490)]
+    scripts = after["evalsha"] - before["evalsha"]
+    assert scripts == 3
+    assert after["zrangebyscore"] - before["zrangebyscore"] < scripts * 1010
+
+
 def test_many_messages_are_removed_behind_the_back_of_the_server(
     counted: Bench, server: Server, namespace: str
 ) -> None:

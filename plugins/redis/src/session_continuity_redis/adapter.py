@@ -40,6 +40,7 @@ from session_continuity import (
     parse_options,
     utc_now,
 )
+from session_continuity.adapter import messages_with_ids
 from session_continuity_redis import codec, scripts
 from session_continuity_redis.config import RedisOptions, capabilities
 from session_continuity_redis.errors import BACKEND, COMPLETE, FAILURES, translate
@@ -297,15 +298,16 @@ class RedisStorage(StorageAdapter):
 
     async def _conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
         bodies, following, document, system = await self._found(session_id, query, None, whole=True)
-        return ConversationPage(
-            session=codec.session_from(document),
-            messages=_as_page(bodies, following, query.key(session_id)),
-            system_messages=tuple(codec.messages_from(system)),
-        )
+        session, page = codec.session_from(document), _as_page(bodies, following, query.key(session_id))
+        others = codec.messages_from(system)
+        known = {message.id for message in (*page, *others)}
+        further = [message_id for message_id in session.system_message_ids if message_id not in known]
+        others += await messages_with_ids(self, session_id, further)
+        return ConversationPage(session=session, messages=page, system_messages=tuple(others))
 
     async def _found(self, session_id: str, query: MessageQuery, start: int | None, *, whole: bool) -> Sequence[Any]:
         """Messages as JSON texts and the place at which the next page begins; with `whole`, also the session and its
-        other system messages."""
+        other system messages, the first thousand of them: while a script runs, every other client waits."""
         roles = "" if query.roles is None else "".join(str(ROLE_CODES[role]) for role in query.roles) or _NO_ROLE
         code, facts = await self._existing(
             scripts.PAGE,

@@ -44,7 +44,7 @@ from session_continuity.adapter import messages_with_ids
 from session_continuity_redis import codec, scripts
 from session_continuity_redis.config import RedisOptions, capabilities
 from session_continuity_redis.errors import BACKEND, COMPLETE, FAILURES, translate
-from session_continuity_redis.health import check_version, judge
+from session_continuity_redis.health import check_version, judge, refused
 from session_continuity_redis.index import PROMPT, Index
 from session_continuity_redis.keys import TIMESTAMP, Keys, entry_of, facts_of, id_of
 from session_continuity_redis.scripts import ROLE_CODES, STATUS_CODES, STATUSES, Answer, Script
@@ -57,6 +57,7 @@ _ROUNDS = 10
 _FORGOTTEN = 50
 _ONE_IN = 16
 _NO_ROLE = "9"
+_NOBODY = "health"
 
 
 class RedisStorage(StorageAdapter):
@@ -116,8 +117,9 @@ class RedisStorage(StorageAdapter):
         try:
             told = await self._do("health", self._wire.info)
             save = await self._do("health", self._wire.config, "save")
+            await self._do("health", self._index.read, [_NOBODY], self._now())
         except StorageError as problem:
-            return HealthStatus(status="unhealthy", details={"error": problem.code}, remedy=problem.message)
+            return refused(problem)
         return judge(told, save, latency_ms=(time.perf_counter() - began) * 1000)
 
     async def create_session(self, session: Session) -> Session:

@@ -107,6 +107,10 @@ def test_a_node_without_a_port_is_refused() -> None:
         options_of("redis+cluster://h?node=b").nodes()
 
 
+def test_a_node_may_be_an_ipv6_address() -> None:
+    assert options_of("redis+cluster://[::1]:7?node=[fe80::2]:8").nodes() == [("::1", 7), ("fe80::2", 8)]
+
+
 @pytest.mark.parametrize(
     ("url", "kind", "asynchronous"),
     [

@@ -324,6 +324,21 @@ def test_a_list_with_many_expired_sessions_still_fills_its_page(bench: Bench) ->
     assert [each.id for each in page] == ["live2", "live1"]
 
 
+def test_a_session_anew_is_listed_and_deleted_though_the_clock_of_the_server_was_ahead(
+    bench: Bench, server: Server, namespace: str
+) -> None:
+    """A replica that took over, its clock behind: what is left in the index of an earlier session of the same id is
+    dated in the future."""
+    ahead = int(bench.store.clock().timestamp() + 3600) * 1_000_000
+    bench(bench.store._index.put(session(user_id="ada", created_at=utc_now() - timedelta(1)), ahead))
+    bench.create(user_id="bob")
+    assert listed(bench, user_id="bob") == ["s"]
+    bench(bench.store.update_session("s", Patch(set={"user_id": "eve"})))
+    assert listed(bench, user_id="eve") == ["s"]
+    assert bench(bench.store.delete_session("s"))
+    assert entries(server, namespace) == set()
+
+
 def test_two_creations_of_one_id_leave_the_winner_in_the_index(
     server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from session_continuity import (
     MessageQuery,
     MessageTooLargeError,
     Patch,
+    Session,
     SessionClosedError,
     SessionFilter,
     SessionNotFoundError,
@@ -27,6 +28,7 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity_redis import RedisStorage
+from session_continuity_redis.index import Index
 
 from .servers import Server
 from .stores import Bench, Clock, session
@@ -364,6 +366,21 @@ def test_a_client_that_was_handed_in_stays_open(server: Server, namespace: str) 
         run_now(store.get_session("s"))
     assert client.ping()
     client.close()
+
+
+def test_a_call_that_goes_on_after_close_opens_nothing_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    announce = Index.announce
+
+    async def closing(self: Index, announced: Session) -> tuple[int, bool]:
+        answer = await announce(self, announced)
+        await bench.store.close()
+        return answer
+
+    monkeypatch.setattr(Index, "announce", closing)
+    with pytest.raises(StorageClosedError):
+        bench.create()
+    with pytest.raises(StorageClosedError):
+        _ = bench.store.native
 
 
 def test_a_key_of_another_application_is_named_as_the_cause(bench: Bench, server: Server, namespace: str) -> None:

@@ -130,5 +130,5 @@ class Index:
         return Call(scripts.INDEX_PUT, [self._keys.index_of(session.id)], arguments)
 
     def _forget(self, session_id: str, generation: int | None) -> Call:
-        newest, age = (generation, 0) if generation is not None else ("", SETTLED * 1_000_000)
-        return Call(scripts.INDEX_FORGET, [self._keys.index_of(session_id)], (escaped(session_id), newest, age))
+        which = ("", SETTLED * 1_000_000) if generation is None else (generation,)
+        return Call(scripts.INDEX_FORGET, [self._keys.index_of(session_id)], (escaped(session_id), *which))

@@ -26,8 +26,9 @@ import redis.sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import MaxConnectionsError, NoScriptError, ResponseError
 
-from session_continuity import ConfigError, Mode, sleeper
+from session_continuity import ConfigError, Mode, StorageClosedError, sleeper
 from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
+from session_continuity_redis.errors import BACKEND
 from session_continuity_redis.scripts import Script
 
 Argument = str | int | bytes
@@ -112,11 +113,12 @@ class Wire:
         self._patience = patience
         self._client: Client | None = None
         self._clients: Sequence[Client] = ()
+        self._closed = False
         self._lock = threading.Lock()
 
     @property
     def native(self) -> Client:
-        """The client, opened if it was not yet."""
+        """The client, opened if it was not yet. Raises StorageClosedError after `close`."""
         return self._client or self._opened()
 
     async def run(self, call: Call) -> Any:
@@ -186,6 +188,7 @@ class Wire:
     async def close(self) -> None:
         with self._lock:
             clients, self._client, self._clients = self._clients, None, ()
+            self._closed = True
         for client in clients if self._owned else ():
             await self._wait(client.aclose() if self.mode == "async" else client.close())
 
@@ -219,6 +222,8 @@ class Wire:
 
     def _opened(self) -> Client:
         with self._lock:
+            if self._closed:  # while the call that asks was under way
+                raise StorageClosedError(backend=BACKEND, operation="open")
             if self._client is None:
                 self._clients = self._open()
                 self._client = self._clients[0]

@@ -137,6 +137,37 @@ def test_removals_whose_answer_was_lost_answer_the_same(lossy: Bench, proxy: Pro
     assert lossy.contents() == []
 
 
+def test_a_delete_whose_answer_was_lost_is_known_for_done(
+    lossy: Bench, proxy: Proxy, server: Server, namespace: str
+) -> None:
+    def keys() -> list[bytes]:
+        with server.client() as client:
+            return [key for key in client.keys("*") if f"{{{namespace}:".encode() in key]
+
+    lossy.create(user_id="ada")
+    lossy.append("one")
+    proxy.swallow_next_reply()
+    assert lossy(lossy.store.delete_session("s"))
+    assert keys() == []
+    assert not lossy(lossy.store.delete_session("s"))
+
+
+def test_an_id_is_free_at_once_for_a_session_that_outlives_an_unfinished_delete(
+    bench: Bench, server: Server, namespace: str
+) -> None:
+    key = f"sc:s:{{{namespace}:s}}"
+    bench.create()
+    code, (generation,) = bench(bench.store._run(scripts.DELETE, "s", "", "token"))
+    assert bench(bench.store._run(scripts.DELETE, "s", "", "token")) == (code, [generation])
+    with server.client() as client:
+        assert 0 < client.pttl(key) <= 60_000
+        assert bench(bench.store.get_session("s")) is None
+        bench.create(user_id="ada")
+        assert client.pttl(key) == -1
+    bench(bench.store._run(scripts.DELETED, "s", "token"))
+    assert bench(bench.store.get_session("s")) is not None
+
+
 def test_a_write_that_was_sent_again_after_sixteen_others_still_knows_itself(bench: Bench) -> None:
     bench.create()
     first = bench(bench.store._existing(scripts.CLEAR, "s", "token", 0))

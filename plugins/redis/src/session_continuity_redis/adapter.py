@@ -233,12 +233,16 @@ class RedisStorage(StorageAdapter):
 
     async def _delete(self, session_id: str, expired_before: datetime | None) -> bool:
         moment = "" if expired_before is None else codec.milliseconds(expired_before)
-        code, facts = await self._run(scripts.DELETE, session_id, moment)
+        token = secrets.token_hex(8)
+        code, facts = await self._run(scripts.DELETE, session_id, moment, token)
         if code == Answer.KEPT:
             return False
-        # entries without a session tell of a delete that lost its answer before it came to them
-        remains = await self._index.forget(session_id, facts[0] if facts else None)
-        return code == Answer.OK or remains
+        if code == Answer.MISSING:
+            # entries without a session tell of a delete that died before it came to them
+            return await self._index.forget(session_id, None)
+        done = Call(scripts.DELETED, [self._keys.session(session_id)], [token])
+        await self._index.forget(session_id, facts[0], done)
+        return True
 
     async def _list(self, filter: SessionFilter, limit: int, after: str | None) -> tuple[list[Session], str | None]:
         listed: list[Session] = []

@@ -59,10 +59,11 @@ class Index:
         """Write the entries of a session as it is at this generation, unless the index knows a newer one."""
         await self._wire.run(self._put(session, generation, "" if instead_of is None else instead_of))
 
-    async def forget(self, session_id: str, generation: int | None) -> bool:
+    async def forget(self, session_id: str, generation: int | None, *further: Call) -> bool:
         """Remove the entries of a session that was deleted at this generation; without one, those of a session found
-        gone. Answers whether there were any."""
-        return bool(await self._wire.run(self._forget(session_id, generation)))
+        gone. Answers whether there were any. Further calls share the round trip."""
+        answers = await self._wire.run_all([self._forget(session_id, generation), *further])
+        return bool(answers[0])
 
     async def page(self, filter: SessionFilter, after: str | None, limit: int) -> tuple[list[str], str | None]:
         """Up to `limit` entries that meet the filter as far as the index knows, newest first, from the one after

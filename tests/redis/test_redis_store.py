@@ -337,11 +337,13 @@ def test_a_second_update_of_one_version_gets_the_session_as_it_is(bench: Bench) 
 def test_a_message_over_the_limit_is_refused_before_it_is_sent(server: Server, namespace: str) -> None:
     bench = Bench(f"{server.url}?namespace={namespace}&max_message_bytes=2000", "blocking")
     bench.create()
-    bench.append("é" * 800)
+    (stored,) = bench.append("é" * 800).messages
     with pytest.raises(MessageTooLargeError) as refused:
         bench.append("é" * 1000)
     assert refused.value.limit == 2000
     assert refused.value.size > 2000
+    with pytest.raises(MessageTooLargeError, match="update_message"):
+        bench(bench.store.update_message("s", stored.id, Patch(set={"content": "é" * 1000})))
     bench.close()
 
 

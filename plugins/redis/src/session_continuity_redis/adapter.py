@@ -269,7 +269,10 @@ class RedisStorage(StorageAdapter):
             times = f"{codec.packed(turn[0].created_at)} {codec.packed(turn[-1].created_at)}"
             arguments: list[Argument] = [f"{self._now()} {times} {tokens}"]
             for message in turn:
-                arguments += (f"{ROLE_CODES[message.role]}{message.id}", self._checked(codec.body_of(message)))
+                arguments += (
+                    f"{ROLE_CODES[message.role]}{message.id}",
+                    self._checked(codec.body_of(message), "append_messages"),
+                )
             code, facts = await self._run(scripts.APPEND, session_id, *arguments)
             if code != Answer.BEHIND:
                 break
@@ -344,7 +347,7 @@ class RedisStorage(StorageAdapter):
                 session_id,
                 message_id,
                 codec.digest_of(body),
-                self._checked(codec.body_of(changed)),
+                self._checked(codec.body_of(changed), "update_message"),
                 ROLE_CODES[changed.role],
                 (changed.token_count or 0) - (current.token_count or 0),
             )
@@ -417,9 +420,9 @@ class RedisStorage(StorageAdapter):
             return ""
         return "-" if values[name] is None else number(values[name])
 
-    def _checked(self, body: str) -> str:
+    def _checked(self, body: str, operation: str) -> str:
         if len(body) * 4 > self._most_bytes and (size := len(body.encode())) > self._most_bytes:
-            raise MessageTooLargeError(backend=BACKEND, operation="append_messages", size=size, limit=self._most_bytes)
+            raise MessageTooLargeError(backend=BACKEND, operation=operation, size=size, limit=self._most_bytes)
         return body
 
     def _check_open(self, operation: str) -> None:

@@ -39,6 +39,8 @@ def translate(error: BaseException, operation: str) -> SessionContinuityError:
         return _unavailable("the server's memory is full; raise maxmemory, or delete sessions", operation)
     if isinstance(error, redis.ReadOnlyError):
         return _unavailable("this server is a replica and takes no writes; connect to the primary", operation)
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return _storage(f"the server's certificate is not trusted ({error}); name its authority by tls_ca", operation)
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return _unavailable(f"the server cannot be reached ({type(error).__name__}: {error})", operation)
     if isinstance(error, redis.ClusterError | redis.AskError | redis.RedisClusterException):

@@ -259,14 +259,18 @@ def wire_of(client: Client) -> Wire:
         raise ConfigError(f"the client writes text in {encoding}; make it with the encoding that redis-py has, utf-8")
     asynchronous = isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster)
     clustered = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
-    stated: Any = client.get_connection_kwargs().get("max_connections") if clustered else None
     return Wire(
         lambda: [client],
         "async" if asynchronous else "blocking",
         clustered=clustered,
-        connections=stated or CONNECTIONS,
+        connections=_connections(client) if clustered else CONNECTIONS,
         owned=False,
     )
+
+
+def _connections(client: Client) -> int:
+    """How many connections a cluster's client opens to each node."""
+    return client.get_connection_kwargs().get("max_connections") or CONNECTIONS
 
 
 def opener(scheme: str, options: RedisOptions, mode: Mode) -> Callable[[], Sequence[Client]]:

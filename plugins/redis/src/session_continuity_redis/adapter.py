@@ -42,7 +42,7 @@ from session_continuity import (
 )
 from session_continuity.adapter import messages_with_ids
 from session_continuity_redis import codec, scripts
-from session_continuity_redis.config import RedisOptions, capabilities
+from session_continuity_redis.config import ClusterOptions, RedisOptions, capabilities
 from session_continuity_redis.errors import BACKEND, COMPLETE, FAILURES, translate
 from session_continuity_redis.health import check_version, judge, refused
 from session_continuity_redis.index import PROMPT, Index
@@ -64,8 +64,8 @@ class RedisStorage(StorageAdapter):
     """Sessions on a Redis or Valkey server or cluster.
 
     `client` is any of redis-py's clients, sync or asyncio, single node or cluster; who opened it closes it. The mode is
-    the client's. The other parameters are the options of the same names of a config string. Raises ConfigError for a
-    wrong one, and for a client that cannot serve.
+    the client's. The other parameters are the options of the same names of a config string, with the same defaults:
+    `index_parts` is 1, and 8 on a cluster. Raises ConfigError for a wrong one, and for a client that cannot serve.
     """
 
     backend = BACKEND
@@ -77,18 +77,14 @@ class RedisStorage(StorageAdapter):
         namespace: str = "",
         prefix: str = _DEFAULTS["prefix"],
         grace: int = _DEFAULTS["grace"],
-        index_parts: int = _DEFAULTS["index_parts"],
+        index_parts: int | None = None,
         max_message_bytes: int = _DEFAULTS["max_message_bytes"],
     ) -> None:
-        stated = {
-            "namespace": namespace,
-            "prefix": prefix,
-            "grace": grace,
-            "index_parts": index_parts,
-            "max_message_bytes": max_message_bytes,
-        }
-        options = parse_options(RedisOptions, stated, scheme=BACKEND)
         self._wire: Wire = client if isinstance(client, Wire) else wire_of(client)
+        stated = {"namespace": namespace, "prefix": prefix, "grace": grace, "max_message_bytes": max_message_bytes}
+        if index_parts is not None:
+            stated["index_parts"] = index_parts
+        options = parse_options(ClusterOptions if self._wire.clustered else RedisOptions, stated, scheme=BACKEND)
         self.mode: Mode = self._wire.mode
         self.capabilities = capabilities(options.max_message_bytes)
         self.clock = utc_now
@@ -100,7 +96,7 @@ class RedisStorage(StorageAdapter):
 
     @property
     def native(self) -> Client:
-        """redis-py's client, opened if it was not yet."""
+        """redis-py's client, opened if it was not yet. Raises StorageClosedError after `close`."""
         return self._wire.native
 
     async def setup(self) -> None:

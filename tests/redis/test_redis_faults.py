@@ -364,3 +364,17 @@ def test_waiting_for_a_connection_ends_in_a_typed_error(server: Server, namespac
     pool.release(taken)
     bench.append("two")
     bench.close()
+
+
+def test_a_pool_of_the_application_that_waits_in_vain_is_no_server_that_cannot_be_reached(
+    server: Server, namespace: str
+) -> None:
+    pool = redis.BlockingConnectionPool(max_connections=1, timeout=0.1, port=server.port)
+    client = redis.Redis(connection_pool=pool)
+    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace))
+    taken = pool.get_connection()
+    with pytest.raises(ThrottledError, match="max_connections"):
+        bench.create()
+    pool.release(taken)
+    bench.create()
+    client.close()

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from session_continuity import (
+    MAX_PAGE,
     Appended,
     ConcurrencyError,
     ConversationPage,
@@ -40,7 +41,6 @@ from session_continuity import (
     parse_options,
     utc_now,
 )
-from session_continuity.adapter import messages_with_ids
 from session_continuity_redis import codec, scripts
 from session_continuity_redis.config import ClusterOptions, RedisOptions, capabilities
 from session_continuity_redis.errors import BACKEND, COMPLETE, FAILURES, translate
@@ -307,7 +307,9 @@ class RedisStorage(StorageAdapter):
         others = codec.messages_from(system)
         known = {message.id for message in (*page, *others)}
         further = [message_id for message_id in session.system_message_ids if message_id not in known]
-        others += await messages_with_ids(self, session_id, further)
+        for start in range(0, len(further), MAX_PAGE):
+            ids = frozenset(further[start : start + MAX_PAGE])
+            others += await self._page(session_id, MessageQuery(ids=ids, limit=MAX_PAGE), None)
         return ConversationPage(session=session, messages=page, system_messages=tuple(others))
 
     async def _found(self, session_id: str, query: MessageQuery, start: int | None, *, whole: bool) -> Sequence[Any]:

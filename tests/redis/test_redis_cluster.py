@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -123,19 +125,48 @@ def test_an_operation_on_a_cluster_takes_no_more_round_trips(clustered: Bench, m
 def test_a_cluster_client_that_was_handed_in_serves(shared: Cluster, namespace: str) -> None:
     port = shared.nodes[2].port
     sync = redis.RedisCluster("127.0.0.1", port)
-    first = Bench("", "blocking", store=RedisStorage(sync, namespace=namespace, index_parts=8))
+    first = Bench("", "blocking", store=RedisStorage(sync, namespace=namespace))
     waiting = redis.asyncio.RedisCluster("127.0.0.1", port)
-    second = Bench("", "async", store=RedisStorage(waiting, namespace=namespace, index_parts=8))
+    second = Bench("", "async", store=RedisStorage(waiting, namespace=namespace))
+    by_url = Bench(f"{shared.url}&namespace={namespace}", "blocking")
     assert (first.store.mode, second.store.mode) == ("blocking", "async")
-    first.create(user_id="ada")
-    second.append("one")
-    assert first.contents() == ["one"]
-    assert [each.id for each in second(second.store.list_sessions(SessionFilter(user_id="ada"), limit=5))] == ["s"]
+    names = {maker.create(f"s{number}", user_id="ada").id for number, maker in enumerate([first, by_url] * 10)}
+    second.append("one", session_id="s0")
+    assert first.contents("s0") == ["one"]
+    for each in (first, second, by_url):
+        listed = each(each.store.list_sessions(SessionFilter(user_id="ada"), limit=50))
+        assert {session.id for session in listed} == names
     first.close()
     assert sync.ping()
     sync.close()
     second(waiting.aclose())
     second.close()
+    by_url.close()
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_more_callers_than_connections_wait_for_one(
+    shared: Cluster, mode: Mode, namespace: str, connections: int
+) -> None:
+    bench = Bench(f"{shared.url}&namespace={namespace}&max_connections={connections}", mode)
+    bench.create(user_id="ada")
+
+    async def work(number: int) -> None:
+        await bench.store.append_messages("s", [bench.message(str(number))])
+        page = await bench.store.list_sessions(SessionFilter(user_id="ada"), limit=5)
+        assert [each.id for each in page] == ["s"]
+
+    if mode == "async":
+        bench(_together([work(number) for number in range(40)]))
+    else:
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(lambda number: bench(work(number)), range(40)))
+    assert sorted(map(int, bench.contents())) == list(range(40))
+    bench.close()
+
+
+async def _together(works: list[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*works)
 
 
 def test_slots_move_under_load_and_nobody_notices(shared: Cluster, namespace: str) -> None:

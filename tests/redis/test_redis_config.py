@@ -13,6 +13,7 @@ import redis.asyncio
 from session_continuity import ConfigError, Registry, parse_url
 from session_continuity_redis import RedisStorage
 from session_continuity_redis.config import RedisOptions
+from session_continuity_redis.errors import translate
 from session_continuity_redis.wire import opener
 
 
@@ -107,6 +108,10 @@ def test_a_node_without_a_port_is_refused() -> None:
         options_of("redis+cluster://h?node=b").nodes()
 
 
+def test_a_node_may_be_an_ipv6_address() -> None:
+    assert options_of("redis+cluster://[::1]:7?node=[fe80::2]:8").nodes() == [("::1", 7), ("fe80::2", 8)]
+
+
 @pytest.mark.parametrize(
     ("url", "kind", "asynchronous"),
     [
@@ -123,6 +128,15 @@ def test_a_scheme_opens_its_kind_of_connection(url: str, kind: type, asynchronou
         assert pool.connection_class is expected
         assert pool.connection_kwargs["db"] == 3
         assert pool.connection_kwargs["socket_timeout"] == 5.0
+
+
+def test_a_certificate_that_nobody_vouches_for_is_no_passing_failure() -> None:
+    told = (
+        "Error 1 connecting to h:1. [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate"
+    )
+    error = translate(redis.ConnectionError(told), "setup")
+    assert not error.retryable
+    assert "tls_ca" in error.message
 
 
 def test_tls_trusts_the_authority_that_is_named() -> None:

@@ -4,13 +4,14 @@ at N and at 10 N messages."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from session_continuity import MessageQuery, Mode, Patch, SessionFilter, SessionManager, TokenBudget
+from session_continuity import MessageQuery, Mode, Patch, SessionFilter, SessionManager, TokenBudget, utc_now
 
-from .servers import Proxy, Server
+from .servers import Proxy, Server, until
 from .stores import Bench
 
 SMALL, LARGE = 1000, 10_000
@@ -130,6 +131,62 @@ def test_create_delete_and_list_take_two_round_trips(counted: Bench, proxy: Prox
     assert trips(lambda: counted(counted.store.list_sessions(paused, limit=10))) == 1
     assert trips(lambda: counted(counted.store.delete_session("s1"))) == 2
     assert trips(lambda: counted(counted.store.delete_session("large"))) == 2
+
+
+def test_no_script_holds_the_server_for_a_long_list(bench: Bench, server: Server) -> None:
+    """Every other client waits while a script runs: a list reads its sessions in several, and looks up no more names
+    in one for a filter of many tags."""
+    for number in range(250):
+        bench.create(f"s{number}", user_id="ada")
+
+    def spent(wanted: SessionFilter) -> tuple[int, int]:
+        before = calls(server)
+        assert len(bench(bench.store.list_sessions(wanted, limit=250))) in (0, 250)
+        after = calls(server)
+        return after["evalsha"] - before["evalsha"], after["zmscore"] - before["zmscore"]
+
+    bench(bench.store.list_sessions(SessionFilter(user_id="ada"), limit=250))
+    assert spent(SessionFilter(user_id="ada")) == (1 + 3, 250)
+    scripts, looks = spent(SessionFilter(user_id="ada", tags=frozenset(f"t{number}" for number in range(900))))
+    assert scripts == 10
+    assert looks <= scripts * 5  # of a thousand names
+
+
+def test_a_context_of_very_many_system_messages_is_read_in_pieces(bench: Bench, server: Server) -> None:
+    """One script that reads them all would keep every other client waiting."""
+    bench.create()
+    for start in range(0, 2500, 500):
+        bench.append(*map(str, range(start, start + 500)), role="system")
+    query = MessageQuery(order="desc", limit=10)
+    bench(bench.store.get_conversation("s", query))
+    before = calls(server)
+    found = bench(bench.store.get_conversation("s", query))
+    after = calls(server)
+    assert [message.content for message in found.system_messages] == [str(number) for number in range(2490)]
+    scripts = after["evalsha"] - before["evalsha"]
+    assert scripts == 3
+    assert after["zrangebyscore"] - before["zrangebyscore"] < scripts * 1010
+
+
+def test_many_messages_are_removed_behind_the_back_of_the_server(
+    counted: Bench, server: Server, namespace: str
+) -> None:
+    """The server frees them in a thread of its own, so that nobody waits for it; what else the session has, stays."""
+    expires_at = utc_now() + timedelta(hours=1)
+    counted(counted.store.update_session("large", Patch(set={"expires_at": expires_at, "user_id": "ada"})))
+    before = counted(counted.store.get_session("large"))
+    key = f"sc:s:{{{namespace}:large}}"
+    with server.client() as client:
+        life, freed = client.pttl(key), client.info("memory")["lazyfreed_objects"]
+        assert counted(counted.store.delete_all_messages("large")) == LARGE
+        until(lambda: client.info("memory")["lazyfreed_objects"] == freed + 1, "the thread to free them")
+        assert 0 <= life - client.pttl(key) < 60_000
+    after = counted(counted.store.get_session("large"))
+    assert before is not None
+    assert after == before.model_copy(update={"message_count": 0, "token_count": 0})
+    counted.append("new", session_id="large")
+    assert counted.contents("large") == ["new"]
+    assert counted(counted.store.delete_session("large"))
 
 
 def test_no_serving_path_walks_the_keyspace(bench: Bench, server: Server) -> None:

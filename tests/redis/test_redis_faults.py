@@ -137,17 +137,48 @@ def test_removals_whose_answer_was_lost_answer_the_same(lossy: Bench, proxy: Pro
     assert lossy.contents() == []
 
 
+def test_a_delete_whose_answer_was_lost_is_known_for_done(
+    lossy: Bench, proxy: Proxy, server: Server, namespace: str
+) -> None:
+    def keys() -> list[bytes]:
+        with server.client() as client:
+            return [key for key in client.keys("*") if f"{{{namespace}:".encode() in key]
+
+    lossy.create(user_id="ada")
+    lossy.append("one")
+    proxy.swallow_next_reply()
+    assert lossy(lossy.store.delete_session("s"))
+    assert keys() == []
+    assert not lossy(lossy.store.delete_session("s"))
+
+
+def test_an_id_is_free_at_once_for_a_session_that_outlives_an_unfinished_delete(
+    bench: Bench, server: Server, namespace: str
+) -> None:
+    key = f"sc:s:{{{namespace}:s}}"
+    bench.create()
+    code, (generation,) = bench(bench.store._run(scripts.DELETE, "s", "", "token"))
+    assert bench(bench.store._run(scripts.DELETE, "s", "", "token")) == (code, [generation])
+    with server.client() as client:
+        assert 0 < client.pttl(key) <= 60_000
+        assert bench(bench.store.get_session("s")) is None
+        bench.create(user_id="ada")
+        assert client.pttl(key) == -1
+    bench(bench.store._run(scripts.DELETED, "s", "token"))
+    assert bench(bench.store.get_session("s")) is not None
+
+
 def test_a_write_that_was_sent_again_after_sixteen_others_still_knows_itself(bench: Bench) -> None:
     bench.create()
-    first = bench(bench.store._existing(scripts.CLEAR, "s", "token"))
+    first = bench(bench.store._existing(scripts.CLEAR, "s", "token", 0))
     for _ in range(15):
         bench(bench.store.delete_all_messages("s"))
         bench.append("new")
-    assert bench(bench.store._existing(scripts.CLEAR, "s", "token")) == first
+    assert bench(bench.store._existing(scripts.CLEAR, "s", "token", 0)) == first
     assert bench.contents() == ["new"]
     bench(bench.store.delete_all_messages("s"))
     bench.append("new")
-    assert bench(bench.store._existing(scripts.CLEAR, "s", "token")) == (0, [1])
+    assert bench(bench.store._existing(scripts.CLEAR, "s", "token", 0)) == (0, [1])
 
 
 def test_a_silent_server_is_a_typed_error_after_the_timeout_and_serves_again(
@@ -333,3 +364,17 @@ def test_waiting_for_a_connection_ends_in_a_typed_error(server: Server, namespac
     pool.release(taken)
     bench.append("two")
     bench.close()
+
+
+def test_a_pool_of_the_application_that_waits_in_vain_is_no_server_that_cannot_be_reached(
+    server: Server, namespace: str
+) -> None:
+    pool = redis.BlockingConnectionPool(max_connections=1, timeout=0.1, port=server.port)
+    client = redis.Redis(connection_pool=pool)
+    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace))
+    taken = pool.get_connection()
+    with pytest.raises(ThrottledError, match="max_connections"):
+        bench.create()
+    pool.release(taken)
+    bench.create()
+    client.close()

@@ -88,6 +88,40 @@ def test_wrong_credentials_are_unhealthy_and_never_told(make_server: MakeServer)
     assert "hunter2" not in repr(found)
 
 
+def user(server: Server, *rights: str) -> tuple[str, str]:
+    """The name and password of a user with these rights."""
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">secret", *rights)
+    return "app", "secret"
+
+
+@pytest.mark.parametrize(
+    ("rights", "remedy"),
+    [
+        (["~sc:*", "+info", "+config|get"], "evalsha"),
+        (["~sc:*", "+info", "+@scripting"], "ACL"),
+        (["~theirs:*", "+@all"], "key"),
+        (["~sc:*", "+@sortedset", "+@scripting", "+unlink", "+pexpire", "+persist", "+time"], "info"),
+    ],
+)
+def test_a_user_without_a_right_is_degraded(make_server: MakeServer, rights: list[str], remedy: str) -> None:
+    server = make_server("--appendonly", "yes")
+    found = health_of(server, *user(server, *rights))
+    assert found.status == "degraded"
+    assert remedy in str(found.remedy)
+    assert "secret" not in repr(found)
+
+
+def test_a_server_that_is_full_is_degraded(make_server: MakeServer) -> None:
+    server = make_server("--appendonly", "yes")
+    with server.client() as client:
+        client.config_set("maxmemory", "100kb")
+        found = health_of(server)
+        client.config_set("maxmemory", "0")
+    assert found.status == "degraded"
+    assert "maxmemory" in str(found.remedy)
+
+
 def test_a_server_too_old_is_refused_at_setup() -> None:
     check_version({"redis_version": "6.2.0"})
     check_version({"redis_version": "10.0.1"})

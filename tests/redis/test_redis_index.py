@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from session_continuity import (
+    Mode,
     Patch,
     Session,
     SessionExistsError,
@@ -20,7 +21,8 @@ from session_continuity import (
 from session_continuity_redis import RedisStorage, index
 from session_continuity_redis.index import Index
 
-from .servers import Proxy, Server
+from .conftest import MakeServer
+from .servers import Proxy, Server, until
 from .stores import Bench, Clock, session
 
 
@@ -55,6 +57,39 @@ def test_an_update_whose_writer_died_before_the_index_is_put_right_by_a_list(
     assert listed(bench, tags=frozenset({"new"})) == ["s"]
     names = {entry.rsplit(b"|", 2)[0] for entry in entries(server, namespace)}
     assert names == {b"a", b"s|active", b"t|new", b"u|bob"}
+
+
+def test_a_list_that_may_not_put_the_index_right_is_a_list_all_the_same(
+    make_server: MakeServer, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "SETTLED", 0)
+    primary = make_server()
+    bench = Bench(primary.url, mode)
+    soon = utc_now() + timedelta(1)
+    for name in ("kept", "gone"):
+        bench.create(name, user_id="ada", expires_at=soon)
+    with primary.client() as client:
+        client.delete("sc:s:{:gone}")
+    replica = make_server("--replicaof", "127.0.0.1", str(primary.port))
+    with replica.client() as client:
+        until(lambda: client.info("replication")["master_link_status"] == "up", "the replica's link")
+    reader = Bench(replica.url, mode)
+    assert listed(reader, user_id="ada") == ["kept"]
+    assert list(reader(reader.store.get_expired_sessions(soon, limit=9))) == ["kept"]
+    reader.close()
+    bench.close()
+
+
+def test_a_session_of_a_newer_version_keeps_nobody_from_creating_and_cleaning_up(
+    bench: Bench, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("session_continuity_redis.adapter._ONE_IN", 1)
+    bench.create("newer")
+    with server.client() as client:
+        client.zadd(f"sc:s:{{{namespace}:newer}}", {'"created_at":"in a newer form"': -1})
+    bench.create(expires_at=utc_now() + timedelta(1))
+    assert bench(bench.store.get_session("s")) is not None
+    assert list(bench(bench.store.get_expired_sessions(utc_now(), limit=5))) == []
 
 
 def test_a_session_of_very_many_tags_is_listed_by_each_and_follows_its_updates(
@@ -287,6 +322,21 @@ def test_a_list_with_many_expired_sessions_still_fills_its_page(bench: Bench) ->
     while page.next_cursor is not None and not page:
         page = bench(bench.store.list_sessions(SessionFilter(), limit=2, cursor=page.next_cursor))
     assert [each.id for each in page] == ["live2", "live1"]
+
+
+def test_a_session_anew_is_listed_and_deleted_though_the_clock_of_the_server_was_ahead(
+    bench: Bench, server: Server, namespace: str
+) -> None:
+    """A replica that took over, its clock behind: what is left in the index of an earlier session of the same id is
+    dated in the future."""
+    ahead = int(bench.store.clock().timestamp() + 3600) * 1_000_000
+    bench(bench.store._index.put(session(user_id="ada", created_at=utc_now() - timedelta(1)), ahead))
+    bench.create(user_id="bob")
+    assert listed(bench, user_id="bob") == ["s"]
+    bench(bench.store.update_session("s", Patch(set={"user_id": "eve"})))
+    assert listed(bench, user_id="eve") == ["s"]
+    assert bench(bench.store.delete_session("s"))
+    assert entries(server, namespace) == set()
 
 
 def test_two_creations_of_one_id_leave_the_winner_in_the_index(

@@ -15,6 +15,7 @@ from session_continuity import (
     MessageQuery,
     MessageTooLargeError,
     Patch,
+    Session,
     SessionClosedError,
     SessionFilter,
     SessionNotFoundError,
@@ -27,6 +28,7 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity_redis import RedisStorage
+from session_continuity_redis.index import Index
 
 from .servers import Server
 from .stores import Bench, Clock, session
@@ -335,11 +337,13 @@ def test_a_second_update_of_one_version_gets_the_session_as_it_is(bench: Bench) 
 def test_a_message_over_the_limit_is_refused_before_it_is_sent(server: Server, namespace: str) -> None:
     bench = Bench(f"{server.url}?namespace={namespace}&max_message_bytes=2000", "blocking")
     bench.create()
-    bench.append("é" * 800)
+    (stored,) = bench.append("é" * 800).messages
     with pytest.raises(MessageTooLargeError) as refused:
         bench.append("é" * 1000)
     assert refused.value.limit == 2000
     assert refused.value.size > 2000
+    with pytest.raises(MessageTooLargeError, match="update_message"):
+        bench(bench.store.update_message("s", stored.id, Patch(set={"content": "é" * 1000})))
     bench.close()
 
 
@@ -364,6 +368,21 @@ def test_a_client_that_was_handed_in_stays_open(server: Server, namespace: str) 
         run_now(store.get_session("s"))
     assert client.ping()
     client.close()
+
+
+def test_a_call_that_goes_on_after_close_opens_nothing_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    announce = Index.announce
+
+    async def closing(self: Index, announced: Session) -> tuple[int, bool]:
+        answer = await announce(self, announced)
+        await bench.store.close()
+        return answer
+
+    monkeypatch.setattr(Index, "announce", closing)
+    with pytest.raises(StorageClosedError):
+        bench.create()
+    with pytest.raises(StorageClosedError):
+        _ = bench.store.native
 
 
 def test_a_key_of_another_application_is_named_as_the_cause(bench: Bench, server: Server, namespace: str) -> None:

@@ -11,6 +11,8 @@ and is deleted as a whole, whatever happens. Its members, by score:
 | role·2^48 + place | `@ID` | the id of a message; roles are 1 system, 2 user, 3 assistant, 4 tool |
 | 2^52 + value | `#NAME` | totals, version, status, expiry, limit, next place, as numbers |
 
+A delete leaves `~TOKEN` with the generation alone, until its answer has arrived, a minute at most.
+
 Every operation on a session is one Lua script on this one key. An append is one round trip and touches nothing else.
 
 The index of a namespace is one key or several, `PREFIX:i:{NAMESPACE:PART}`, sorted sets with all scores 0, read in the

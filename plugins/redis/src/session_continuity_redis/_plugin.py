@@ -25,9 +25,15 @@ class RedisPlugin:
         from session_continuity_redis.adapter import RedisStorage
         from session_continuity_redis.wire import Wire, opener
 
-        clustered = isinstance(options, ClusterOptions)
+        wire = Wire(
+            opener(self.scheme, options, mode),
+            mode,
+            clustered=isinstance(options, ClusterOptions),
+            connections=options.max_connections,
+            patience=options.timeout,
+        )
         return RedisStorage(
-            Wire(opener(self.scheme, options, mode), mode, clustered=clustered, patience=options.timeout),
+            wire,
             namespace=options.namespace,
             prefix=options.prefix,
             grace=options.grace,

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from session_continuity import (
+    MAX_PAGE,
     Appended,
     ConcurrencyError,
     ConversationPage,
@@ -41,9 +42,9 @@ from session_continuity import (
     utc_now,
 )
 from session_continuity_redis import codec, scripts
-from session_continuity_redis.config import RedisOptions, capabilities
+from session_continuity_redis.config import ClusterOptions, RedisOptions, capabilities
 from session_continuity_redis.errors import BACKEND, COMPLETE, FAILURES, translate
-from session_continuity_redis.health import check_version, judge
+from session_continuity_redis.health import check_version, judge, refused
 from session_continuity_redis.index import PROMPT, Index
 from session_continuity_redis.keys import TIMESTAMP, Keys, entry_of, facts_of, id_of
 from session_continuity_redis.scripts import ROLE_CODES, STATUS_CODES, STATUSES, Answer, Script
@@ -56,14 +57,15 @@ _ROUNDS = 10
 _FORGOTTEN = 50
 _ONE_IN = 16
 _NO_ROLE = "9"
+_NOBODY = "health"
 
 
 class RedisStorage(StorageAdapter):
     """Sessions on a Redis or Valkey server or cluster.
 
     `client` is any of redis-py's clients, sync or asyncio, single node or cluster; who opened it closes it. The mode is
-    the client's. The other parameters are the options of the same names of a config string. Raises ConfigError for a
-    wrong one, and for a client that cannot serve.
+    the client's. The other parameters are the options of the same names of a config string, with the same defaults:
+    `index_parts` is 1, and 8 on a cluster. Raises ConfigError for a wrong one, and for a client that cannot serve.
     """
 
     backend = BACKEND
@@ -75,18 +77,14 @@ class RedisStorage(StorageAdapter):
         namespace: str = "",
         prefix: str = _DEFAULTS["prefix"],
         grace: int = _DEFAULTS["grace"],
-        index_parts: int = _DEFAULTS["index_parts"],
+        index_parts: int | None = None,
         max_message_bytes: int = _DEFAULTS["max_message_bytes"],
     ) -> None:
-        stated = {
-            "namespace": namespace,
-            "prefix": prefix,
-            "grace": grace,
-            "index_parts": index_parts,
-            "max_message_bytes": max_message_bytes,
-        }
-        options = parse_options(RedisOptions, stated, scheme=BACKEND)
         self._wire: Wire = client if isinstance(client, Wire) else wire_of(client)
+        stated = {"namespace": namespace, "prefix": prefix, "grace": grace, "max_message_bytes": max_message_bytes}
+        if index_parts is not None:
+            stated["index_parts"] = index_parts
+        options = parse_options(ClusterOptions if self._wire.clustered else RedisOptions, stated, scheme=BACKEND)
         self.mode: Mode = self._wire.mode
         self.capabilities = capabilities(options.max_message_bytes)
         self.clock = utc_now
@@ -98,7 +96,7 @@ class RedisStorage(StorageAdapter):
 
     @property
     def native(self) -> Client:
-        """redis-py's client, opened if it was not yet."""
+        """redis-py's client, opened if it was not yet. Raises StorageClosedError after `close`."""
         return self._wire.native
 
     async def setup(self) -> None:
@@ -115,8 +113,9 @@ class RedisStorage(StorageAdapter):
         try:
             told = await self._do("health", self._wire.info)
             save = await self._do("health", self._wire.config, "save")
+            await self._do("health", self._index.read, [_NOBODY], self._now())
         except StorageError as problem:
-            return HealthStatus(status="unhealthy", details={"error": problem.code}, remedy=problem.message)
+            return refused(problem)
         return judge(told, save, latency_ms=(time.perf_counter() - began) * 1000)
 
     async def create_session(self, session: Session) -> Session:
@@ -124,7 +123,7 @@ class RedisStorage(StorageAdapter):
 
     async def get_session(self, session_id: str) -> Session | None:
         found = await self._do("get_session", self._index.read, [session_id], self._now())
-        return found.sessions.get(session_id)
+        return found.sessions().get(session_id)
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
         return await self._do("update_session", self._update, session_id, patch, expected_version)
@@ -162,7 +161,9 @@ class RedisStorage(StorageAdapter):
         return bool(await self._do("delete_message", self._remove, scripts.REMOVE, session_id, message_id))
 
     async def delete_all_messages(self, session_id: str) -> int:
-        return await self._do("delete_all_messages", self._remove, scripts.CLEAR, session_id)
+        return await self._do(
+            "delete_all_messages", self._remove, scripts.CLEAR, session_id, self._grace // codec.MILLISECOND
+        )
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         check_limit(limit)
@@ -193,7 +194,7 @@ class RedisStorage(StorageAdapter):
             await self._index.put(session, generation)
         if session.expires_at is not None and generation % _ONE_IN == 0:
             # the server has removed these since: forgetting some keeps the index from growing where nobody cleans up
-            await self._expired(self.clock() - self._grace, _FORGOTTEN, "")
+            await self._tidy(self._expired, self.clock() - self._grace, _FORGOTTEN, "")
         return session.model_copy(update={"message_count": 0, "token_count": 0, "system_message_ids": []})
 
     async def _created_before(
@@ -228,27 +229,32 @@ class RedisStorage(StorageAdapter):
 
     async def _delete(self, session_id: str, expired_before: datetime | None) -> bool:
         moment = "" if expired_before is None else codec.milliseconds(expired_before)
-        code, facts = await self._run(scripts.DELETE, session_id, moment)
+        token = secrets.token_hex(8)
+        code, facts = await self._run(scripts.DELETE, session_id, moment, token)
         if code == Answer.KEPT:
             return False
-        # entries without a session tell of a delete that lost its answer before it came to them
-        remains = await self._index.forget(session_id, facts[0] if facts else None)
-        return code == Answer.OK or remains
+        if code == Answer.MISSING:
+            # entries without a session tell of a delete that died before it came to them
+            return await self._index.forget(session_id, None)
+        done = Call(scripts.DELETED, [self._keys.session(session_id)], [token])
+        await self._index.forget(session_id, facts[0], done)
+        return True
 
     async def _list(self, filter: SessionFilter, limit: int, after: str | None) -> tuple[list[Session], str | None]:
         listed: list[Session] = []
         for _ in range(_ROUNDS):
             entries, after = await self._index.page(filter, after, limit - len(listed))
             found = await self._index.read([id_of(entry) for entry in entries], self._now())
+            sessions = found.sessions()
             stale: list[str] = []
             for entry in entries:
-                session = found.sessions.get(id_of(entry))
+                session = sessions.get(id_of(entry))
                 if session is not None and entry_of(session) == entry and filter.matches(session):
                     listed.append(session)
                 elif id_of(entry) not in found.expired:
                     stale.append(id_of(entry))
             if stale:
-                await self._index.heal(stale)
+                await self._tidy(self._index.heal, stale)
             if after is None or len(listed) == limit:
                 break
         return listed, after
@@ -259,7 +265,10 @@ class RedisStorage(StorageAdapter):
             times = f"{codec.packed(turn[0].created_at)} {codec.packed(turn[-1].created_at)}"
             arguments: list[Argument] = [f"{self._now()} {times} {tokens}"]
             for message in turn:
-                arguments += (f"{ROLE_CODES[message.role]}{message.id}", self._checked(codec.body_of(message)))
+                arguments += (
+                    f"{ROLE_CODES[message.role]}{message.id}",
+                    self._checked(codec.body_of(message), "append_messages"),
+                )
             code, facts = await self._run(scripts.APPEND, session_id, *arguments)
             if code != Answer.BEHIND:
                 break
@@ -294,15 +303,18 @@ class RedisStorage(StorageAdapter):
 
     async def _conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
         bodies, following, document, system = await self._found(session_id, query, None, whole=True)
-        return ConversationPage(
-            session=codec.session_from(document),
-            messages=_as_page(bodies, following, query.key(session_id)),
-            system_messages=tuple(codec.messages_from(system)),
-        )
+        session, page = codec.session_from(document), _as_page(bodies, following, query.key(session_id))
+        others = codec.messages_from(system)
+        known = {message.id for message in (*page, *others)}
+        further = [message_id for message_id in session.system_message_ids if message_id not in known]
+        for start in range(0, len(further), MAX_PAGE):
+            ids = frozenset(further[start : start + MAX_PAGE])
+            others += await self._page(session_id, MessageQuery(ids=ids, limit=MAX_PAGE), None)
+        return ConversationPage(session=session, messages=page, system_messages=tuple(others))
 
     async def _found(self, session_id: str, query: MessageQuery, start: int | None, *, whole: bool) -> Sequence[Any]:
         """Messages as JSON texts and the place at which the next page begins; with `whole`, also the session and its
-        other system messages."""
+        other system messages, the first thousand of them: while a script runs, every other client waits."""
         roles = "" if query.roles is None else "".join(str(ROLE_CODES[role]) for role in query.roles) or _NO_ROLE
         code, facts = await self._existing(
             scripts.PAGE,
@@ -333,7 +345,7 @@ class RedisStorage(StorageAdapter):
                 session_id,
                 message_id,
                 codec.digest_of(body),
-                self._checked(codec.body_of(changed)),
+                self._checked(codec.body_of(changed), "update_message"),
                 ROLE_CODES[changed.role],
                 (changed.token_count or 0) - (current.token_count or 0),
             )
@@ -352,9 +364,16 @@ class RedisStorage(StorageAdapter):
         found = await self._index.read([*dict.fromkeys([*ids, *sampled])], codec.milliseconds(before))
         stale = found.gone | {session_id for session_id in ids if session_id not in found.expired}
         if stale:
-            await self._index.heal(sorted(stale))
+            await self._tidy(self._index.heal, sorted(stale))
         expired = [session_id for session_id in ids if session_id in found.expired]
         return expired, listed[-1] if len(listed) == limit else None
+
+    async def _tidy(self, method: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> None:
+        """Work that no answer depends on: on a replica, or where one part is away, it is left to a later call."""
+        try:
+            await method(*arguments)
+        except FAILURES as error:
+            self._settle(error)
 
     async def _run(self, script: Script, session_id: str, *arguments: Argument) -> tuple[int, list[Any]]:
         """What a script on a session answers: the code, and what belongs to it. A text is the quick form of success."""
@@ -376,11 +395,15 @@ class RedisStorage(StorageAdapter):
         try:
             return await method(*arguments)
         except BaseException as error:
-            if not isinstance(error, COMPLETE):
-                self._wire.hang_up()
+            self._settle(error)
             if isinstance(error, FAILURES):
                 raise translate(error, operation) from error
             raise
+
+    def _settle(self, error: BaseException) -> None:
+        """See to it that no answer of a call that failed is left for the next."""
+        if not isinstance(error, COMPLETE):
+            self._wire.hang_up()
 
     def _now(self) -> int:
         return codec.milliseconds(self.clock())
@@ -395,9 +418,9 @@ class RedisStorage(StorageAdapter):
             return ""
         return "-" if values[name] is None else number(values[name])
 
-    def _checked(self, body: str) -> str:
+    def _checked(self, body: str, operation: str) -> str:
         if len(body) * 4 > self._most_bytes and (size := len(body.encode())) > self._most_bytes:
-            raise MessageTooLargeError(backend=BACKEND, operation="append_messages", size=size, limit=self._most_bytes)
+            raise MessageTooLargeError(backend=BACKEND, operation=operation, size=size, limit=self._most_bytes)
         return body
 
     def _check_open(self, operation: str) -> None:

@@ -126,4 +126,4 @@ def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit():
         raise ConfigError("option node is host:port; repeat it for further nodes")
-    return host, int(port)
+    return host.removeprefix("[").removesuffix("]"), int(port)

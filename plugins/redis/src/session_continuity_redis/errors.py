@@ -15,6 +15,9 @@ FAILURES = (redis.RedisError, redis.RedisClusterException, OSError, RuntimeError
 COMPLETE = (redis.RedisError, SessionContinuityError)
 """Of these, the client and the scripts have left no answer behind that nobody has read."""
 
+_POOL_WAITED = "No connection available."
+"""What redis-py's pools that wait say in an error of no class of its own."""
+
 _NOT_NOW: dict[str, str] = {
     "MISCONF": "the server refuses writes because it cannot save to disk; look at its log",
     "NOREPLICAS": "the server refuses writes because too few replicas are connected",
@@ -29,7 +32,7 @@ def translate(error: BaseException, operation: str) -> SessionContinuityError:
     """The project's error for a failure of the client, to be raised from it."""
     if isinstance(error, redis.AuthenticationError | redis.AuthorizationError | redis.NoPermissionError):
         return _storage(f"the server refuses these credentials ({error}); check user, password and ACL", operation)
-    if isinstance(error, redis.MaxConnectionsError):
+    if isinstance(error, redis.MaxConnectionsError) or str(error) == _POOL_WAITED:
         return ThrottledError(
             "all connections are in use; raise max_connections, or call less at once",
             backend=BACKEND,
@@ -39,6 +42,8 @@ def translate(error: BaseException, operation: str) -> SessionContinuityError:
         return _unavailable("the server's memory is full; raise maxmemory, or delete sessions", operation)
     if isinstance(error, redis.ReadOnlyError):
         return _unavailable("this server is a replica and takes no writes; connect to the primary", operation)
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return _storage(f"the server's certificate is not trusted ({error}); name its authority by tls_ca", operation)
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
         return _unavailable(f"the server cannot be reached ({type(error).__name__}: {error})", operation)
     if isinstance(error, redis.ClusterError | redis.AskError | redis.RedisClusterException):

@@ -20,7 +20,10 @@ PROMPT = SETTLED / 2
 """Seconds within which a creation follows its announcement, and a removal the look at the session that showed it to be
 gone; so neither crosses the other."""
 
+# what a script does in some milliseconds: every other client waits so long
 _LOOKED_AT = 2000
+_LOOKUPS = 5000
+_READ_AT_ONCE = 100
 _SAMPLED = 16
 _LAST = "\x7f"
 
@@ -29,10 +32,14 @@ _LAST = "\x7f"
 class Found:
     """Sessions as read for the index: by id those that exist, the ids of those that have expired, and of those gone."""
 
-    sessions: dict[str, Session]
+    documents: dict[str, str | bytes]
     generations: dict[str, int]
     expired: frozenset[str]
     gone: frozenset[str]
+
+    def sessions(self) -> dict[str, Session]:
+        """Those that exist, decoded; who only asks which are gone does not stumble over one that does not read."""
+        return dict(zip(self.documents, sessions_from([*self.documents.values()]), strict=True))
 
 
 class Index:
@@ -52,10 +59,11 @@ class Index:
         """Write the entries of a session as it is at this generation, unless the index knows a newer one."""
         await self._wire.run(self._put(session, generation, "" if instead_of is None else instead_of))
 
-    async def forget(self, session_id: str, generation: int | None) -> bool:
+    async def forget(self, session_id: str, generation: int | None, *further: Call) -> bool:
         """Remove the entries of a session that was deleted at this generation; without one, those of a session found
-        gone. Answers whether there were any."""
-        return bool(await self._wire.run(self._forget(session_id, generation)))
+        gone. Answers whether there were any. Further calls share the round trip."""
+        answers = await self._wire.run_all([self._forget(session_id, generation), *further])
+        return bool(answers[0])
 
     async def page(self, filter: SessionFilter, after: str | None, limit: int) -> tuple[list[str], str | None]:
         """Up to `limit` entries that meet the filter as far as the index knows, newest first, from the one after
@@ -63,7 +71,9 @@ class Index:
         names, conditions = names_of(filter)
         lower = "" if filter.created_after is None else not_after(filter.created_after) + _LAST
         upper = "" if filter.created_before is None else not_before(filter.created_before)
-        bounds = (after or upper, lower, limit + 1, max(_LOOKED_AT, limit + 1), json.dumps(conditions))
+        at_each = sum(map(len, conditions))
+        most = min(max(_LOOKED_AT, limit + 1), max(1, _LOOKUPS // max(1, at_each)))
+        bounds = (after or upper, lower, limit + 1, most, json.dumps(conditions))
         answers = await self._wire.run_all(
             [Call(scripts.INDEX_LIST, [key], (name, *bounds)) for key in self._keys.index() for name in names]
         )
@@ -90,24 +100,27 @@ class Index:
     async def read(self, ids: Sequence[str], now: int | None) -> Found:
         """These sessions, those that exist at `now`, in milliseconds, or expired ones too."""
         moment = "" if now is None else now
+        ids = [*dict.fromkeys(ids)]
         keys = [self._keys.session(session_id) for session_id in ids]
-        groups = [[key] for key in keys] if self._wire.clustered else [keys]
-        answers = await self._wire.run_all([Call(scripts.SESSIONS, group, (moment,)) for group in groups if group])
-        states = "".join(text(state) for _, state, _ in answers)
-        found = [session for listed, _, _ in answers for session in sessions_from(listed)]
+        size = 1 if self._wire.clustered else _READ_AT_ONCE
+        groups = [keys[start : start + size] for start in range(0, len(keys), size)]
+        answers = await self._wire.run_all([Call(scripts.SESSIONS, group, (moment,)) for group in groups])
+        states = dict(zip(ids, "".join(text(state) for _, state, _ in answers), strict=True))
+        existing = [session_id for session_id, state in states.items() if state == "y"]
+        documents = [document for listed, _, _ in answers for document in listed]
         generations = [int(number) for _, _, numbers in answers for number in text(numbers).split(",") if number]
         return Found(
-            {session.id: session for session in found},
-            {session.id: generation for session, generation in zip(found, generations, strict=True)},
-            frozenset(session_id for session_id, state in zip(ids, states, strict=True) if state == "x"),
-            frozenset(session_id for session_id, state in zip(ids, states, strict=True) if state == "-"),
+            dict(zip(existing, documents, strict=True)),
+            dict(zip(existing, generations, strict=True)),
+            frozenset(session_id for session_id, state in states.items() if state == "x"),
+            frozenset(session_id for session_id, state in states.items() if state == "-"),
         )
 
     async def heal(self, ids: Sequence[str]) -> None:
         """Put the entries of these sessions right."""
         began = time.monotonic()
         found = await self.read(ids, None)
-        right = [self._put(session, found.generations[name], "") for name, session in found.sessions.items()]
+        right = [self._put(session, found.generations[name], "") for name, session in found.sessions().items()]
         gone = [self._forget(session_id, None) for session_id in sorted(found.gone)]
         calls = right + (gone if time.monotonic() - began < PROMPT else [])
         if calls:
@@ -118,5 +131,5 @@ class Index:
         return Call(scripts.INDEX_PUT, [self._keys.index_of(session.id)], arguments)
 
     def _forget(self, session_id: str, generation: int | None) -> Call:
-        newest, age = (generation, 0) if generation is not None else ("", SETTLED * 1_000_000)
-        return Call(scripts.INDEX_FORGET, [self._keys.index_of(session_id)], (escaped(session_id), newest, age))
+        which = ("", SETTLED * 1_000_000) if generation is None else (generation,)
+        return Call(scripts.INDEX_FORGET, [self._keys.index_of(session_id)], (escaped(session_id), *which))

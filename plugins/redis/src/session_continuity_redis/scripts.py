@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from importlib.resources import files
 
-from session_continuity import Role, SessionStatus
+from session_continuity import MAX_PAGE, Role, SessionStatus
 
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 STATUSES: tuple[SessionStatus, ...] = ("active", "paused", "completed", "expired")
@@ -67,6 +67,7 @@ def _constants() -> str:
         "NUMBERS": 2**52,
         "RECENT": -(2**52),
         "ANSWERS": 2**24,
+        "MOST": MAX_PAGE,
     }
     listed = ", ".join(repr(status) for status in STATUSES)
     return "".join(f"local {name} = {value}\n" for name, value in numbers.items()) + f"local STATUSES = {{{listed}}}\n"
@@ -88,6 +89,7 @@ CREATE = _script("create", _SESSION)
 SESSIONS = _script("sessions", _SESSION)
 UPDATE = _script("update", _SESSION)
 DELETE = _script("delete", _SESSION)
+DELETED = _script("deleted", _SESSION)
 APPEND = _script("append", _constants())
 MESSAGE = _script("message", _SESSION)
 PAGE = _script("page", _SESSION)

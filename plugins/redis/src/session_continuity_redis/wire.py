@@ -8,7 +8,9 @@ import codecs
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import redis
@@ -24,8 +26,9 @@ import redis.sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import MaxConnectionsError, NoScriptError, ResponseError
 
-from session_continuity import ConfigError, Mode, sleeper
+from session_continuity import ConfigError, Mode, StorageClosedError, sleeper
 from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
+from session_continuity_redis.errors import BACKEND
 from session_continuity_redis.scripts import Script
 
 Argument = str | int | bytes
@@ -33,6 +36,8 @@ Client = Any
 """One of redis-py's clients; their sync and asyncio faces have no common type."""
 
 PATIENCE = 5.0
+CONNECTIONS = 100
+"""What redis-py opens at most where nothing else is said."""
 
 _CLIENTS = (redis.Redis, redis.RedisCluster, redis.asyncio.Redis, redis.asyncio.RedisCluster)
 _PIPELINES = (redis.client.Pipeline, redis.cluster.ClusterPipeline, redis.asyncio.client.Pipeline)
@@ -65,9 +70,27 @@ class Command(NamedTuple):
         return (self.name, self.key, *self.arguments)
 
 
+class _Seats:
+    """Room for so many calls at once. A cluster's client that runs out of connections takes the cluster for broken: it
+    asks for the nodes anew, and closes the connections of the calls that are under way."""
+
+    def __init__(self, count: int) -> None:
+        self._free = deque(range(count))
+
+    def __enter__(self) -> None:
+        try:
+            self._free.pop()
+        except IndexError:
+            raise MaxConnectionsError("all connections are in use") from None
+
+    def __exit__(self, *_: object) -> None:
+        self._free.append(0)
+
+
 class Wire:
     """`open` gives the clients, at the first use: the one that serves, then those that only have to be closed with it.
-    Who finds all connections in use waits for one, up to `patience` seconds. In blocking mode nothing suspends."""
+    `connections` is how many a cluster's client has for each node. Who finds all connections in use waits for one, up
+    to `patience` seconds. In blocking mode nothing suspends."""
 
     def __init__(
         self,
@@ -75,11 +98,14 @@ class Wire:
         mode: Mode,
         *,
         clustered: bool,
+        connections: int = CONNECTIONS,
         owned: bool = True,
         patience: float = PATIENCE,
     ) -> None:
         self.mode: Mode = mode
         self.clustered = clustered
+        # one connection is left for the client's own questions
+        self._seat = _Seats(max(1, connections - 1)) if clustered else nullcontext()
         self._open = open
         self._owned = owned
         self._wait = _awaited if mode == "async" else _as_is
@@ -87,11 +113,12 @@ class Wire:
         self._patience = patience
         self._client: Client | None = None
         self._clients: Sequence[Client] = ()
+        self._closed = False
         self._lock = threading.Lock()
 
     @property
     def native(self) -> Client:
-        """The client, opened if it was not yet."""
+        """The client, opened if it was not yet. Raises StorageClosedError after `close`."""
         return self._client or self._opened()
 
     async def run(self, call: Call) -> Any:
@@ -100,9 +127,11 @@ class Wire:
         deadline: float | None = None
         while True:
             try:
-                return await self._wait(client.execute_command(*call.by_digest()))
-            except NoScriptError:
-                return await self._wait(client.execute_command(*call.by_source()))
+                with self._seat:
+                    try:
+                        return await self._wait(client.execute_command(*call.by_digest()))
+                    except NoScriptError:
+                        return await self._wait(client.execute_command(*call.by_source()))
             except MaxConnectionsError as full:
                 deadline = await self._queue(deadline, full)
 
@@ -159,6 +188,7 @@ class Wire:
     async def close(self) -> None:
         with self._lock:
             clients, self._client, self._clients = self._clients, None, ()
+            self._closed = True
         for client in clients if self._owned else ():
             await self._wait(client.aclose() if self.mode == "async" else client.close())
 
@@ -174,7 +204,8 @@ class Wire:
                 options = {"target_nodes": [client.get_node_from_key(key)]} if self.clustered else {}
                 pipeline.execute_command(*words, **options)
             try:
-                answers: list[Any] = await self._wait(pipeline.execute(raise_on_error=False))
+                with self._seat:
+                    answers: list[Any] = await self._wait(pipeline.execute(raise_on_error=False))
             except MaxConnectionsError as full:
                 deadline = await self._queue(deadline, full)
             else:
@@ -191,6 +222,8 @@ class Wire:
 
     def _opened(self) -> Client:
         with self._lock:
+            if self._closed:  # while the call that asks was under way
+                raise StorageClosedError(backend=BACKEND, operation="open")
             if self._client is None:
                 self._clients = self._open()
                 self._client = self._clients[0]
@@ -226,7 +259,18 @@ def wire_of(client: Client) -> Wire:
         raise ConfigError(f"the client writes text in {encoding}; make it with the encoding that redis-py has, utf-8")
     asynchronous = isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster)
     clustered = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
-    return Wire(lambda: [client], "async" if asynchronous else "blocking", clustered=clustered, owned=False)
+    return Wire(
+        lambda: [client],
+        "async" if asynchronous else "blocking",
+        clustered=clustered,
+        connections=_connections(client) if clustered else CONNECTIONS,
+        owned=False,
+    )
+
+
+def _connections(client: Client) -> int:
+    """How many connections a cluster's client opens to each node."""
+    return client.get_connection_kwargs().get("max_connections") or CONNECTIONS
 
 
 def opener(scheme: str, options: RedisOptions, mode: Mode) -> Callable[[], Sequence[Client]]:

@@ -2,7 +2,7 @@
 -- number and text of each field.
 local existing = numbers()
 if existing and alive(ARGV[1]) then return {EXISTS, document(existing), existing.generation} end
-if existing then redis.call('UNLINK', key) end
+redis.call('UNLINK', key)  -- what an expired session left, or a delete
 store({generation = ARGV[2], activity = packed(ARGV[4]), version = ARGV[5], status = ARGV[6], count = 0, tokens = 0,
   next = 0, last = 0, writes = 0})
 set_number('expires', ARGV[7])

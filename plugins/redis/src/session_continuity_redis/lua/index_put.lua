@@ -5,7 +5,8 @@ local row, known, facts = row_of(ARGV[1])
 local generation = tonumber(ARGV[2])
 if not generation then
   generation = microseconds()
-  if row then return {generation, 0} end
+  -- after a failover the clock may be behind the one that dated the row
+  if row then return {math.max(generation, known + 1), 0} end
 elseif row then
   if known >= generation and known ~= tonumber(ARGV[3]) then return {generation, 0} end
   remove(row, facts)

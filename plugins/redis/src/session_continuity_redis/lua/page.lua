@@ -1,6 +1,6 @@
 -- ARGV: now, asc or desc, limit, place to start at or '', after and before (moments or ''), after_id and before_id (or
 -- ''), digits of the roles wanted or '', 1 if only certain ids are wanted, 1 if the session and its other system messages
--- are wanted too, then these ids.
+-- are wanted too, as many as a page holds, then these ids.
 local n = alive(ARGV[1])
 if not n then return {MISSING} end
 local descending, limit = ARGV[2] == 'desc', tonumber(ARGV[3])
@@ -78,6 +78,7 @@ if ARGV[11] == '1' then
   for _, body in ipairs(bodies) do shown[body] = true end
   local system = redis.call('ZRANGEBYSCORE', key, SYSTEM * PLACES, (SYSTEM + 1) * PLACES - 1, 'WITHSCORES')
   for i = 2, #system, 2 do
+    if #others == MOST then break end
     local body = body_at(system[i] % PLACES)
     if not shown[body] then others[#others + 1] = body end
   end

@@ -16,8 +16,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 from weakref import WeakSet
 
 from session_continuity import StorageClosedError, UnavailableError
@@ -196,7 +196,7 @@ class Connections:
 
     def _connect(self, mode: str, made_ready: Job[None]) -> Connection:
         connection = sqlite3.connect(
-            f"file:{quote(self.place.path)}?mode={mode}",
+            f"{Path(self.place.path).as_uri()}?mode={mode}",
             uri=True,
             timeout=min(self.place.busy_timeout, LONGEST_SLEEP),
             isolation_level=None,

@@ -76,12 +76,13 @@ def _modes(report: StoreReport) -> str:
 
 
 def _areas(report: StoreReport) -> list[str]:
-    lines: list[str] = []
-    for area, name in areas().items():
-        mine = [clause for clause in report.clauses if clause.clause.area == area]
-        if mine:
-            lines.append(f"  {area:<4} {name:<18} {_tally(mine):<36} {''.join(_MARKS[c.status] for c in mine)}")
-    return lines
+    rows = [
+        (f"{area:<4} {name}", _tally(mine), "".join(_MARKS[each.status] for each in mine))
+        for area, name in areas().items()
+        if (mine := [each for each in report.clauses if each.clause.area == area])
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    return [f"  {area:<{widths[0]}} {tally:<{widths[1]}} {marks}" for area, tally, marks in rows]
 
 
 def _tally(clauses: Sequence[ClauseReport]) -> str:

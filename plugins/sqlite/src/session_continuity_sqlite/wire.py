@@ -16,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakSet
@@ -38,6 +39,11 @@ class Connection(sqlite3.Connection):
     """A connection that knows which file it has open."""
 
     file: tuple[int, int]
+
+    def __del__(self) -> None:
+        # Ctrl-C between two steps of a call can lose one, and Python 3.13 warns of a connection that was not closed.
+        with suppress(sqlite3.ProgrammingError):  # it was never open
+            self.close()
 
 
 class Connections:

@@ -25,7 +25,7 @@ from benchmarks.relay import relayed
 from benchmarks.subject import StoreSubject, subjects
 from session_continuity import Message, format_timestamp
 from session_continuity_dynamodb.bodies import message_item
-from session_continuity_dynamodb.keys import Keys
+from session_continuity_dynamodb.keys import ACTIVITY, MESSAGE, Keys
 from session_continuity_dynamodb.values import item_size
 
 TABLE = "benchmark"
@@ -87,10 +87,10 @@ class _Filler:
             self._client.batch_write_item(RequestItems={TABLE: puts})
         self._client.update_item(
             TableName=TABLE,
-            Key={"PK": rows[0]["PK"], "SK": {"S": "MSG$ACTIVITY"}},
+            Key={"PK": rows[0]["PK"], "SK": {"S": ACTIVITY}},
             UpdateExpression="SET lastKey = :last, lastActivityAt = :at, messageCount = :count, tokenCount = :tokens",
             ExpressionAttributeValues={
-                ":last": {"S": rows[-1]["SK"]["S"][4:]},
+                ":last": {"S": rows[-1]["SK"]["S"].removeprefix(MESSAGE)},
                 ":at": {"S": format_timestamp(messages[-1].created_at)},
                 ":count": {"N": str(len(rows))},
                 ":tokens": {"N": str(sum(message.token_count or 0 for message in messages))},

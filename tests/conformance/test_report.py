@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from session_continuity_conformance.cases import Effort
-from session_continuity_conformance.clauses import all_clauses
+from session_continuity_conformance.clauses import all_clauses, areas
 from session_continuity_conformance.reporting.render import as_text
 from session_continuity_conformance.reporting.report import Outcome, Result, StoreReport, Subject
 
@@ -74,3 +75,15 @@ def test_narrow_run_says_so() -> None:
     assert (
         report({**every, MUSTS[0]: "passed"}, partial=True).verdict == "CONFORMANT 1.0 (only the one clause asked for)"
     )
+
+
+def test_the_marks_of_all_areas_stand_in_one_column() -> None:
+    mixed: dict[str, Outcome | None] = {
+        name: "under-declared" if clause.capability == "max_turn" else "not applicable"
+        for name, clause in all_clauses().items()
+        if clause.capability
+    }
+    text = as_text([report({**mixed, MUSTS[0]: "failed"})])
+    marks = [match.start(1) for match in re.finditer(r"^  [A-Z]+ .* ([✓✗–+]+)$", text, re.MULTILINE)]
+    starts = {start - text.rindex("\n", 0, start) for start in marks}
+    assert (len(marks), len(starts)) == (len(areas()), 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from session_continuity import ConfigError, PluginError, Registry, parse_url, run_now
+from session_continuity import ConfigError, PluginError, Registry, open_storage, parse_url, run_now
 from session_continuity_sqlite import SqliteStorage
 from session_continuity_sqlite.config import SqliteOptions
 
@@ -50,6 +50,12 @@ def test_a_database_in_memory_is_refused_with_a_hint(url: str) -> None:
 def test_the_class_refuses_memory_too(path: str) -> None:
     with pytest.raises(ConfigError, match="path"):
         SqliteStorage(path)
+
+
+def test_a_path_may_begin_with_two_slashes(tmp_path: Path) -> None:
+    with open_storage(f"sqlite:////{tmp_path}/chat.db") as storage:
+        assert storage.health().status == "healthy"
+    assert (tmp_path / "chat.db").exists()
 
 
 @pytest.mark.parametrize("url", ["sqlite://chat.db", "sqlite://host/chat.db", "sqlite://me@/chat.db"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -62,7 +63,7 @@ class Log:
     def lines(self) -> list[str]:
         """The newest calls, for people."""
         left_out = len(self.calls) - KEPT
-        earlier = [f"… {left_out} earlier calls"] if left_out > 0 else []
+        earlier = [f"… {left_out} earlier {'call' if left_out == 1 else 'calls'}"] if left_out > 0 else []
         return earlier + [str(call) for call in self.calls[-KEPT:]] + self.notes
 
 
@@ -93,7 +94,7 @@ class Recorder(Forwarding):
 
 
 def short(value: Any) -> str:
-    """A value for people: models without their defaults, long texts cut."""
+    """A value for people: models and value types without their defaults, long texts cut."""
     text = _text(value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
@@ -101,12 +102,30 @@ def short(value: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, BaseModel):
         told = value.model_dump(mode="json", exclude_defaults=True)
-        return f"{type(value).__name__}({', '.join(f'{name}={item!r}' for name, item in told.items())})"
+        return _fields(value, {name: repr(item) for name, item in told.items()})
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
-    if isinstance(value, (list, tuple, Page)):
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Page):
+        more = "" if value.next_cursor is None else f" and next_cursor={value.next_cursor!r}"
+        return f"{_items(value)}{more}"  # pyright: ignore[reportUnknownArgumentType]  # of any type
+    if isinstance(value, (list, tuple)):
         return _items(value)  # pyright: ignore[reportUnknownArgumentType]  # of any type
+    if is_dataclass(value) and not isinstance(value, type):
+        return _fields(value, _stated(value))
     return repr(value)
+
+
+def _fields(value: object, told: Mapping[str, str]) -> str:
+    return f"{type(value).__name__}({', '.join(f'{name}={item}' for name, item in told.items())})"
+
+
+def _stated(value: Any) -> dict[str, str]:
+    """The fields of a dataclass that are not at their defaults."""
+    stated = {each.name: getattr(value, each.name) for each in fields(value)}
+    defaults = {each.name: each.default for each in fields(value)}
+    return {name: _text(item) for name, item in stated.items() if item != defaults[name]}
 
 
 def _items(values: Sequence[Any]) -> str:

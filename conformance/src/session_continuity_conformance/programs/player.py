@@ -336,23 +336,20 @@ class Player:
         if first is None:
             return
         page, before = first
-        found = list(page)
-        if page.next_cursor is None or meanwhile is None:
-            cursor = page.next_cursor
-            found += [] if cursor is None else await self.store.follow(lambda given: read(given or cursor))
-            same_models(what, found, before)
+        cursor = page.next_cursor
+
+        async def to_the_end() -> list[Any]:
+            return [*page, *(await self.store.follow(lambda given: read(given or cursor)) if cursor else [])]
+
+        if cursor is None or meanwhile is None:
+            same_models(what, await to_the_end(), before)
             return
         await self.step(meanwhile)
         try:
             after = {item.id for item in expected()}
         except MessageNotFoundError:
             return
-        cursor = page.next_cursor
-        found += await self.store.follow(lambda given: read(given or cursor))
-        ids = [item.id for item in found]
-        same(f"{what}: met more than once", sorted({each for each in ids if ids.count(each) > 1}), [])
-        throughout = [item.id for item in before if item.id in after]
-        same(f"{what}: there throughout", [each for each in ids if each in set(throughout)], throughout)
+        _met_once(what, [item.id for item in await to_the_end()], [item.id for item in before if item.id in after])
 
     async def _expired(self, step: steps.Expired) -> None:
         before = self.store.now() + steps.within(step.within)
@@ -411,6 +408,12 @@ async def _outcome(ask: Callable[[], Coroutine[Any, Any, T]]) -> T | SessionCont
         return await ask()
     except SessionContinuityError as error:
         return error
+
+
+def _met_once(what: str, ids: list[str], throughout: list[str]) -> None:
+    """Nothing is met twice, and what was there throughout is met, in order."""
+    same(f"{what}: met more than once", sorted({each for each in ids if ids.count(each) > 1}), [])
+    same(f"{what}: there throughout", [each for each in ids if each in set(throughout)], throughout)
 
 
 def _same_append(theirs: Appended, mine: Appended) -> None:

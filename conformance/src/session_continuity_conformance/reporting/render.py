@@ -37,22 +37,21 @@ def _leave(text: str, code: str) -> str:
 
 
 def _store(report: StoreReport, paint: Any) -> list[str]:
-    good = report.conformant
-    lines = ["", paint(f"{report.subject.name}", _BOLD), *_header(report), ""]
-    lines += _areas(report)
-    lines += _inapplicable(report)
-    lines += _unwritten(report) + _failures(report)
-    lines += [
-        f"{unrun.clause.id} ({unrun.clause.level}) could not be run: {unrun.clause.text}"
-        for unrun in report.clauses
-        if unrun.status == "not run"
-    ]
-    if report.under_declared:
-        names = ", ".join(report.under_declared)
-        lines += ["", f"under-declared: {names}; it held here: declare it, if it always does"]
+    lines = ["", paint(report.subject.name, _BOLD), *_header(report), "", *_areas(report)]
+    lines += _inapplicable(report) + _unwritten(report) + _failures(report) + _not_run(report) + _under_declared(report)
     times = ", ".join(f"{mode} {report.seconds(mode):.1f} s" for mode in DRIVERS if report.seconds(mode))
     counts = f"{report.executed} examples of {len(report.clauses)} clauses; {times}"
-    return [*lines, "", paint(f"{report.verdict}", _GREEN if good else _RED) + f"  {counts}"]
+    return [*lines, "", paint(report.verdict, _GREEN if report.conformant else _RED) + f"  {counts}"]
+
+
+def _not_run(report: StoreReport) -> list[str]:
+    unrun = [each.clause for each in report.clauses if each.status == "not run"]
+    return [f"{clause.id} ({clause.level}) could not be run: {clause.text}" for clause in unrun]
+
+
+def _under_declared(report: StoreReport) -> list[str]:
+    names = ", ".join(report.under_declared)
+    return ["", f"under-declared: {names}; it held here: declare it, if it always does"] if names else []
 
 
 def _header(report: StoreReport) -> list[str]:
@@ -76,12 +75,13 @@ def _modes(report: StoreReport) -> str:
 
 
 def _areas(report: StoreReport) -> list[str]:
-    lines: list[str] = []
-    for area, name in areas().items():
-        mine = [clause for clause in report.clauses if clause.clause.area == area]
-        if mine:
-            lines.append(f"  {area:<4} {name:<18} {_tally(mine):<36} {''.join(_MARKS[c.status] for c in mine)}")
-    return lines
+    rows = [
+        (f"{area:<4} {name}", _tally(mine), "".join(_MARKS[each.status] for each in mine))
+        for area, name in areas().items()
+        if (mine := [each for each in report.clauses if each.clause.area == area])
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    return [f"  {area:<{widths[0]}} {tally:<{widths[1]}} {marks}" for area, tally, marks in rows]
 
 
 def _tally(clauses: Sequence[ClauseReport]) -> str:

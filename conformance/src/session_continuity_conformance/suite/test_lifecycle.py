@@ -128,7 +128,7 @@ async def test_store_that_serves_is_healthy(store: Store) -> None:
 @clause("SC-LIF-006")
 async def test_nothing_suspends_in_blocking_mode(store: Store) -> None:
     if store.driver.mode != "blocking" or store.mode != "blocking":
-        raise NotApplicableError("the tripwire stands in blocking mode")
+        raise NotApplicableError("only a store with a blocking mode of its own can suspend there")
     session = await store.session(user_id="u")
     await store.append(session.id, "a", "b")
     await store.adapter.update_session(session.id, Patch({"status": "paused"}))

@@ -16,8 +16,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 from weakref import WeakSet
 
 from session_continuity import StorageClosedError, UnavailableError
@@ -38,6 +39,11 @@ class Connection(sqlite3.Connection):
     """A connection that knows which file it has open."""
 
     file: tuple[int, int]
+
+    def __del__(self) -> None:
+        # Ctrl-C between two steps of a call can lose one, and Python 3.13 warns of a connection that was not closed.
+        with suppress(sqlite3.ProgrammingError):  # it was never open
+            self.close()
 
 
 class Connections:
@@ -196,7 +202,7 @@ class Connections:
 
     def _connect(self, mode: str, made_ready: Job[None]) -> Connection:
         connection = sqlite3.connect(
-            f"file:{quote(self.place.path)}?mode={mode}",
+            f"{Path(self.place.path).as_uri()}?mode={mode}",
             uri=True,
             timeout=min(self.place.busy_timeout, LONGEST_SLEEP),
             isolation_level=None,

@@ -1,0 +1,37 @@
+"""How a failure tells values: short enough to read, and without what is as it always is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from session_continuity import Appended, Message, MessageQuery, Page, SessionFilter, SessionNotFoundError
+from session_continuity_conformance.recording import SHOWN, short
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MESSAGE = Message(id="m1", session_id="s1", role="user", content="hi", created_at=NOON)
+TOLD = "Message(id='m1', session_id='s1', role='user', content='hi', created_at='2026-01-01T12:00:00.000Z')"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (MESSAGE, TOLD),
+        (Appended(messages=(MESSAGE,)), f"Appended(messages=[{TOLD}])"),
+        (MessageQuery(limit=2, roles=frozenset({"user"})), "MessageQuery(limit=2, roles=frozenset({'user'}))"),
+        (SessionFilter(user_id="u"), "SessionFilter(user_id='u')"),
+        (SessionFilter(created_after=NOON), "SessionFilter(created_after=2026-01-01T12:00:00+00:00)"),
+        ([NOON, None], "[2026-01-01T12:00:00+00:00, None]"),
+        (Page((1, 2)), "[1, 2]"),
+        (Page((1, 2), "abc"), "[1, 2] and next_cursor='abc'"),
+        ([1, 2, 3, 4, 5], "[1, 2, 3, 4, …]"),
+        (SessionNotFoundError("s1"), f"SessionNotFoundError: {SessionNotFoundError('s1')}"),
+    ],
+)
+def test_a_value_is_told_without_its_defaults(value: object, told: str) -> None:
+    assert short(value) == told
+
+
+def test_a_long_text_is_cut() -> None:
+    assert len(short("x" * 1000)) == SHOWN

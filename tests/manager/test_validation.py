@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from enum import IntEnum, StrEnum
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -55,9 +56,21 @@ BAD_MESSAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "tool result without id": ("tool_call_id", {"metadata": {"tool_results": [{"result": CANARY}]}}),
     "negative count": ("token_count", {"token_count": -1}),
     "broken count": ("token_count", {"token_count": 1.5}),
+    "text for a count": ("token_count", {"token_count": "3"}),
+    "truth for a count": ("token_count", {"token_count": True}),
+    "bytes for content": ("content", {"content": CANARY.encode()}),
+    "bytes for the arguments of a call": (
+        "tool_calls.0.arguments",
+        {"metadata": {"tool_calls": [{"id": "c", "name": "f", "arguments": CANARY.encode()}]}},
+    ),
+    "text for truth": (
+        "tool_results.0.is_error",
+        {"metadata": {"tool_results": [{"tool_call_id": "c", "is_error": "no"}]}},
+    ),
     "more tokens than a message has": ("token_count", {"token_count": 2**31 + 1}),
     "empty id": ("id", {"id": ""}),
     "id of another type": ("id", {"id": 5}),
+    "id in bytes": ("id", {"id": CANARY.encode()}),
     "id too long": ("id", {"id": CANARY + "é" * 128}),
     "id with a lone surrogate": ("id", {"id": CANARY + "\ud800"}),
 }
@@ -111,6 +124,24 @@ def test_a_turn_with_one_id_twice_is_refused(manager: SessionManager, store: Wat
     assert "append_messages" not in store.calls
 
 
+def test_texts_and_numbers_of_enumerations_serve_as_what_they_are(manager: SessionManager) -> None:
+    class Speaker(StrEnum):
+        USER = "user"
+
+    class Tokens(IntEnum):
+        THREE = 3
+
+    session = manager.create_session(user_id=Speaker.USER)
+    message = manager.add_message(session.id, role=Speaker.USER, content=Speaker.USER, token_count=Tokens.THREE)  # type: ignore[arg-type]
+    stored = manager.get_message(session.id, message.id)
+    assert [type(value) for value in (session.user_id, stored.role, stored.content, stored.token_count)] == [
+        str,
+        str,
+        str,
+        int,
+    ]
+
+
 def test_any_mapping_serves_where_fields_are_given(manager: SessionManager) -> None:
     session = manager.create_session(
         metadata=MappingProxyType({"title": "t"}), participants=[MappingProxyType({"id": "p"})]
@@ -134,7 +165,13 @@ BAD_SESSIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "participant without id": ("id: ", {"participants": [{"role": "user"}]}),
     "participant with unknown role": ("role", {"participants": [{"id": "p", "role": CANARY}]}),
     "naive joining time": ("joined_at", {"participants": [{"id": "p", "joined_at": "2025-01-01T00:00:00"}]}),
+    "user in bytes": ("user_id", {"user_id": CANARY.encode()}),
+    "tag in bytes": ("metadata.tags", {"metadata": {"tags": [CANARY.encode()]}}),
+    "joining time as a number": ("joined_at", {"participants": [{"id": "p", "joined_at": 1_700_000_000}]}),
     "empty budget": ("token_budget.max_tokens", {"token_budget": {}}),
+    "budget as text": ("token_budget.max_tokens", {"token_budget": {"max_tokens": "300"}}),
+    "budget as truth": ("token_budget.max_tokens", {"token_budget": {"max_tokens": True}}),
+    "target as text": ("target_tokens", {"compression": {"strategy": "sliding_window", "target_tokens": "3"}}),
     "budget of another type": ("token_budget", {"token_budget": 5}),
     "reserve that takes all": ("token_budget", {"token_budget": {"max_tokens": 5, "reserve_tokens": 5}}),
     "unknown strategy of overflow": (
@@ -164,6 +201,11 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "totals": ("message_count, token_count", {"token_count": 3, "message_count": 4}),
     "status": ("status", {"status": CANARY}),
     "a participant twice": ("participants", {"participants": [CANARY, {"id": CANARY}]}),
+    "expiry as a number of seconds": ("expires_at", {"expires_at": 3600}),
+    "expiry as a number in a text": ("expires_at", {"expires_at": "1893456000"}),
+    "expiry in bytes": ("expires_at", {"expires_at": b"2030-01-01T00:00:00Z"}),
+    "sliding time as text": ("sliding_ttl", {"sliding_ttl": "60"}),
+    "sliding time as truth": ("sliding_ttl", {"sliding_ttl": True}),
     "naive expiry": ("expires_at", {"expires_at": "2025-01-01T00:00:00"}),
     "too many handoffs": ("handoffs", {"handoffs": [{"to_agent_id": "a", "at": "2025-01-01T00:00:00Z"}] * 21}),
     "expected version as text": ("expected_version", {"expected_version": "1", "user_id": "u"}),

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "paging": "errors",
     "ids": "models",
     "tokens": "errors models",
-    "openai_chat": "errors models",
+    "openai_chat": "errors models validation",
     "window": "models",
     "compression": "errors models window",
     "events": "errors",

@@ -299,8 +299,10 @@ def test_an_edit_counts_content_and_metadata_together(manager: SessionManager) -
     assert manager.update_message(session.id, message.id, metadata=None).token_count == 2
     assert manager.update_message(session.id, message.id, content="x" * 80, token_count=1).token_count == 1
     assert manager.update_message(session.id, message.id, role="user").token_count == 1
-    cleared = manager.update_message(session.id, message.id, token_count=None)
-    assert (cleared.token_count, manager.get_session(session.id).token_count) == (None, 0)
+    assert manager.update_message(session.id, message.id, content="x" * 4, token_count=None).token_count == 1
+    manager.update_message(session.id, message.id, token_count=9)
+    recounted = manager.update_message(session.id, message.id, token_count=None)
+    assert (recounted.token_count, manager.get_session(session.id).token_count) == (1, 1)
 
 
 def test_an_edit_to_or_from_system_is_seen_by_the_context(manager: SessionManager) -> None:

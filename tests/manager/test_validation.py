@@ -95,7 +95,9 @@ def test_a_bad_message_is_refused_by_the_name_of_its_field(manager: SessionManag
     field, wrong = BAD_MESSAGES[fault]
     good: dict[str, Any] = {"role": "user", "content": "hello"}
     assert field in refusal(lambda: manager.add_message(session.id, **{**good, **wrong}))
-    assert field in refusal(lambda: manager.add_messages(session.id, [good, {**good, **wrong}]))
+    named = refusal(lambda: manager.add_messages(session.id, [good, {**good, **wrong}]))
+    assert "messages.1." in named
+    assert field in named
     assert "append_messages" not in store.calls
     assert manager.get_session(session.id) == session
 
@@ -114,6 +116,15 @@ def test_a_bad_edit_is_refused_and_the_message_stays(manager: SessionManager, st
 def test_a_turn_is_a_sequence_of_messages(manager: SessionManager, store: Watched, turn: Any) -> None:
     session = manager.create_session()
     refusal(lambda: manager.add_messages(session.id, turn))
+    assert "append_messages" not in store.calls
+
+
+@pytest.mark.parametrize("key", ["tool_calls", "tool_call_id", "function_call"])
+def test_a_chat_that_is_not_converted_is_told_the_way(manager: SessionManager, store: Watched, key: str) -> None:
+    session = manager.create_session()
+    chat = [{"role": "user", "content": "x"}, {"role": "assistant", "content": None, key: CANARY}]
+    told = refusal(lambda: manager.add_messages(session.id, chat))
+    assert told == f"messages.1: {key} is of the OpenAI chat format, from which from_openai makes messages"
     assert "append_messages" not in store.calls
 
 
@@ -179,6 +190,9 @@ BAD_SESSIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"token_budget": {"max_tokens": 5, "overflow_strategy": CANARY}},
     ),
     "compression without strategy": ("compression.strategy", {"compression": {}}),
+    "unknown strategy of compression": ("compression: no", {"compression": {"strategy": CANARY}}),
+    "strategy with words and no summarizer": ("give the manager a summarizer", {"compression": "summarization"}),
+    "second participant": ("participants.1.role", {"participants": ["p", {"id": "q", "role": CANARY}]}),
     "no time to live": ("ttl", {"ttl": 0}),
     "negative time to live": ("ttl", {"ttl": -1}),
     "time to live of another type": ("ttl", {"ttl": "60"}),
@@ -208,6 +222,8 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "sliding time as truth": ("sliding_ttl", {"sliding_ttl": True}),
     "naive expiry": ("expires_at", {"expires_at": "2025-01-01T00:00:00"}),
     "too many handoffs": ("handoffs", {"handoffs": [{"to_agent_id": "a", "at": "2025-01-01T00:00:00Z"}] * 21}),
+    "unknown strategy of compression": ("there are hybrid, sliding_window", {"compression": CANARY}),
+    "strategy with words and no summarizer": ("give the manager a summarizer", {"compression": "hybrid"}),
     "expected version as text": ("expected_version", {"expected_version": "1", "user_id": "u"}),
     "expected version as truth": ("expected_version", {"expected_version": True, "user_id": "u"}),
 }
@@ -346,7 +362,7 @@ def test_a_bad_argument_is_refused_by_its_name(manager: SessionManager, fault: s
 
 BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "expiry": {"expiry": CANARY},
-    "sliding without ttl": {"expiry": "sliding"},
+    "sliding expiry needs a ttl": {"expiry": "sliding"},
     "ttl": {"ttl": 0},
     "cleanup_interval": {"cleanup_interval": 0},
     "image_token_cost": {"image_token_cost": -1},
@@ -354,7 +370,10 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "token_counter": {"token_counter": 5},
     "summarizer": {"summarizer": 5},
     "token_budget": {"token_budget": {}},
+    "token_budget ": {"token_budget": {"max_tokens": "300"}},
     "compression": {"compression": {}},
+    "there are hybrid, sliding_window, summarization": {"compression": CANARY},
+    "give the manager a summarizer": {"compression": "hybrid"},
 }
 
 
@@ -364,6 +383,7 @@ def test_a_manager_with_a_bad_option_is_never_made(face: Face, store: Watched, f
         with pytest.raises((ConfigError, ValidationError)) as caught:
             make(**BAD_OPTIONS[fault])
         assert CANARY not in str(caught.value)
+        assert fault.strip() in str(caught.value)
     assert store.calls == []
 
 

@@ -303,7 +303,8 @@ class SessionManager:
     def update_message(self, session_id: str, message_id: str, **changes: Any) -> Message:
         """Change `role`, `content`, `metadata` or `token_count` of a message and return it; it keeps its place.
 
-        A new content or metadata is counted anew unless `token_count` says the number. Raises MessageNotFoundError.
+        A new content or metadata is counted anew unless `token_count` says the number, and so is what was there for
+        `token_count=None`. Raises MessageNotFoundError.
         """
         return self._run(self._core.update_message(session_id, message_id, **changes))
 

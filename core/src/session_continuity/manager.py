@@ -49,16 +49,18 @@ __all__ = ["AsyncSessionManager", "open_async_storage"]
 
 OneOrMany = str | Iterable[str]
 
+_COUNTED = frozenset(["content", "metadata", "token_count"])
+
 
 class AsyncSessionManager(Workings):
     """Sessions and messages on one store, for async code. `SessionManager` is the same for blocking code.
 
     `token_counter`: a function from text to a number, or a model's name that an extension knows; a quarter of the
     bytes by default. `token_budget` and `compression` are the defaults of sessions created here. `summarizer`: a
-    function, or a name that an extension knows. `ttl`: how long a session lives, in seconds or as timedelta; with
-    `expiry="sliding"`, from its last message on. `image_token_cost`: tokens of one image block. `cleanup_interval`:
-    seconds between removals of expired sessions in the background, in the loop of the first call; none by default.
-    `registry`: where extensions come from.
+    function, or a name that an extension knows; compression by `summarization` or `hybrid` needs one. `ttl`: how long a
+    session lives, in seconds or as timedelta; with `expiry="sliding"`, from its last message on. `image_token_cost`:
+    tokens of one image block. `cleanup_interval`: seconds between removals of expired sessions in the background, in
+    the loop of the first call; none by default. `registry`: where extensions come from.
 
     Every method raises SessionNotFoundError where the session it names does not exist, ValidationError for arguments
     that are not what it takes, and StorageError where the store fails. A storage that was handed in is not closed.
@@ -137,7 +139,9 @@ class AsyncSessionManager(Workings):
             "expires_at": None if seconds is None else now + timedelta(seconds=seconds),
             "sliding_ttl": seconds if self._sliding else None,
         }
-        session = await storage.create_session(validation.validated(Session, fields))
+        new = validation.validated(Session, fields)
+        self._check_compression(new.compression)
+        session = await storage.create_session(new)
         self._note(session)
         await self._emit(events.SessionCreated, session.id)
         return session
@@ -211,6 +215,7 @@ class AsyncSessionManager(Workings):
         if changes.get("participants") is not None:
             changes["participants"] = new_participants(changes["participants"], storage.clock())
         patch = validation.patch_for(Session, changes)
+        self._check_compression(patch.set.get("compression"))
         expected = validation.version(expected_version, "expected_version")
         session = await storage.update_session(session_id, patch, expected_version=expected)
         self._note(session)
@@ -271,8 +276,7 @@ class AsyncSessionManager(Workings):
         A message is a NewMessage or a mapping of its fields. A turn is repeated safely when each has its `id`. Raises
         what `add_message` does, and NotSupportedError when the store does not take so many at once.
         """
-        turn = [validation.validated(NewMessage, message) for message in validation.several(messages, "messages")]
-        return list(await self._append(session_id, turn))
+        return list(await self._append(session_id, validation.turn(messages)))
 
     async def get_message(self, session_id: str, message_id: str) -> Message:
         """One message. Raises MessageNotFoundError."""
@@ -323,11 +327,12 @@ class AsyncSessionManager(Workings):
     async def update_message(self, session_id: str, message_id: str, **changes: Any) -> Message:
         """Change `role`, `content`, `metadata` or `token_count` of a message and return it; it keeps its place.
 
-        A new content or metadata is counted anew unless `token_count` says the number. Raises MessageNotFoundError.
+        A new content or metadata is counted anew unless `token_count` says the number, and so is what was there for
+        `token_count=None`. Raises MessageNotFoundError.
         """
         storage = await self._ready(session_id=session_id, message_id=message_id)
         patch = validation.patch_for(NewMessage, changes)
-        if "token_count" not in changes and not changes.keys().isdisjoint({"content", "metadata"}):
+        if changes.get("token_count") is None and not changes.keys().isdisjoint(_COUNTED):
             patch = await self._recounted(session_id, message_id, patch)
         stamped = Patch({**patch.set, "updated_at": storage.clock()}, patch.clear)
         message = await storage.update_message(session_id, message_id, stamped)

@@ -31,6 +31,7 @@ __all__ = [
     "seconds",
     "session_filter",
     "several",
+    "turn",
     "validated",
     "version",
 ]
@@ -46,18 +47,20 @@ _PATCHABLE: Mapping[type[Model], tuple[frozenset[str], dict[str, Any]]] = {
     Session: (SESSION_FIELDS, _SESSION),
     NewMessage: (MESSAGE_FIELDS - {"updated_at"}, _MESSAGE),
 }
+_OPENAI_KEYS = frozenset(["tool_calls", "tool_call_id", "function_call"])
 _PROBLEMS_SHOWN = 3
 _STEPS_SHOWN = 4
 _PATH_SHOWN = 80
 
 
-def validated(model: type[B], value: B | Mapping[str, Any] | str) -> B:
-    """A model from its fields, or the model itself. Raises ValidationError that names the first wrong fields."""
+def validated(model: type[B], value: B | Mapping[str, Any] | str, *, at: str = "") -> B:
+    """A model from its fields, or the model itself. Raises ValidationError that names the first wrong fields; `at` is
+    where the model lies in what the caller gave."""
     try:
         return model.model_validate(value)
     except PydanticError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
-    problems = list(dict.fromkeys(f"{_path(detail) or model.__name__}: {_said(detail)}" for detail in details))
+    problems = list(dict.fromkeys(f"{_path(detail, at) or model.__name__}: {_said(detail)}" for detail in details))
     more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
     raise ValidationError("; ".join(problems[:_PROBLEMS_SHOWN]) + more)
 
@@ -67,10 +70,22 @@ def _said(detail: ErrorDetails) -> str:
     return detail["msg"].removeprefix("Value error, ")
 
 
-def _path(detail: ErrorDetails) -> str:
+def _path(detail: ErrorDetails, at: str) -> str:
     """Where in a caller's value, as far as it can be shown; pydantic's names of its own schemas hold brackets."""
     steps = [step for step in map(str, detail["loc"]) if "[" not in step]
-    return ".".join(steps[:_STEPS_SHOWN])[:_PATH_SHOWN].encode(errors="backslashreplace").decode()
+    path = ".".join([at, *steps[:_STEPS_SHOWN]]) if at else ".".join(steps[:_STEPS_SHOWN])
+    return path[:_PATH_SHOWN].encode(errors="backslashreplace").decode()
+
+
+def turn(messages: Iterable[NewMessage | Mapping[str, Any]]) -> list[NewMessage]:
+    """The messages of a turn. Raises ValidationError that says which of them, counted from 0, is wrong."""
+    checked: list[NewMessage] = []
+    for place, message in enumerate(several(messages, "messages")):
+        if isinstance(message, Mapping) and (found := sorted(_OPENAI_KEYS.intersection(message))):
+            hint = f"{found[0]} is of the OpenAI chat format, from which from_openai makes messages"
+            raise ValidationError(f"messages.{place}: {hint}")
+        checked.append(validated(NewMessage, message, at=f"messages.{place}"))
+    return checked
 
 
 def patch_for(model: type[Model], changes: Mapping[str, Any]) -> Patch:

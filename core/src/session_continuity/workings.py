@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from session_continuity import events, validation
 from session_continuity.adapter import MessageQuery, Patch, SessionFilter, StorageAdapter
 from session_continuity.bridge import in_mode, waiter
-from session_continuity.compression import CompressionResult, Summarizer
+from session_continuity.compression import CompressionResult, Summarizer, impossible
 from session_continuity.context import ContextReader
 from session_continuity.errors import (
     ConfigError,
@@ -29,6 +29,7 @@ from session_continuity.models import (
     CompressionConfig,
     Handoff,
     Message,
+    Model,
     NewMessage,
     Participant,
     Session,
@@ -43,6 +44,7 @@ __all__ = ["Expiry", "Workings", "handed_over", "new_participant", "new_particip
 
 Expiry = Literal["fixed", "sliding"]
 F = TypeVar("F")
+M = TypeVar("M", bound=Model)
 
 
 class Workings:
@@ -72,8 +74,12 @@ class Workings:
         self._registry = registry or default_registry()
         self._counter = _token_counter(self._registry, token_counter)
         self._image_token_cost = _token_cost(image_token_cost)
-        self._budget = None if token_budget is None else validation.validated(TokenBudget, token_budget)
-        self._compression = None if compression is None else validation.validated(CompressionConfig, compression)
+        self._budget = _option(TokenBudget, token_budget, "token_budget")
+        self._strategies = self._registry.strategies()
+        self._summarizer = _summarizer(self._registry, summarizer)
+        self._compression = _option(CompressionConfig, compression, "compression")
+        if problem := self._cannot_compress(self._compression):
+            raise ConfigError(f"compression: {problem}")
         self._ttl = validation.seconds(ttl, "ttl")
         self._cleanup_interval = validation.seconds(cleanup_interval, "cleanup_interval")
         self._ids = MessageIds(lambda: storage.clock())
@@ -84,8 +90,8 @@ class Workings:
         self._contexts = ContextReader(
             storage,
             self._count,
-            self._registry.strategies(),
-            _summarizer(self._registry, summarizer),
+            self._strategies,
+            self._summarizer,
             wait,
             self._note,
         )
@@ -216,6 +222,14 @@ class Workings:
         await self._slide(session_id)
         return appended.messages
 
+    def _cannot_compress(self, config: CompressionConfig | None) -> str | None:
+        """Why this manager cannot carry a configuration out, found when it is given and not at the first fold."""
+        return None if config is None else impossible(config, self._strategies, self._summarizer)
+
+    def _check_compression(self, config: CompressionConfig | None) -> None:
+        if problem := self._cannot_compress(config):
+            raise ValidationError(f"compression: {problem}")
+
     def _check_turn(self, turn: Sequence[NewMessage]) -> None:
         if not turn:
             raise ValidationError("a turn has at least one message")
@@ -255,7 +269,8 @@ class Workings:
         current = await self._adapter.get_message(session_id, message_id)
         if current is None:
             raise MessageNotFoundError(session_id, message_id)
-        return Patch({**patch.set, "token_count": self._counted(patch.apply(current))}, patch.clear)
+        count = self._counted(patch.apply(current))
+        return Patch({**patch.set, "token_count": count}, patch.clear - {"token_count"})
 
     async def _unfold(self, session_id: str, created_at: datetime | None = None) -> None:
         """After a message of that time was edited or deleted, or one of any time: drop a summary that covers it."""
@@ -299,18 +314,19 @@ class Workings:
             await self._events.emit(kind(session_id=session_id, at=self._adapter.clock(), **facts))
 
 
-def new_participant(given: Participant | Mapping[str, Any] | str, now: datetime) -> Participant:
-    """A participant from what a caller gave; one without a time joins now."""
+def new_participant(given: Participant | Mapping[str, Any] | str, now: datetime, *, at: str = "") -> Participant:
+    """A participant from what a caller gave, `at` this place of it; one without a time joins now."""
     if isinstance(given, str):
         given = {"id": given}
     if isinstance(given, Mapping):
         given = {"joined_at": now, **given}
-    return validation.validated(Participant, given)
+    return validation.validated(Participant, given, at=at)
 
 
 def new_participants(given: Iterable[Participant | Mapping[str, Any] | str], now: datetime) -> list[Participant]:
     """Those who are there from the start. Raises ValidationError for somebody who is given twice."""
-    joining = [new_participant(entry, now) for entry in validation.several(given, "participants")]
+    entries = validation.several(given, "participants")
+    joining = [new_participant(entry, now, at=f"participants.{place}") for place, entry in enumerate(entries)]
     if len({participant.id for participant in joining}) < len(joining):
         raise ValidationError("two participants have the same id")
     return joining
@@ -337,6 +353,10 @@ def handed_over(session: Session, handoff: Handoff) -> Patch:
     done = handoff.model_copy(update={"from_agent_id": session.active_agent_id})
     kept = [*session.handoffs, done][-HANDOFFS_KEPT:]
     return Patch(set={"active_agent_id": done.to_agent_id, "handoffs": kept})
+
+
+def _option(model: type[M], given: M | Mapping[str, Any] | str | None, name: str) -> M | None:
+    return None if given is None else validation.validated(model, given, at=name)
 
 
 def _token_counter(registry: Registry, given: TokenCounter | str | None) -> TokenCounter:

@@ -257,7 +257,8 @@ class SessionManager:
         """Append one message and return it as stored.
 
         Repeating the call with the same `id` stores it once. Raises SessionClosedError, TokenBudgetExceededError and
-        MessageTooLargeError; then nothing was stored.
+        MessageTooLargeError; then nothing was stored. After UnavailableError or ThrottledError it may have been, and
+        repeating a call without an `id` may store the message twice.
         """
         return self._run(
             self._core.add_message(

@@ -259,7 +259,8 @@ class AsyncSessionManager(Workings):
         """Append one message and return it as stored.
 
         Repeating the call with the same `id` stores it once. Raises SessionClosedError, TokenBudgetExceededError and
-        MessageTooLargeError; then nothing was stored.
+        MessageTooLargeError; then nothing was stored. After UnavailableError or ThrottledError it may have been, and
+        repeating a call without an `id` may store the message twice.
         """
         fields: dict[str, Any] = {
             "role": role,

@@ -19,7 +19,9 @@ from session_continuity.errors import (
     MessageNotFoundError,
     NotSupportedError,
     SessionContinuityError,
+    ThrottledError,
     TokenBudgetExceededError,
+    UnavailableError,
     ValidationError,
 )
 from session_continuity.expiry import SlidingExpiry
@@ -43,6 +45,11 @@ from session_continuity.tokens import TokenCounter, count_message, estimate_toke
 __all__ = ["Expiry", "Workings", "handed_over", "new_participant", "new_participants", "parted"]
 
 Expiry = Literal["fixed", "sliding"]
+_UNKNOWN = (
+    "the messages may have been stored: read the newest before you add them again, for without ids of their own a "
+    "repetition may store them twice; give each an id, and repeating the call is safe"
+)
+
 F = TypeVar("F")
 M = TypeVar("M", bound=Model)
 
@@ -209,6 +216,10 @@ class Workings:
             appended = await storage.append_messages(session_id, messages, chosen_ids=chosen)
         except TokenBudgetExceededError as refused:
             await self._refused(session_id, refused)
+            raise
+        except (UnavailableError, ThrottledError) as unknown:
+            if len(chosen) < len(turn):
+                unknown.add_note(_UNKNOWN)
             raise
         if not appended.repeated:
             for message in appended.messages:

@@ -219,6 +219,7 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "expiry as a number in a text": ("expires_at", {"expires_at": "1893456000"}),
     "expiry in bytes": ("expires_at", {"expires_at": b"2030-01-01T00:00:00Z"}),
     "sliding time as text": ("sliding_ttl", {"sliding_ttl": "60"}),
+    "sliding time without an end": ("sliding_ttl", {"sliding_ttl": 1e300}),
     "sliding time as truth": ("sliding_ttl", {"sliding_ttl": True}),
     "naive expiry": ("expires_at", {"expires_at": "2025-01-01T00:00:00"}),
     "too many handoffs": ("handoffs", {"handoffs": [{"to_agent_id": "a", "at": "2025-01-01T00:00:00Z"}] * 21}),

@@ -51,6 +51,7 @@ MAX_JSON_DEPTH = 100
 MAX_JSON_INTEGER_BITS = 10_000  # Python's JSON parsers stop a little above
 MAX_MESSAGE_TOKENS = 2**31  # of one message, so that no total comes near the next limit
 MAX_COUNT = 2**53  # every store and every JSON reader holds such a number exactly
+MAX_SECONDS = 1e11  # of a session's life: about 3,000 years, so that its end is a time that can be written
 HANDOFFS_KEPT = 20
 
 SessionStatus = Literal["active", "paused", "completed", "expired"]
@@ -341,7 +342,7 @@ class Session(Model):
     created_at: Timestamp
     last_activity_at: Timestamp
     expires_at: Timestamp | None = None
-    sliding_ttl: Annotated[float, Strict()] | None = Field(default=None, gt=0)
+    sliding_ttl: Annotated[float, Strict()] | None = Field(default=None, gt=0, lt=MAX_SECONDS)
     version: Whole = Field(default=1, ge=1)
     message_count: Whole = Field(default=0, ge=0)
     token_count: Whole = Field(le=MAX_COUNT, default=0, ge=0)

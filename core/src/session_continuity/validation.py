@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from session_continuity.adapter import MESSAGE_FIELDS, SESSION_FIELDS, MessageQuery, Patch, SessionFilter
 from session_continuity.errors import ValidationError
 from session_continuity.models import (
+    MAX_SECONDS,
     Model,
     NewMessage,
     Role,
@@ -109,7 +110,7 @@ def seconds(value: timedelta | float | None, name: str) -> float | None:
     if value is None:
         return None
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number < 1e11:
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number < MAX_SECONDS:
         raise ValidationError(f"{name} must be a timedelta or a number of seconds above 0")
     return float(number)
 

@@ -4,14 +4,13 @@ elsewhere, every write one call of the storage contract."""
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
 from pydantic import JsonValue
 
 from session_continuity import events, validation
-from session_continuity.adapter import HealthStatus, Patch, StorageAdapter
+from session_continuity.adapter import HealthStatus, Patch
 from session_continuity.bridge import for_async
 from session_continuity.compression import CompressionResult, Summarizer
 from session_continuity.concurrency import change_session
@@ -41,11 +40,12 @@ from session_continuity.models import (
     TokenBudget,
 )
 from session_continuity.paging import Page, check_span, collect, walk
+from session_continuity.people import handed_over, new_participant, new_participants, parted
 from session_continuity.registry import Registry, default_registry
 from session_continuity.tokens import TokenCounter
-from session_continuity.workings import Expiry, Workings, handed_over, new_participant, new_participants, parted
+from session_continuity.workings import Expiry, Workings
 
-__all__ = ["AsyncSessionManager", "open_async_storage"]
+__all__ = ["AsyncSessionManager"]
 
 OneOrMany = str | Iterable[str]
 
@@ -484,17 +484,3 @@ class AsyncSessionManager(Workings):
     def off(self, event_type: str | type[E], handler: Handler[E]) -> None:
         """Stop calling `handler` for this event."""
         self._events.off(event_type, handler)
-
-
-@asynccontextmanager
-async def open_async_storage(
-    url: str | None = None, *, registry: Registry | None = None
-) -> AsyncGenerator[StorageAdapter, None]:
-    """The bare store that `url`, or SESSION_CONTINUITY_URL, names, set up, for those who want the contract without a
-    manager; closed at the end of the `async with`. Raises ConfigError and PluginError."""
-    adapter = for_async((registry or default_registry()).create(url, "async"))
-    try:
-        await adapter.setup()
-        yield adapter
-    finally:
-        await adapter.close()

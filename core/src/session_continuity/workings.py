@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -15,7 +15,6 @@ from session_continuity.compression import CompressionResult, Summarizer, imposs
 from session_continuity.context import ContextReader
 from session_continuity.errors import (
     ConfigError,
-    HandoffError,
     MessageNotFoundError,
     NotSupportedError,
     SessionContinuityError,
@@ -27,13 +26,10 @@ from session_continuity.errors import (
 from session_continuity.expiry import SlidingExpiry
 from session_continuity.ids import MessageIds
 from session_continuity.models import (
-    HANDOFFS_KEPT,
     CompressionConfig,
-    Handoff,
     Message,
     Model,
     NewMessage,
-    Participant,
     Session,
     TokenBudget,
 )
@@ -42,7 +38,7 @@ from session_continuity.registry import Registry, default_registry
 from session_continuity.runtime import Mode, Periodic, sleeper
 from session_continuity.tokens import TokenCounter, count_message, estimate_tokens
 
-__all__ = ["Expiry", "Workings", "handed_over", "new_participant", "new_participants", "parted"]
+__all__ = ["Expiry", "Workings"]
 
 Expiry = Literal["fixed", "sliding"]
 _UNKNOWN = (
@@ -323,47 +319,6 @@ class Workings:
     async def _emit(self, kind: type[events.Event], session_id: str, **facts: Any) -> None:
         if kind is events.ErrorOccurred or self._events.listeners(kind):
             await self._events.emit(kind(session_id=session_id, at=self._adapter.clock(), **facts))
-
-
-def new_participant(given: Participant | Mapping[str, Any] | str, now: datetime, *, at: str = "") -> Participant:
-    """A participant from what a caller gave, `at` this place of it; one without a time joins now."""
-    if isinstance(given, str):
-        given = {"id": given}
-    if isinstance(given, Mapping):
-        given = {"joined_at": now, **given}
-    return validation.validated(Participant, given, at=at)
-
-
-def new_participants(given: Iterable[Participant | Mapping[str, Any] | str], now: datetime) -> list[Participant]:
-    """Those who are there from the start. Raises ValidationError for somebody who is given twice."""
-    entries = validation.several(given, "participants")
-    joining = [new_participant(entry, now, at=f"participants.{place}") for place, entry in enumerate(entries)]
-    if len({participant.id for participant in joining}) < len(joining):
-        raise ValidationError("two participants have the same id")
-    return joining
-
-
-def parted(session: Session, participant_id: str, now: datetime) -> Patch | None:
-    """The change that notes that somebody left; None when they had left before. Raises ValidationError where there is
-    nobody of this id."""
-    entry = next((known for known in session.participants if known.id == participant_id), None)
-    if entry is None:
-        raise ValidationError(f"participant_id: session {session.id!r} has no participant {participant_id!r}")
-    if entry.left_at is not None:
-        return None
-    gone = entry.model_copy(update={"left_at": now})
-    return Patch(set={"participants": [gone if known is entry else known for known in session.participants]})
-
-
-def handed_over(session: Session, handoff: Handoff) -> Patch:
-    """The change that makes `handoff.to_agent_id` the active agent. Raises HandoffError where it cannot be."""
-    if session.active_agent_id == handoff.to_agent_id:
-        raise HandoffError(f"agent {handoff.to_agent_id!r} is the active agent of session {session.id!r} already")
-    if session.status in ("completed", "expired"):
-        raise HandoffError(f"session {session.id!r} is {session.status}; only an open session goes to another agent")
-    done = handoff.model_copy(update={"from_agent_id": session.active_agent_id})
-    kept = [*session.handoffs, done][-HANDOFFS_KEPT:]
-    return Patch(set={"active_agent_id": done.to_agent_id, "handoffs": kept})
 
 
 def _option(model: type[M], given: M | Mapping[str, Any] | str | None, name: str) -> M | None:

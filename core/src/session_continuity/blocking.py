@@ -321,7 +321,8 @@ class SessionManager:
         """The messages for a model, oldest first, within the session's token budget.
 
         The newest that fit, without gaps; system messages always; a tool call only together with its results. Raises
-        TokenBudgetExceededError when the system messages alone do not fit.
+        TokenBudgetExceededError when the system messages alone do not fit, and CompressionError when messages are to
+        be folded and cannot be.
         """
         return self._run(self._core.get_conversation_context(session_id))
 

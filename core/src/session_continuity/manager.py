@@ -367,7 +367,8 @@ class AsyncSessionManager(Workings):
         """The messages for a model, oldest first, within the session's token budget.
 
         The newest that fit, without gaps; system messages always; a tool call only together with its results. Raises
-        TokenBudgetExceededError when the system messages alone do not fit.
+        TokenBudgetExceededError when the system messages alone do not fit, and CompressionError when messages are to
+        be folded and cannot be.
         """
         return (await self.get_conversation_context_with_stats(session_id)).messages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from session_continuity import (
+    AgentHandoff,
     AsyncSessionManager,
     ConfigError,
     MessageMetadata,
@@ -151,6 +152,39 @@ def test_texts_and_numbers_of_enumerations_serve_as_what_they_are(manager: Sessi
         str,
         int,
     ]
+
+
+def test_a_query_by_members_of_enumerations_reaches_the_store_as_plain_texts(
+    manager: SessionManager, store: Watched
+) -> None:
+    class Word(str, Enum):  # noqa: UP042  # formats as its name and not as its text, which is what matters here
+        AGENT = "refunds"
+        ACTIVE = "active"
+        USER = "user"
+
+    asked: list[Any] = []
+
+    async def note(*arguments: Any, **_: Any) -> None:
+        asked.extend(arguments)
+
+    session = manager.create_session(user_id=Word.USER, active_agent_id=Word.AGENT, metadata={"tags": [Word.AGENT]})
+    message = manager.add_message(session.id, role="user", content="x", id=Word.USER)
+    store.before.update(list_sessions=note, get_messages=note)
+    found = manager.list_sessions(
+        user_id=Word.USER,
+        active_agent_id=Word.AGENT,
+        status=Word.ACTIVE,  # type: ignore[arg-type]  # a text none the less
+        tags=Word.AGENT,
+    )
+    assert list(manager.get_messages(session.id, roles=[Word.USER], before=Word.USER)) == []  # type: ignore[list-item]
+    wanted, _, query = asked
+    texts = [wanted.user_id, wanted.active_agent_id, wanted.status, *wanted.tags, *query.roles, query.before_id]
+    assert {type(text) for text in texts} == {str}
+    assert ([session.id for session in found], message.id) == ([session.id], "user")
+    handed: list[AgentHandoff] = []
+    manager.on(AgentHandoff, handed.append)
+    manager.handoff_to_agent(session.id, Word.USER)
+    assert type(handed[0].to_agent_id) is str
 
 
 def test_any_mapping_serves_where_fields_are_given(manager: SessionManager) -> None:

@@ -469,8 +469,8 @@ class AsyncSessionManager(Workings):
             events.AgentHandoff,
             session_id,
             from_agent_id=done.from_agent_id,
-            to_agent_id=agent_id,
-            reason=reason,
+            to_agent_id=done.to_agent_id,
+            reason=done.reason,
             context=done.context,
         )
         return session

@@ -40,6 +40,7 @@ __all__ = [
 A = TypeVar("A")
 R = TypeVar("R")
 B = TypeVar("B", bound=BaseModel)
+S = TypeVar("S", bound=str)
 
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _SESSION = {"id": "-", "created_at": _SOME_TIME, "last_activity_at": _SOME_TIME}
@@ -154,9 +155,9 @@ def session_filter(
     if status is not None:
         _one_of(get_args(SessionStatus), [status], "status")
     return SessionFilter(
-        user_id=user_id,
-        active_agent_id=active_agent_id,
-        status=status,
+        user_id=user_id if user_id is None else _plain(user_id),
+        active_agent_id=active_agent_id if active_agent_id is None else _plain(active_agent_id),
+        status=status if status is None else _plain(status),
         tags=_names(tags, "tags") or frozenset(),
         created_after=_moment(created_after, "created_after"),
         created_before=_moment(created_before, "created_before"),
@@ -177,7 +178,7 @@ def message_query(
     for name, bound in (("after", after), ("before", before)):
         if isinstance(bound, str):
             identifiers(**{name: bound})
-            bounds[f"{name}_id"] = bound
+            bounds[f"{name}_id"] = _plain(bound)
         else:
             bounds[name] = _moment(bound, name)
     query = MessageQuery(order=order, roles=cast("frozenset[Role] | None", wanted), **bounds)
@@ -198,7 +199,12 @@ def _names(value: str | Iterable[str] | None, name: str) -> frozenset[str] | Non
         raise ValidationError(f"{name} must be texts")
     for item in listed:
         _made(name, check_text, item)
-    return frozenset(listed)
+    return frozenset(map(_plain, listed))
+
+
+def _plain(text: S) -> S:
+    """The text that a member of an enumeration is; in a key of a store it would be written by its name."""
+    return cast("S", str.__str__(text))
 
 
 def _moment(value: datetime | None, name: str) -> datetime | None:

@@ -8,7 +8,7 @@ came in. Other annotations are the application's own, and stay here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError as PydanticError
@@ -79,11 +79,33 @@ def from_openai(chat: Iterable[object]) -> list[NewMessage]:
 def to_openai(messages: Iterable[Message | NewMessage]) -> list[dict[str, Any]]:
     """The chat that these messages are, as a model's API takes it: `to_openai(manager.get_conversation_context(id))`.
 
-    What came through `from_openai` comes back as it was, content that was missing as null. The result of a tool call
-    is the content of its message, where that has none of its own; a message with the results of several becomes a
-    chat message for each.
+    What came through `from_openai` comes back as it was, content that was missing as null. Only an answer to a tool
+    call follows its call directly, also where somebody spoke between the two: models refuse anything else. The result
+    of a call is the content of its message, where that has none of its own; a message with the results of several
+    becomes a chat message for each.
     """
-    return [fields for message in messages for fields in _written(message)]
+    return [fields for message in _answers_beside_calls(messages) for fields in _written(message)]
+
+
+def _answers_beside_calls(messages: Iterable[Message | NewMessage]) -> list[Message | NewMessage]:
+    ordered: list[Message | NewMessage] = []
+    for message in messages:
+        ordered.insert(_place(ordered, {result.tool_call_id for result in _results(message)}), message)
+    return ordered
+
+
+def _place(before: Sequence[Message | NewMessage], answered: Set[str]) -> int:
+    """Where an answer to these calls belongs: after the last message that makes one of them and its other answers."""
+    end = len(before)
+    for place in reversed(range(end if answered else 0)):
+        if any(call.id in answered for call in before[place].metadata.tool_calls):
+            return next((later for later in range(place + 1, end) if not _results(before[later])), end)
+    return end
+
+
+def _results(message: Message | NewMessage) -> list[ToolResult]:
+    """The results that a chat ties to their calls; the older `function` messages stand by themselves."""
+    return [] if _kept(message).get("role") == "function" else message.metadata.tool_results
 
 
 def _written(message: Message | NewMessage) -> list[dict[str, Any]]:
@@ -92,7 +114,7 @@ def _written(message: Message | NewMessage) -> list[dict[str, Any]]:
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if metadata.tool_calls and not kept.get("function_call"):
         fields["tool_calls"] = [_written_call(call) for call in metadata.tool_calls]
-    results = metadata.tool_results if kept.get("role") != "function" else []
+    results = _results(message)
     if len(results) > 1:
         return [{**fields, "tool_call_id": result.tool_call_id, "content": _answer(result)} for result in results]
     for result in results:

@@ -40,7 +40,6 @@ __all__ = [
 A = TypeVar("A")
 R = TypeVar("R")
 B = TypeVar("B", bound=BaseModel)
-S = TypeVar("S", bound=str)
 
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _SESSION = {"id": "-", "created_at": _SOME_TIME, "last_activity_at": _SOME_TIME}
@@ -83,11 +82,16 @@ def turn(messages: Iterable[NewMessage | Mapping[str, Any]]) -> list[NewMessage]
     """The messages of a turn. Raises ValidationError that says which of them, counted from 0, is wrong."""
     checked: list[NewMessage] = []
     for place, message in enumerate(several(messages, "messages")):
-        if isinstance(message, Mapping) and (found := sorted(_OPENAI_KEYS.intersection(message))):
-            hint = f"{found[0]} is of the OpenAI chat format, from which from_openai makes messages"
+        if key := _openai_key(message):
+            hint = f"{key} is of the OpenAI chat format, from which from_openai makes messages"
             raise ValidationError(f"messages.{place}: {hint}")
         checked.append(validated(NewMessage, message, at=f"messages.{place}"))
     return checked
+
+
+def _openai_key(message: object) -> str | None:
+    keys = cast("Mapping[str, Any]", message) if isinstance(message, Mapping) else ()
+    return next(iter(sorted(_OPENAI_KEYS.intersection(keys))), None)
 
 
 def patch_for(model: type[Model], changes: Mapping[str, Any]) -> Patch:
@@ -155,9 +159,9 @@ def session_filter(
     if status is not None:
         _one_of(get_args(SessionStatus), [status], "status")
     return SessionFilter(
-        user_id=user_id if user_id is None else _plain(user_id),
-        active_agent_id=active_agent_id if active_agent_id is None else _plain(active_agent_id),
-        status=status if status is None else _plain(status),
+        user_id=None if user_id is None else _plain(user_id),
+        active_agent_id=None if active_agent_id is None else _plain(active_agent_id),
+        status=None if status is None else cast("SessionStatus", _plain(status)),
         tags=_names(tags, "tags") or frozenset(),
         created_after=_moment(created_after, "created_after"),
         created_before=_moment(created_before, "created_before"),
@@ -202,9 +206,9 @@ def _names(value: str | Iterable[str] | None, name: str) -> frozenset[str] | Non
     return frozenset(map(_plain, listed))
 
 
-def _plain(text: S) -> S:
+def _plain(text: str) -> str:
     """The text that a member of an enumeration is; in a key of a store it would be written by its name."""
-    return cast("S", str.__str__(text))
+    return str.__str__(text)
 
 
 def _moment(value: datetime | None, name: str) -> datetime | None:

@@ -199,6 +199,17 @@ def test_aclose_waits_for_the_calls_under_way_and_the_loop_goes_on() -> None:
     asyncio.run(main())
 
 
+def test_aclose_leaves_no_thread_behind() -> None:
+    async def main() -> None:
+        before = threading.enumerate()
+        wire = ThreadWire()
+        assert await wire.call(int) == 0
+        await wire.aclose()
+        assert threading.enumerate() == before
+
+    asyncio.run(main())
+
+
 def test_a_closed_wire_leaves_no_thread_and_may_be_used_again() -> None:
     async def main() -> None:
         wire = ThreadWire()

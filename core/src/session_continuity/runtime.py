@@ -258,9 +258,16 @@ class ThreadWire:
     async def aclose(self) -> None:
         """Wait for the calls under way and end the threads; the event loop goes on meanwhile."""
         import asyncio
+        from concurrent.futures import ThreadPoolExecutor
 
         if (executor := self._released()) is not None:
-            await asyncio.to_thread(executor.shutdown, wait=True)
+            closer = ThreadPoolExecutor(1, "session-continuity-close")  # the loop's own threads would stay behind
+            try:
+                await asyncio.wrap_future(closer.submit(executor.shutdown))
+            except BaseException:
+                closer.shutdown(wait=False)
+                raise
+            closer.shutdown()
 
     def _released(self) -> ThreadPoolExecutor | None:
         """The threads of this process, which are this wire's no more."""

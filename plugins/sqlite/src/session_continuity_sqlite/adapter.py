@@ -84,8 +84,8 @@ class SqliteStorage(StorageAdapter):
     async def close(self) -> None:
         self._closed = True
         await self._writes.call(self._connections.close)
-        await self._writes.aclose()
-        await self._reads.aclose()
+        self._writes.close()
+        self._reads.close()
 
     async def health(self) -> HealthStatus:
         self._check_open("health")

@@ -155,8 +155,8 @@ def test_a_page_size_that_every_store_serves_is_accepted(limit: int) -> None:
     assert MessageQuery(limit=limit).limit == limit
 
 
-@pytest.mark.parametrize("limit", [0, -1, MAX_PAGE + 1])
-def test_another_page_size_is_refused(limit: int) -> None:
+@pytest.mark.parametrize("limit", [0, -1, MAX_PAGE + 1, True, "3", 2.0, None])
+def test_another_page_size_is_refused(limit: Any) -> None:
     for use in (check_limit, lambda limit: MessageQuery(limit=limit)):
         with pytest.raises(ValidationError, match=f"limit must be 1 to 1000, not {limit}"):
             use(limit)

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "paging": "errors",
     "ids": "models",
     "tokens": "errors models",
-    "openai_chat": "errors models",
+    "openai_chat": "errors models validation",
     "window": "models",
     "compression": "errors models window",
     "events": "errors",
@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "hookspecs": "adapter config",
     "registry": "adapter compression config errors hookspecs plugin runtime",
     "validation": "adapter errors models",
+    "people": "adapter errors models validation",
     "concurrency": "adapter errors models",
     "expiry": "adapter concurrency models recent",
     "context": "adapter compression errors models paging recent window",
@@ -45,8 +46,8 @@ MAY_IMPORT = {
     "storage": "adapter bridge errors models paging registry runtime",
     "workings": "adapter bridge compression context errors events expiry ids models paging registry runtime "
     "tokens validation",
-    "manager": "adapter bridge compression concurrency context errors events ids models paging registry tokens "
-    "validation workings",
+    "manager": "adapter bridge compression concurrency context errors events ids models paging people registry "
+    "tokens validation workings",
     "blocking": "adapter compression context errors events manager models paging registry runtime storage tokens "
     "workings",
 }

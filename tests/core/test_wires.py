@@ -56,6 +56,7 @@ def test_a_direct_wire_calls_in_the_stack_of_its_caller() -> None:
     assert run_now(wire.call(threading.current_thread)) is threading.current_thread()
     assert run_now(wire.call(int, "11", base=2)) == 3
     wire.close()
+    run_now(wire.aclose())
 
 
 def test_a_direct_wire_passes_errors_through() -> None:
@@ -176,6 +177,35 @@ def test_close_waits_for_the_calls_under_way() -> None:
         await closing
         assert call.ended.is_set()
         assert await task == "result"
+
+    asyncio.run(main())
+
+
+def test_aclose_waits_for_the_calls_under_way_and_the_loop_goes_on() -> None:
+    async def main() -> None:
+        wire, call = ThreadWire(), Call()
+        task = asyncio.create_task(wire.call(call))
+        await until(call.begun)
+        closing = asyncio.create_task(wire.aclose())
+        done, _ = await asyncio.wait([closing], timeout=0.05)
+        assert not done
+        call.may_end.set()
+        await closing
+        assert call.ended.is_set()
+        assert await task == "result"
+        await wire.aclose()
+        assert not wire_threads()
+
+    asyncio.run(main())
+
+
+def test_aclose_leaves_no_thread_behind() -> None:
+    async def main() -> None:
+        before = threading.enumerate()
+        wire = ThreadWire()
+        assert await wire.call(int) == 0
+        await wire.aclose()
+        assert threading.enumerate() == before
 
     asyncio.run(main())
 

@@ -20,6 +20,7 @@ from session_continuity import (
     NotSupportedError,
     SessionManager,
     Storage,
+    StorageClosedError,
     open_storage,
 )
 from session_continuity.bridge import InThreads
@@ -313,6 +314,24 @@ def test_a_call_that_has_begun_in_a_thread_runs_to_its_end() -> None:
 
     asyncio.run(main())
     assert store.calls == ["health", "close"]
+
+
+def test_a_loop_goes_on_while_a_store_in_threads_is_closed_behind_a_call() -> None:
+    store, began, go = blocked()
+    storage = InThreads(store)
+
+    async def main() -> None:
+        running = asyncio.ensure_future(storage.health())
+        await asyncio.to_thread(began.wait, 20)
+        closing = asyncio.ensure_future(storage.close())
+        done, _ = await asyncio.wait([closing], timeout=0.05)
+        assert not done
+        go.set()
+        await closing
+        with pytest.raises(StorageClosedError):
+            await running
+
+    asyncio.run(main())
 
 
 def test_a_store_in_threads_shares_the_clock_and_the_features_of_the_one_below() -> None:

@@ -116,7 +116,7 @@ def test_a_count_that_the_caller_knows_is_taken(face: Face, store: Watched) -> N
     assert manager.add_message(session.id, role="user", content="x", token_count=7).token_count == 7
 
 
-@pytest.mark.parametrize("answer", [-1, 1.5, "3", None, 2**31 + 1])
+@pytest.mark.parametrize("answer", [-1, 1.5, "3", True, None, 2**31 + 1])
 def test_a_counter_that_answers_no_count_is_refused_before_the_store_is_asked(
     face: Face, store: Watched, answer: Any
 ) -> None:
@@ -124,6 +124,19 @@ def test_a_counter_that_answers_no_count_is_refused_before_the_store_is_asked(
     session = manager.create_session()
     with pytest.raises(ValidationError, match="token counter"):
         manager.add_message(session.id, role="user", content="x")
+    assert "append_messages" not in store.calls
+
+
+def test_a_counter_that_fails_is_named_before_the_store_is_asked(face: Face, store: Watched) -> None:
+    def failing(text: str) -> int:
+        raise LookupError(text)
+
+    manager = face.manager(store, token_counter=failing)
+    session = manager.create_session()
+    with pytest.raises(ValidationError, match="the token counter failed: LookupError") as caught:
+        manager.add_message(session.id, role="user", content="secret")
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert "secret" not in str(caught.value)
     assert "append_messages" not in store.calls
 
 

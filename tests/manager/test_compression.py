@@ -152,7 +152,7 @@ def test_compressing_by_hand_says_what_it_did_and_keeps_the_messages(
 
 
 def test_a_named_strategy_overrides_the_configured_one_with_its_parameters(face: Face, store: Watched) -> None:
-    manager = face.manager(store)
+    manager = face.manager(store, summarizer=Scribe())
     session = manager.create_session(compression={"strategy": "summarization", "max_messages": 2})
     write(manager, session.id, "abcd")
     result = manager.compress_context(session.id, "sliding_window")
@@ -259,8 +259,8 @@ def test_a_kept_summary_that_no_longer_fits_is_left_out(face: Face, store: Watch
 
 
 def test_a_strategy_with_words_needs_somebody_to_write_them(face: Face, store: Watched) -> None:
+    session = face.manager(store, summarizer=Scribe()).create_session(compression={"strategy": "summarization"})
     manager = face.manager(store)
-    session = manager.create_session(compression={"strategy": "summarization"})
     write(manager, session.id, "abcd")
     with pytest.raises(CompressionError, match="give the manager a summarizer"):
         manager.compress_context(session.id)

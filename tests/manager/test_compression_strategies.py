@@ -160,7 +160,7 @@ def extended(face: Face, store: Watched, strategy: Any = None, **options: Any) -
 def test_a_configuration_may_be_the_name_of_its_strategy(face: Face, store: Watched) -> None:
     config = CompressionConfig(strategy="sliding_window")
     by_default = face.manager(store, compression="sliding_window").create_session()
-    manager = face.manager(store)
+    manager = face.manager(store, summarizer=lambda *_, **__: "summary")
     assert by_default.compression == manager.create_session(compression="sliding_window").compression == config
     renamed = manager.update_session(by_default.id, compression="hybrid")
     assert renamed.compression == CompressionConfig(strategy="hybrid")

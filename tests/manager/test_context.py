@@ -18,6 +18,7 @@ from session_continuity import (
     TokenBudget,
     TokenBudgetExceededError,
     conversation_of,
+    run_now,
 )
 from session_continuity.window import Window
 
@@ -203,7 +204,7 @@ def test_messages_that_foreign_writers_left_uncounted_are_counted_for_the_budget
     session = manager.create_session()
     for _ in range(3):
         message = manager.add_message(session.id, role="user", content="x" * 20)
-        manager.update_message(session.id, message.id, token_count=None)
+        run_now(store.update_message(session.id, message.id, Patch(clear=frozenset({"token_count"}))))
     context = manager.get_conversation_context_with_stats(session.id)
     assert (len(context.messages), context.budget.used) == (2, 10)
     assert (context.budget.dropped_messages, context.budget.dropped_tokens) == (1, 0)

@@ -14,8 +14,11 @@ from session_continuity import (
     NewMessage,
     NotSupportedError,
     SessionManager,
+    StorageError,
+    ThrottledError,
     ToolCall,
     ToolResult,
+    UnavailableError,
     ValidationError,
     minted_at,
 )
@@ -190,6 +193,29 @@ def test_part_of_a_turn_stored_before_refuses_the_turn(manager: SessionManager) 
     assert texts(manager.get_messages(session.id)) == ["a", "b"]
 
 
+@pytest.mark.parametrize("kind", [UnavailableError, ThrottledError])
+def test_a_lost_answer_says_whether_the_call_can_be_repeated(
+    face: Face, store: Watched, kind: type[StorageError]
+) -> None:
+    async def lose(*_: Any, **__: Any) -> None:
+        raise kind("the answer was lost", backend="test", operation="append_messages")
+
+    manager = face.manager(store)
+    session = manager.create_session()
+    store.after["append_messages"] = lose
+    with pytest.raises(kind) as caught:
+        manager.add_message(session.id, role="user", content="named", id="m")
+    assert not hasattr(caught.value, "__notes__")
+    with pytest.raises(kind) as caught:
+        manager.add_messages(
+            session.id, [NewMessage(role="user", content="x", id="n"), {"role": "user", "content": "y"}]
+        )
+    assert "give each an id, and repeating the call is safe" in caught.value.__notes__[0]
+    del store.after["append_messages"]
+    assert manager.add_message(session.id, role="user", content="named", id="m").id == "m"
+    assert texts(manager.get_messages(session.id)) == ["named", "x", "y"]
+
+
 def test_ten_that_race_with_one_id_store_one_message(face: Face, manager: SessionManager) -> None:
     session = manager.create_session()
     works = [lambda m: m.add_message(session.id, role="user", content="x", id="m")] * 10
@@ -299,8 +325,10 @@ def test_an_edit_counts_content_and_metadata_together(manager: SessionManager) -
     assert manager.update_message(session.id, message.id, metadata=None).token_count == 2
     assert manager.update_message(session.id, message.id, content="x" * 80, token_count=1).token_count == 1
     assert manager.update_message(session.id, message.id, role="user").token_count == 1
-    cleared = manager.update_message(session.id, message.id, token_count=None)
-    assert (cleared.token_count, manager.get_session(session.id).token_count) == (None, 0)
+    assert manager.update_message(session.id, message.id, content="x" * 4, token_count=None).token_count == 1
+    manager.update_message(session.id, message.id, token_count=9)
+    recounted = manager.update_message(session.id, message.id, token_count=None)
+    assert (recounted.token_count, manager.get_session(session.id).token_count) == (1, 1)
 
 
 def test_an_edit_to_or_from_system_is_seen_by_the_context(manager: SessionManager) -> None:

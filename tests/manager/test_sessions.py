@@ -28,7 +28,8 @@ from .faces import START, Clock, Face, Watched
 STORES = ("memory", "sqlite")
 
 
-def test_a_session_is_stored_as_it_was_given(manager: SessionManager) -> None:
+def test_a_session_is_stored_as_it_was_given(face: Face, store: Watched) -> None:
+    manager = face.manager(store, summarizer=lambda *_, **__: "summary")
     created = manager.create_session(
         id="a/b#c:d é 🙂",
         user_id="user 1",
@@ -66,7 +67,11 @@ def test_a_session_without_anything_has_an_id_of_its_own(manager: SessionManager
 
 def test_the_defaults_of_the_manager_go_with_the_session_and_its_own_come_first(face: Face, store: Watched) -> None:
     manager = face.manager(
-        store, token_budget={"max_tokens": 50}, compression={"strategy": "hybrid"}, ttl=timedelta(minutes=1)
+        store,
+        token_budget={"max_tokens": 50},
+        compression={"strategy": "hybrid"},
+        summarizer=lambda *_, **__: "summary",
+        ttl=timedelta(minutes=1),
     )
     plain = manager.create_session()
     own = manager.create_session(token_budget={"max_tokens": 7}, compression={"strategy": "sliding_window"}, ttl=5.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from enum import Enum, IntEnum, StrEnum
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from session_continuity import (
+    AgentHandoff,
     AsyncSessionManager,
     ConfigError,
     MessageMetadata,
@@ -55,9 +57,21 @@ BAD_MESSAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "tool result without id": ("tool_call_id", {"metadata": {"tool_results": [{"result": CANARY}]}}),
     "negative count": ("token_count", {"token_count": -1}),
     "broken count": ("token_count", {"token_count": 1.5}),
+    "text for a count": ("token_count", {"token_count": "3"}),
+    "truth for a count": ("token_count", {"token_count": True}),
+    "bytes for content": ("content", {"content": CANARY.encode()}),
+    "bytes for the arguments of a call": (
+        "tool_calls.0.arguments",
+        {"metadata": {"tool_calls": [{"id": "c", "name": "f", "arguments": CANARY.encode()}]}},
+    ),
+    "text for truth": (
+        "tool_results.0.is_error",
+        {"metadata": {"tool_results": [{"tool_call_id": "c", "is_error": "no"}]}},
+    ),
     "more tokens than a message has": ("token_count", {"token_count": 2**31 + 1}),
     "empty id": ("id", {"id": ""}),
     "id of another type": ("id", {"id": 5}),
+    "id in bytes": ("id", {"id": CANARY.encode()}),
     "id too long": ("id", {"id": CANARY + "é" * 128}),
     "id with a lone surrogate": ("id", {"id": CANARY + "\ud800"}),
 }
@@ -82,7 +96,9 @@ def test_a_bad_message_is_refused_by_the_name_of_its_field(manager: SessionManag
     field, wrong = BAD_MESSAGES[fault]
     good: dict[str, Any] = {"role": "user", "content": "hello"}
     assert field in refusal(lambda: manager.add_message(session.id, **{**good, **wrong}))
-    assert field in refusal(lambda: manager.add_messages(session.id, [good, {**good, **wrong}]))
+    named = refusal(lambda: manager.add_messages(session.id, [good, {**good, **wrong}]))
+    assert "messages.1." in named
+    assert field in named
     assert "append_messages" not in store.calls
     assert manager.get_session(session.id) == session
 
@@ -104,11 +120,71 @@ def test_a_turn_is_a_sequence_of_messages(manager: SessionManager, store: Watche
     assert "append_messages" not in store.calls
 
 
+@pytest.mark.parametrize("key", ["tool_calls", "tool_call_id", "function_call"])
+def test_a_chat_that_is_not_converted_is_told_the_way(manager: SessionManager, store: Watched, key: str) -> None:
+    session = manager.create_session()
+    chat = [{"role": "user", "content": "x"}, {"role": "assistant", "content": None, key: CANARY}]
+    told = refusal(lambda: manager.add_messages(session.id, chat))
+    assert told == f"messages.1: {key} is of the OpenAI chat format, from which from_openai makes messages"
+    assert "append_messages" not in store.calls
+
+
 def test_a_turn_with_one_id_twice_is_refused(manager: SessionManager, store: Watched) -> None:
     session = manager.create_session()
     twice = [NewMessage(role="user", content=text, id="m") for text in ("a", "b")]
     assert "same id" in refusal(lambda: manager.add_messages(session.id, twice))
     assert "append_messages" not in store.calls
+
+
+def test_texts_and_numbers_of_enumerations_serve_as_what_they_are(manager: SessionManager) -> None:
+    class Speaker(StrEnum):
+        USER = "user"
+
+    class Tokens(IntEnum):
+        THREE = 3
+
+    session = manager.create_session(user_id=Speaker.USER)
+    message = manager.add_message(session.id, role=Speaker.USER, content=Speaker.USER, token_count=Tokens.THREE)  # type: ignore[arg-type]
+    stored = manager.get_message(session.id, message.id)
+    assert [type(value) for value in (session.user_id, stored.role, stored.content, stored.token_count)] == [
+        str,
+        str,
+        str,
+        int,
+    ]
+
+
+def test_a_query_by_members_of_enumerations_reaches_the_store_as_plain_texts(
+    manager: SessionManager, store: Watched
+) -> None:
+    class Word(str, Enum):  # noqa: UP042  # formats as its name and not as its text, which is what matters here
+        AGENT = "refunds"
+        ACTIVE = "active"
+        USER = "user"
+
+    asked: list[Any] = []
+
+    async def note(*arguments: Any, **_: Any) -> None:
+        asked.extend(arguments)
+
+    session = manager.create_session(user_id=Word.USER, active_agent_id=Word.AGENT, metadata={"tags": [Word.AGENT]})
+    message = manager.add_message(session.id, role="user", content="x", id=Word.USER)
+    store.before.update(list_sessions=note, get_messages=note)
+    found = manager.list_sessions(
+        user_id=Word.USER,
+        active_agent_id=Word.AGENT,
+        status=Word.ACTIVE,  # type: ignore[arg-type]  # a text none the less
+        tags=Word.AGENT,
+    )
+    assert list(manager.get_messages(session.id, roles=[Word.USER], before=Word.USER)) == []  # type: ignore[list-item]
+    wanted, _, query = asked
+    texts = [wanted.user_id, wanted.active_agent_id, wanted.status, *wanted.tags, *query.roles, query.before_id]
+    assert {type(text) for text in texts} == {str}
+    assert ([session.id for session in found], message.id) == ([session.id], "user")
+    handed: list[AgentHandoff] = []
+    manager.on(AgentHandoff, handed.append)
+    manager.handoff_to_agent(session.id, Word.USER)
+    assert type(handed[0].to_agent_id) is str
 
 
 def test_any_mapping_serves_where_fields_are_given(manager: SessionManager) -> None:
@@ -134,7 +210,13 @@ BAD_SESSIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "participant without id": ("id: ", {"participants": [{"role": "user"}]}),
     "participant with unknown role": ("role", {"participants": [{"id": "p", "role": CANARY}]}),
     "naive joining time": ("joined_at", {"participants": [{"id": "p", "joined_at": "2025-01-01T00:00:00"}]}),
+    "user in bytes": ("user_id", {"user_id": CANARY.encode()}),
+    "tag in bytes": ("metadata.tags", {"metadata": {"tags": [CANARY.encode()]}}),
+    "joining time as a number": ("joined_at", {"participants": [{"id": "p", "joined_at": 1_700_000_000}]}),
     "empty budget": ("token_budget.max_tokens", {"token_budget": {}}),
+    "budget as text": ("token_budget.max_tokens", {"token_budget": {"max_tokens": "300"}}),
+    "budget as truth": ("token_budget.max_tokens", {"token_budget": {"max_tokens": True}}),
+    "target as text": ("target_tokens", {"compression": {"strategy": "sliding_window", "target_tokens": "3"}}),
     "budget of another type": ("token_budget", {"token_budget": 5}),
     "reserve that takes all": ("token_budget", {"token_budget": {"max_tokens": 5, "reserve_tokens": 5}}),
     "unknown strategy of overflow": (
@@ -142,6 +224,9 @@ BAD_SESSIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"token_budget": {"max_tokens": 5, "overflow_strategy": CANARY}},
     ),
     "compression without strategy": ("compression.strategy", {"compression": {}}),
+    "unknown strategy of compression": ("compression: no", {"compression": {"strategy": CANARY}}),
+    "strategy with words and no summarizer": ("give the manager a summarizer", {"compression": "summarization"}),
+    "second participant": ("participants.1.role", {"participants": ["p", {"id": "q", "role": CANARY}]}),
     "no time to live": ("ttl", {"ttl": 0}),
     "negative time to live": ("ttl", {"ttl": -1}),
     "time to live of another type": ("ttl", {"ttl": "60"}),
@@ -164,8 +249,16 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "totals": ("message_count, token_count", {"token_count": 3, "message_count": 4}),
     "status": ("status", {"status": CANARY}),
     "a participant twice": ("participants", {"participants": [CANARY, {"id": CANARY}]}),
+    "expiry as a number of seconds": ("expires_at", {"expires_at": 3600}),
+    "expiry as a number in a text": ("expires_at", {"expires_at": "1893456000"}),
+    "expiry in bytes": ("expires_at", {"expires_at": b"2030-01-01T00:00:00Z"}),
+    "sliding time as text": ("sliding_ttl", {"sliding_ttl": "60"}),
+    "sliding time without an end": ("sliding_ttl", {"sliding_ttl": 1e300}),
+    "sliding time as truth": ("sliding_ttl", {"sliding_ttl": True}),
     "naive expiry": ("expires_at", {"expires_at": "2025-01-01T00:00:00"}),
     "too many handoffs": ("handoffs", {"handoffs": [{"to_agent_id": "a", "at": "2025-01-01T00:00:00Z"}] * 21}),
+    "unknown strategy of compression": ("there are hybrid, sliding_window", {"compression": CANARY}),
+    "strategy with words and no summarizer": ("give the manager a summarizer", {"compression": "hybrid"}),
     "expected version as text": ("expected_version", {"expected_version": "1", "user_id": "u"}),
     "expected version as truth": ("expected_version", {"expected_version": True, "user_id": "u"}),
 }
@@ -304,7 +397,7 @@ def test_a_bad_argument_is_refused_by_its_name(manager: SessionManager, fault: s
 
 BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "expiry": {"expiry": CANARY},
-    "sliding without ttl": {"expiry": "sliding"},
+    "sliding expiry needs a ttl": {"expiry": "sliding"},
     "ttl": {"ttl": 0},
     "cleanup_interval": {"cleanup_interval": 0},
     "image_token_cost": {"image_token_cost": -1},
@@ -312,7 +405,10 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "token_counter": {"token_counter": 5},
     "summarizer": {"summarizer": 5},
     "token_budget": {"token_budget": {}},
+    "token_budget ": {"token_budget": {"max_tokens": "300"}},
     "compression": {"compression": {}},
+    "there are hybrid, sliding_window, summarization": {"compression": CANARY},
+    "give the manager a summarizer": {"compression": "hybrid"},
 }
 
 
@@ -322,6 +418,7 @@ def test_a_manager_with_a_bad_option_is_never_made(face: Face, store: Watched, f
         with pytest.raises((ConfigError, ValidationError)) as caught:
             make(**BAD_OPTIONS[fault])
         assert CANARY not in str(caught.value)
+        assert fault.strip() in str(caught.value)
     assert store.calls == []
 
 

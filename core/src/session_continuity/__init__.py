@@ -103,7 +103,6 @@ if TYPE_CHECKING:
     )
     from session_continuity.manager import (
         AsyncSessionManager as AsyncSessionManager,
-        open_async_storage as open_async_storage,
     )
     from session_continuity.models import (
         CompressionConfig as CompressionConfig,
@@ -162,6 +161,7 @@ if TYPE_CHECKING:
     )
     from session_continuity.storage import (
         Storage as Storage,
+        open_async_storage as open_async_storage,
         open_storage as open_storage,
     )
     from session_continuity.tokens import (
@@ -193,7 +193,7 @@ _HOMES = {
     ),
     "hookspecs": "hookimpl",
     "ids": "minted_at move_to",
-    "manager": "AsyncSessionManager open_async_storage",
+    "manager": "AsyncSessionManager",
     "models": (
         "CompressionConfig CompressionState Content ContentBlock Handoff Message MessageMetadata NewMessage "
         "Participant Role Session SessionMetadata SessionStatus TokenBudget ToolCall ToolResult format_timestamp"
@@ -203,7 +203,7 @@ _HOMES = {
     "plugin": "CONTRACT BackendPlugin Cost Probe",
     "registry": "InstalledPlugin EXTENSIONS DISABLE_VARIABLE Registry default_registry",
     "runtime": "Clock LoopBound Mode Portal ThreadWire Wire gather run_now sleeper utc_now wire_for",
-    "storage": "Storage open_storage",
+    "storage": "Storage open_async_storage open_storage",
     "tokens": "TokenCounter estimate_tokens",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -190,7 +190,7 @@ class MessageQuery:
 
 def check_limit(limit: int) -> None:
     """Raises ValidationError for a page size that no store serves."""
-    if not 1 <= limit <= MAX_PAGE:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_PAGE:
         raise ValidationError(f"limit must be 1 to {MAX_PAGE}, not {limit}")
 
 

@@ -257,7 +257,8 @@ class SessionManager:
         """Append one message and return it as stored.
 
         Repeating the call with the same `id` stores it once. Raises SessionClosedError, TokenBudgetExceededError and
-        MessageTooLargeError; then nothing was stored.
+        MessageTooLargeError; then nothing was stored. After UnavailableError or ThrottledError it may have been, and
+        repeating a call without an `id` may store the message twice.
         """
         return self._run(
             self._core.add_message(
@@ -303,7 +304,8 @@ class SessionManager:
     def update_message(self, session_id: str, message_id: str, **changes: Any) -> Message:
         """Change `role`, `content`, `metadata` or `token_count` of a message and return it; it keeps its place.
 
-        A new content or metadata is counted anew unless `token_count` says the number. Raises MessageNotFoundError.
+        A new content or metadata is counted anew unless `token_count` says the number, and so is what was there for
+        `token_count=None`. Raises MessageNotFoundError.
         """
         return self._run(self._core.update_message(session_id, message_id, **changes))
 
@@ -319,7 +321,8 @@ class SessionManager:
         """The messages for a model, oldest first, within the session's token budget.
 
         The newest that fit, without gaps; system messages always; a tool call only together with its results. Raises
-        TokenBudgetExceededError when the system messages alone do not fit.
+        TokenBudgetExceededError when the system messages alone do not fit, and CompressionError when messages are to
+        be folded and cannot be.
         """
         return self._run(self._core.get_conversation_context(session_id))
 

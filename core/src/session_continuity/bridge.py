@@ -90,7 +90,7 @@ class InThreads(StorageAdapter):
 
     async def close(self) -> None:
         await self._call(self._adapter.close)
-        self._wire.close()
+        await self._wire.aclose()
 
     async def health(self) -> HealthStatus:
         return await self._call(self._adapter.health)

@@ -25,9 +25,11 @@ __all__ = [
     "CompressionStrategy",
     "Summarizer",
     "Wait",
+    "impossible",
     "next_state",
     "planned",
     "summarize",
+    "unknown",
 ]
 
 HYBRID_KEEPS = 20
@@ -123,6 +125,25 @@ STRATEGIES: Mapping[str, CompressionStrategy] = {
     "hybrid": hybrid,
 }
 """The strategies of core by name."""
+
+_IN_WORDS = frozenset(["summarization", "hybrid"])
+
+
+def unknown(config: CompressionConfig, strategies: Mapping[str, CompressionStrategy]) -> str | None:
+    """What to say of a strategy that is none of these; None where it is one."""
+    if config.strategy in strategies:
+        return None
+    return f"no compression strategy has this name; there are {', '.join(sorted(strategies))}"
+
+
+def impossible(
+    config: CompressionConfig, strategies: Mapping[str, CompressionStrategy], summarizer: Summarizer | None
+) -> str | None:
+    """Why these strategies and this summarizer cannot carry a configuration out, as far as can be told before there is
+    something to fold; None where nothing is in the way. Whether a plugin's strategy wants words, its plans tell."""
+    if summarizer is None and config.strategy in _IN_WORDS:
+        return f"{config.strategy!r} puts messages into words; give the manager a summarizer"
+    return unknown(config, strategies)
 
 
 def planned(

@@ -17,6 +17,7 @@ from session_continuity.compression import (
     next_state,
     planned,
     summarize,
+    unknown,
 )
 from session_continuity.errors import (
     CompressionError,
@@ -158,11 +159,9 @@ class ContextReader:
         return replace(unchanged, folded_messages=plan.fold, tokens_after=after, state=state)
 
     def _strategy(self, config: CompressionConfig) -> CompressionStrategy:
-        strategy = self._strategies.get(config.strategy)
-        if strategy is None:
-            known = ", ".join(sorted(self._strategies))
-            raise CompressionError(f"no compression strategy has this name; there are {known}")
-        return strategy
+        if problem := unknown(config, self._strategies):
+            raise CompressionError(problem)
+        return self._strategies[config.strategy]
 
     async def _folded(
         self,

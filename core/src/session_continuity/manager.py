@@ -4,14 +4,13 @@ elsewhere, every write one call of the storage contract."""
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
 from pydantic import JsonValue
 
 from session_continuity import events, validation
-from session_continuity.adapter import HealthStatus, Patch, StorageAdapter
+from session_continuity.adapter import HealthStatus, Patch
 from session_continuity.bridge import for_async
 from session_continuity.compression import CompressionResult, Summarizer
 from session_continuity.concurrency import change_session
@@ -41,13 +40,16 @@ from session_continuity.models import (
     TokenBudget,
 )
 from session_continuity.paging import Page, check_span, collect, walk
+from session_continuity.people import handed_over, new_participant, new_participants, parted
 from session_continuity.registry import Registry, default_registry
 from session_continuity.tokens import TokenCounter
-from session_continuity.workings import Expiry, Workings, handed_over, new_participant, new_participants, parted
+from session_continuity.workings import Expiry, Workings
 
-__all__ = ["AsyncSessionManager", "open_async_storage"]
+__all__ = ["AsyncSessionManager"]
 
 OneOrMany = str | Iterable[str]
+
+_COUNTED = frozenset(["content", "metadata", "token_count"])
 
 
 class AsyncSessionManager(Workings):
@@ -55,10 +57,10 @@ class AsyncSessionManager(Workings):
 
     `token_counter`: a function from text to a number, or a model's name that an extension knows; a quarter of the
     bytes by default. `token_budget` and `compression` are the defaults of sessions created here. `summarizer`: a
-    function, or a name that an extension knows. `ttl`: how long a session lives, in seconds or as timedelta; with
-    `expiry="sliding"`, from its last message on. `image_token_cost`: tokens of one image block. `cleanup_interval`:
-    seconds between removals of expired sessions in the background, in the loop of the first call; none by default.
-    `registry`: where extensions come from.
+    function, or a name that an extension knows; compression by `summarization` or `hybrid` needs one. `ttl`: how long a
+    session lives, in seconds or as timedelta; with `expiry="sliding"`, from its last message on. `image_token_cost`:
+    tokens of one image block. `cleanup_interval`: seconds between removals of expired sessions in the background, in
+    the loop of the first call; none by default. `registry`: where extensions come from.
 
     Every method raises SessionNotFoundError where the session it names does not exist, ValidationError for arguments
     that are not what it takes, and StorageError where the store fails. A storage that was handed in is not closed.
@@ -137,7 +139,9 @@ class AsyncSessionManager(Workings):
             "expires_at": None if seconds is None else now + timedelta(seconds=seconds),
             "sliding_ttl": seconds if self._sliding else None,
         }
-        session = await storage.create_session(validation.validated(Session, fields))
+        new = validation.validated(Session, fields)
+        self._check_compression(new.compression)
+        session = await storage.create_session(new)
         self._note(session)
         await self._emit(events.SessionCreated, session.id)
         return session
@@ -211,6 +215,7 @@ class AsyncSessionManager(Workings):
         if changes.get("participants") is not None:
             changes["participants"] = new_participants(changes["participants"], storage.clock())
         patch = validation.patch_for(Session, changes)
+        self._check_compression(patch.set.get("compression"))
         expected = validation.version(expected_version, "expected_version")
         session = await storage.update_session(session_id, patch, expected_version=expected)
         self._note(session)
@@ -254,7 +259,8 @@ class AsyncSessionManager(Workings):
         """Append one message and return it as stored.
 
         Repeating the call with the same `id` stores it once. Raises SessionClosedError, TokenBudgetExceededError and
-        MessageTooLargeError; then nothing was stored.
+        MessageTooLargeError; then nothing was stored. After UnavailableError or ThrottledError it may have been, and
+        repeating a call without an `id` may store the message twice.
         """
         fields: dict[str, Any] = {
             "role": role,
@@ -271,8 +277,7 @@ class AsyncSessionManager(Workings):
         A message is a NewMessage or a mapping of its fields. A turn is repeated safely when each has its `id`. Raises
         what `add_message` does, and NotSupportedError when the store does not take so many at once.
         """
-        turn = [validation.validated(NewMessage, message) for message in validation.several(messages, "messages")]
-        return list(await self._append(session_id, turn))
+        return list(await self._append(session_id, validation.turn(messages)))
 
     async def get_message(self, session_id: str, message_id: str) -> Message:
         """One message. Raises MessageNotFoundError."""
@@ -323,11 +328,12 @@ class AsyncSessionManager(Workings):
     async def update_message(self, session_id: str, message_id: str, **changes: Any) -> Message:
         """Change `role`, `content`, `metadata` or `token_count` of a message and return it; it keeps its place.
 
-        A new content or metadata is counted anew unless `token_count` says the number. Raises MessageNotFoundError.
+        A new content or metadata is counted anew unless `token_count` says the number, and so is what was there for
+        `token_count=None`. Raises MessageNotFoundError.
         """
         storage = await self._ready(session_id=session_id, message_id=message_id)
         patch = validation.patch_for(NewMessage, changes)
-        if "token_count" not in changes and not changes.keys().isdisjoint({"content", "metadata"}):
+        if changes.get("token_count") is None and not changes.keys().isdisjoint(_COUNTED):
             patch = await self._recounted(session_id, message_id, patch)
         stamped = Patch({**patch.set, "updated_at": storage.clock()}, patch.clear)
         message = await storage.update_message(session_id, message_id, stamped)
@@ -361,7 +367,8 @@ class AsyncSessionManager(Workings):
         """The messages for a model, oldest first, within the session's token budget.
 
         The newest that fit, without gaps; system messages always; a tool call only together with its results. Raises
-        TokenBudgetExceededError when the system messages alone do not fit.
+        TokenBudgetExceededError when the system messages alone do not fit, and CompressionError when messages are to
+        be folded and cannot be.
         """
         return (await self.get_conversation_context_with_stats(session_id)).messages
 
@@ -462,8 +469,8 @@ class AsyncSessionManager(Workings):
             events.AgentHandoff,
             session_id,
             from_agent_id=done.from_agent_id,
-            to_agent_id=agent_id,
-            reason=reason,
+            to_agent_id=done.to_agent_id,
+            reason=done.reason,
             context=done.context,
         )
         return session
@@ -478,17 +485,3 @@ class AsyncSessionManager(Workings):
     def off(self, event_type: str | type[E], handler: Handler[E]) -> None:
         """Stop calling `handler` for this event."""
         self._events.off(event_type, handler)
-
-
-@asynccontextmanager
-async def open_async_storage(
-    url: str | None = None, *, registry: Registry | None = None
-) -> AsyncGenerator[StorageAdapter, None]:
-    """The bare store that `url`, or SESSION_CONTINUITY_URL, names, set up, for those who want the contract without a
-    manager; closed at the end of the `async with`. Raises ConfigError and PluginError."""
-    adapter = for_async((registry or default_registry()).create(url, "async"))
-    try:
-        await adapter.setup()
-        yield adapter
-    finally:
-        await adapter.close()

@@ -2,6 +2,7 @@
 
 All models are frozen; `model_copy(update=…)` makes a changed one. Text must be encodable as UTF-8, numbers must be
 finite, times must be aware; they are kept in UTC at millisecond precision and written `YYYY-MM-DDTHH:MM:SS.sssZ`.
+Nothing is taken for what it only resembles: bytes are no text, `True` and `"3"` are no number, a number is no time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     JsonValue,
     PlainSerializer,
+    Strict,
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -49,6 +51,7 @@ MAX_JSON_DEPTH = 100
 MAX_JSON_INTEGER_BITS = 10_000  # Python's JSON parsers stop a little above
 MAX_MESSAGE_TOKENS = 2**31  # of one message, so that no total comes near the next limit
 MAX_COUNT = 2**53  # every store and every JSON reader holds such a number exactly
+MAX_SECONDS = 1e11  # of a session's life: about 3,000 years, so that its end is a time that can be written
 HANDOFFS_KEPT = 20
 
 SessionStatus = Literal["active", "paused", "completed", "expired"]
@@ -66,6 +69,14 @@ def to_utc_milliseconds(moment: datetime) -> datetime:
             raise ValueError("a time must lie between the years 1 and 9999 in UTC") from None
     excess = moment.microsecond % 1000
     return moment.replace(microsecond=moment.microsecond - excess) if excess else moment
+
+
+def check_time(value: Any) -> Any:
+    """Refuse numbers, in a text too: whether they are seconds from now or since 1970, or milliseconds, is anyone's
+    guess."""
+    if not (isinstance(value, datetime) or (isinstance(value, str) and ":" in value)):
+        raise ValueError("a time is an aware datetime, or its text as in 2030-01-31T12:00:00Z")
+    return value
 
 
 def format_timestamp(moment: datetime) -> str:
@@ -131,7 +142,8 @@ class _WrittenTime:
         written = core_schema.str_schema(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
         fast = core_schema.no_info_after_validator_function(datetime.fromisoformat, written)
         either = core_schema.union_schema([fast, general], mode="left_to_right")
-        return core_schema.json_or_python_schema(json_schema=either, python_schema=general)
+        given = core_schema.no_info_before_validator_function(check_time, general)
+        return core_schema.json_or_python_schema(json_schema=either, python_schema=given)
 
 
 Timestamp = Annotated[
@@ -139,8 +151,9 @@ Timestamp = Annotated[
     _WrittenTime(),
     PlainSerializer(format_timestamp, return_type=str, when_used="json"),
 ]
-Id = Annotated[str, _OnInput(check_id)]
-Text = Annotated[str, _OnInput(check_text)]
+Id = Annotated[str, Strict(), _OnInput(check_id)]
+Text = Annotated[str, Strict(), _OnInput(check_text)]
+Whole = Annotated[int, Strict()]
 JsonObject = Annotated[dict[str, JsonValue], _OnInput(check_json)]
 Json = Annotated[JsonValue, _OnInput(check_json)]
 
@@ -206,7 +219,7 @@ class ToolResult(Model):
     tool_call_id: Id
     result: Json = None
     name: Text | None = None
-    is_error: bool = False
+    is_error: Annotated[bool, Strict()] = False
 
 
 class MessageMetadata(OpenModel):
@@ -233,8 +246,8 @@ class TokenBudget(Model):
     `error` makes the store refuse an append that would take the session's total over the limit.
     """
 
-    max_tokens: int = Field(le=MAX_COUNT, gt=0)
-    reserve_tokens: int = Field(le=MAX_COUNT, default=0, ge=0)
+    max_tokens: Whole = Field(le=MAX_COUNT, gt=0)
+    reserve_tokens: Whole = Field(le=MAX_COUNT, default=0, ge=0)
     overflow_strategy: OverflowStrategy = "truncate"
 
     @model_validator(mode="after")
@@ -262,9 +275,9 @@ class CompressionConfig(OpenModel):
     """
 
     strategy: Text
-    target_tokens: int | None = Field(le=MAX_COUNT, default=None, gt=0)
-    min_messages: int | None = Field(default=None, ge=0)
-    max_messages: int | None = Field(default=None, gt=0)
+    target_tokens: Whole | None = Field(le=MAX_COUNT, default=None, gt=0)
+    min_messages: Whole | None = Field(default=None, ge=0)
+    max_messages: Whole | None = Field(default=None, gt=0)
     summarization_prompt: Text | None = None
 
     @model_validator(mode="before")
@@ -279,11 +292,11 @@ class CompressionState(Model):
 
     strategy: Text
     summary: Text | None = None
-    summary_token_count: int = Field(le=MAX_COUNT, default=0, ge=0)
+    summary_token_count: Whole = Field(le=MAX_COUNT, default=0, ge=0)
     covered_until: Id
     covered_through: Timestamp
-    covered_messages: int = Field(ge=0)
-    covered_tokens: int = Field(le=MAX_COUNT, ge=0)
+    covered_messages: Whole = Field(ge=0)
+    covered_tokens: Whole = Field(le=MAX_COUNT, ge=0)
     updated_at: Timestamp
 
 
@@ -329,10 +342,10 @@ class Session(Model):
     created_at: Timestamp
     last_activity_at: Timestamp
     expires_at: Timestamp | None = None
-    sliding_ttl: float | None = Field(default=None, gt=0)
-    version: int = Field(default=1, ge=1)
-    message_count: int = Field(default=0, ge=0)
-    token_count: int = Field(le=MAX_COUNT, default=0, ge=0)
+    sliding_ttl: Annotated[float, Strict()] | None = Field(default=None, gt=0, lt=MAX_SECONDS)
+    version: Whole = Field(default=1, ge=1)
+    message_count: Whole = Field(default=0, ge=0)
+    token_count: Whole = Field(le=MAX_COUNT, default=0, ge=0)
     system_message_ids: list[Id] = Field(default_factory=list)
 
 
@@ -342,7 +355,7 @@ class NewMessage(Model):
     role: Role
     content: Content
     metadata: MessageMetadata = Field(default_factory=MessageMetadata)
-    token_count: int | None = Field(le=MAX_MESSAGE_TOKENS, default=None, ge=0)
+    token_count: Whole | None = Field(le=MAX_MESSAGE_TOKENS, default=None, ge=0)
     id: Id | None = None
 
 
@@ -355,6 +368,6 @@ class Message(Model):
     role: Role
     content: Content
     metadata: MessageMetadata = Field(default_factory=MessageMetadata)
-    token_count: int | None = Field(le=MAX_COUNT, default=None, ge=0)
+    token_count: Whole | None = Field(le=MAX_COUNT, default=None, ge=0)
     created_at: Timestamp
     updated_at: Timestamp | None = None

@@ -8,13 +8,14 @@ came in. Other annotations are the application's own, and stay here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, cast
 
-from pydantic import ValidationError as PydanticError
+from pydantic import BaseModel, ValidationError as PydanticError
 
 from session_continuity.errors import ValidationError
 from session_continuity.models import Message, MessageMetadata, NewMessage, Role, ToolCall, ToolResult
+from session_continuity.validation import several
 
 __all__ = ["ChatFormatError", "from_openai", "to_openai"]
 
@@ -35,6 +36,8 @@ _KINDS: Mapping[type, str] = {
     str: "a text",
     bool: "true or false",
     type(None): "null or missing",
+    int: "a number",
+    float: "a number",
 }
 _IN_PLACE_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 
@@ -51,17 +54,18 @@ class ChatFormatError(ValidationError):
 
 
 def from_openai(chat: Iterable[object]) -> list[NewMessage]:
-    """The messages of a chat, each a JSON object as `json.loads` gives it, ready for `add_messages`. They have no ids
-    yet. Raises ChatFormatError.
+    """The messages of a chat, each a JSON object as `json.loads` gives it or what a client library answers
+    (`response.choices[0].message`), ready for `add_messages`. They have no ids yet. Raises ChatFormatError, and
+    ValidationError for what is no list.
 
     A deprecated `function_call` becomes a tool call with an id of its own, and the
     `function` message that answers it its result.
     """
     messages: list[NewMessage] = []
     last_function_call = ""
-    for number, raw in enumerate(chat, 1):
+    for number, raw in enumerate(several(chat, "the chat"), 1):
         try:
-            fields = _object(raw, "a message")
+            fields = _object(_plain(raw), "a message")
             if fields.get("function_call"):
                 last_function_call = f"function-call-{number}"
             messages.append(_message(fields, last_function_call))
@@ -75,32 +79,63 @@ def from_openai(chat: Iterable[object]) -> list[NewMessage]:
 def to_openai(messages: Iterable[Message | NewMessage]) -> list[dict[str, Any]]:
     """The chat that these messages are, as a model's API takes it: `to_openai(manager.get_conversation_context(id))`.
 
-    What came through `from_openai` comes back as it was, content that was missing as null. A message with the results
-    of several tool calls becomes a chat message for each.
+    What came through `from_openai` comes back as it was, content that was missing as null. Only an answer to a tool
+    call follows its call directly, also where somebody spoke between the two: models refuse anything else. The result
+    of a call is the content of its message, where that has none of its own; a message with the results of several
+    becomes a chat message for each.
     """
-    return [fields for message in messages for fields in _written(message)]
+    return [fields for message in _answers_beside_calls(messages) for fields in _written(message)]
+
+
+def _answers_beside_calls(messages: Iterable[Message | NewMessage]) -> list[Message | NewMessage]:
+    ordered: list[Message | NewMessage] = []
+    for message in messages:
+        ordered.insert(_place(ordered, {result.tool_call_id for result in _results(message)}), message)
+    return ordered
+
+
+def _place(before: Sequence[Message | NewMessage], answered: Set[str]) -> int:
+    """Where an answer to these calls belongs: after the last message that makes one of them and its other answers."""
+    end = len(before)
+    for place in reversed(range(end if answered else 0)):
+        if any(call.id in answered for call in before[place].metadata.tool_calls):
+            return next((later for later in range(place + 1, end) if not _results(before[later])), end)
+    return end
+
+
+def _results(message: Message | NewMessage) -> list[ToolResult]:
+    """The results that a chat ties to their calls; the older `function` messages stand by themselves."""
+    return [] if _kept(message).get("role") == "function" else message.metadata.tool_results
 
 
 def _written(message: Message | NewMessage) -> list[dict[str, Any]]:
     metadata = message.metadata
-    kept = _kept(metadata)
+    kept = _kept(message)
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if metadata.tool_calls and not kept.get("function_call"):
         fields["tool_calls"] = [_written_call(call) for call in metadata.tool_calls]
-    results = metadata.tool_results if kept.get("role") != "function" else []
+    results = _results(message)
     if len(results) > 1:
         return [{**fields, "tool_call_id": result.tool_call_id, "content": _answer(result)} for result in results]
     for result in results:
-        fields["tool_call_id"] = result.tool_call_id
+        fields.update(tool_call_id=result.tool_call_id, content=message.content or _answer(result))
     return [{**fields, **kept}]
 
 
-def _kept(metadata: MessageMetadata) -> Mapping[str, Any]:
-    kept = metadata.annotations.get(KEPT)
-    return kept if isinstance(kept, dict) else {}
+def _kept(message: Message | NewMessage) -> Mapping[str, Any]:
+    """What was kept of the chat, but for what an edit of the message has replaced since."""
+    kept = message.metadata.annotations.get(KEPT)
+    if not isinstance(kept, dict):
+        return {}
+    replaced = {"content"} if message.content else set[str]()
+    if _ROLES.get(str(kept.get("role"))) != message.role:
+        replaced.add("role")
+    return {key: value for key, value in kept.items() if key not in replaced}
 
 
 def _answer(result: ToolResult) -> str:
+    if result.result is None:
+        return ""
     return result.result if isinstance(result.result, str) else json.dumps(result.result, ensure_ascii=False)
 
 
@@ -127,6 +162,13 @@ def _message(raw: dict[str, Any], last_function_call: str) -> NewMessage:
 
 def _lost(raw: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if key not in kept or kept[key] != value}
+
+
+def _plain(raw: object) -> object:
+    """The JSON object that a client library's own object stands for, without its many nulls."""
+    if isinstance(raw, BaseModel) and not isinstance(raw, (Message, NewMessage)):
+        return raw.model_dump(mode="json", exclude_none=True)
+    return raw
 
 
 def _object(value: object, what: str) -> dict[str, Any]:
@@ -219,4 +261,4 @@ def _kind(value: object) -> str:
     for kind, name in _KINDS.items():
         if isinstance(value, kind):
             return name
-    return "a number"
+    return f"a Python {type(value).__name__}"

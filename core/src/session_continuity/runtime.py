@@ -213,6 +213,9 @@ class Wire(Protocol):
     def close(self) -> None:
         """Release the wire's threads, once their calls are done."""
 
+    async def aclose(self) -> None:
+        """`close` for a coroutine: an event loop goes on meanwhile."""
+
 
 class DirectWire:
     """Calls in the caller's stack; never suspends."""
@@ -221,6 +224,9 @@ class DirectWire:
         return function(*args, **kwargs)
 
     def close(self) -> None:
+        """Nothing to release."""
+
+    async def aclose(self) -> None:
         """Nothing to release."""
 
 
@@ -246,10 +252,28 @@ class ThreadWire:
 
     def close(self) -> None:
         """Wait for the calls under way and end the threads."""
+        if (executor := self._released()) is not None:
+            executor.shutdown(wait=True)
+
+    async def aclose(self) -> None:
+        """Wait for the calls under way and end the threads; the event loop goes on meanwhile."""
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
+        if (executor := self._released()) is not None:
+            closer = ThreadPoolExecutor(1, "session-continuity-close")  # the loop's own threads would stay behind
+            try:
+                await asyncio.wrap_future(closer.submit(executor.shutdown))
+            except BaseException:
+                closer.shutdown(wait=False)
+                raise
+            closer.shutdown()
+
+    def _released(self) -> ThreadPoolExecutor | None:
+        """The threads of this process, which are this wire's no more."""
         with self._lock:
             executor, self._executor = self._executor, None
-        if executor is not None and self._owner == os.getpid():
-            executor.shutdown(wait=True)
+        return executor if self._owner == os.getpid() else None
 
     def _workers(self) -> ThreadPoolExecutor:
         from concurrent.futures import ThreadPoolExecutor

@@ -1,8 +1,10 @@
-"""The blocking face of the contract: `Storage` is `StorageAdapter` for code without an event loop."""
+"""Bare stores, opened by URL: the contract without a manager. `Storage` is `StorageAdapter` for code without an event
+loop."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
@@ -15,14 +17,14 @@ from session_continuity.adapter import (
     SessionFilter,
     StorageAdapter,
 )
-from session_continuity.bridge import in_mode
+from session_continuity.bridge import for_async, in_mode
 from session_continuity.errors import StorageClosedError
 from session_continuity.models import Message, Session
 from session_continuity.paging import Page
 from session_continuity.registry import Registry, default_registry
 from session_continuity.runtime import Portal, Runner, run_now
 
-__all__ = ["Storage", "open_storage", "storage_at"]
+__all__ = ["Storage", "open_async_storage", "open_storage", "storage_at"]
 
 R = TypeVar("R")
 
@@ -145,6 +147,20 @@ def open_storage(url: str | None = None, *, registry: Registry | None = None) ->
         storage.close()
         raise
     return storage
+
+
+@asynccontextmanager
+async def open_async_storage(
+    url: str | None = None, *, registry: Registry | None = None
+) -> AsyncGenerator[StorageAdapter, None]:
+    """The bare store that `url`, or SESSION_CONTINUITY_URL, names, set up, for those who want the contract without a
+    manager; closed at the end of the `async with`. Raises ConfigError and PluginError."""
+    adapter = for_async((registry or default_registry()).create(url, "async"))
+    try:
+        await adapter.setup()
+        yield adapter
+    finally:
+        await adapter.close()
 
 
 def storage_at(url: str | None, registry: Registry) -> Storage:

@@ -30,16 +30,24 @@ def estimate_tokens(text: str) -> int:
 
 
 def count_message(content: Content, metadata: MessageMetadata, *, counter: TokenCounter, image_token_cost: int) -> int:
-    """The tokens of one message. Raises ValidationError for a count that is none, or that no message has."""
+    """The tokens of one message. Raises ValidationError for a counter that fails, and for a count that is none, or
+    that no message has."""
     total = 0
     for text in _texts(content, metadata):
-        count = image_token_cost if text is None else counter(text)
-        if not isinstance(count, int) or count < 0:
-            raise ValidationError("the token counter must return a whole number from 0 up")
-        total += count
+        total += image_token_cost if text is None else _counted(counter, text)
     if total > MAX_MESSAGE_TOKENS:
         raise ValidationError(f"a message has at most {MAX_MESSAGE_TOKENS} tokens, the token counter says {total}")
     return total
+
+
+def _counted(counter: TokenCounter, text: str) -> int:
+    try:
+        count = counter(text)
+    except Exception as error:
+        raise ValidationError(f"the token counter failed: {type(error).__name__}") from error
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ValidationError("the token counter must return a whole number from 0 up")
+    return count
 
 
 def _texts(content: Content, metadata: MessageMetadata) -> Iterator[str | None]:

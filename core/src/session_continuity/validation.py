@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from session_continuity.adapter import MESSAGE_FIELDS, SESSION_FIELDS, MessageQuery, Patch, SessionFilter
 from session_continuity.errors import ValidationError
 from session_continuity.models import (
+    MAX_SECONDS,
     Model,
     NewMessage,
     Role,
@@ -31,6 +32,7 @@ __all__ = [
     "seconds",
     "session_filter",
     "several",
+    "turn",
     "validated",
     "version",
 ]
@@ -46,18 +48,20 @@ _PATCHABLE: Mapping[type[Model], tuple[frozenset[str], dict[str, Any]]] = {
     Session: (SESSION_FIELDS, _SESSION),
     NewMessage: (MESSAGE_FIELDS - {"updated_at"}, _MESSAGE),
 }
+_OPENAI_KEYS = frozenset(["tool_calls", "tool_call_id", "function_call"])
 _PROBLEMS_SHOWN = 3
 _STEPS_SHOWN = 4
 _PATH_SHOWN = 80
 
 
-def validated(model: type[B], value: B | Mapping[str, Any] | str) -> B:
-    """A model from its fields, or the model itself. Raises ValidationError that names the first wrong fields."""
+def validated(model: type[B], value: B | Mapping[str, Any] | str, *, at: str = "") -> B:
+    """A model from its fields, or the model itself. Raises ValidationError that names the first wrong fields; `at` is
+    where the model lies in what the caller gave."""
     try:
         return model.model_validate(value)
     except PydanticError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
-    problems = list(dict.fromkeys(f"{_path(detail) or model.__name__}: {_said(detail)}" for detail in details))
+    problems = list(dict.fromkeys(f"{_path(detail, at) or model.__name__}: {_said(detail)}" for detail in details))
     more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
     raise ValidationError("; ".join(problems[:_PROBLEMS_SHOWN]) + more)
 
@@ -67,10 +71,27 @@ def _said(detail: ErrorDetails) -> str:
     return detail["msg"].removeprefix("Value error, ")
 
 
-def _path(detail: ErrorDetails) -> str:
+def _path(detail: ErrorDetails, at: str) -> str:
     """Where in a caller's value, as far as it can be shown; pydantic's names of its own schemas hold brackets."""
     steps = [step for step in map(str, detail["loc"]) if "[" not in step]
-    return ".".join(steps[:_STEPS_SHOWN])[:_PATH_SHOWN].encode(errors="backslashreplace").decode()
+    path = ".".join([at, *steps[:_STEPS_SHOWN]]) if at else ".".join(steps[:_STEPS_SHOWN])
+    return path[:_PATH_SHOWN].encode(errors="backslashreplace").decode()
+
+
+def turn(messages: Iterable[NewMessage | Mapping[str, Any]]) -> list[NewMessage]:
+    """The messages of a turn. Raises ValidationError that says which of them, counted from 0, is wrong."""
+    checked: list[NewMessage] = []
+    for place, message in enumerate(several(messages, "messages")):
+        if key := _openai_key(message):
+            hint = f"{key} is of the OpenAI chat format, from which from_openai makes messages"
+            raise ValidationError(f"messages.{place}: {hint}")
+        checked.append(validated(NewMessage, message, at=f"messages.{place}"))
+    return checked
+
+
+def _openai_key(message: object) -> str | None:
+    keys = cast("Mapping[str, Any]", message) if isinstance(message, Mapping) else ()
+    return next(iter(sorted(_OPENAI_KEYS.intersection(keys))), None)
 
 
 def patch_for(model: type[Model], changes: Mapping[str, Any]) -> Patch:
@@ -94,7 +115,7 @@ def seconds(value: timedelta | float | None, name: str) -> float | None:
     if value is None:
         return None
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number < 1e11:
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 < number < MAX_SECONDS:
         raise ValidationError(f"{name} must be a timedelta or a number of seconds above 0")
     return float(number)
 
@@ -138,9 +159,9 @@ def session_filter(
     if status is not None:
         _one_of(get_args(SessionStatus), [status], "status")
     return SessionFilter(
-        user_id=user_id,
-        active_agent_id=active_agent_id,
-        status=status,
+        user_id=None if user_id is None else _plain(user_id),
+        active_agent_id=None if active_agent_id is None else _plain(active_agent_id),
+        status=None if status is None else cast("SessionStatus", _plain(status)),
         tags=_names(tags, "tags") or frozenset(),
         created_after=_moment(created_after, "created_after"),
         created_before=_moment(created_before, "created_before"),
@@ -161,7 +182,7 @@ def message_query(
     for name, bound in (("after", after), ("before", before)):
         if isinstance(bound, str):
             identifiers(**{name: bound})
-            bounds[f"{name}_id"] = bound
+            bounds[f"{name}_id"] = _plain(bound)
         else:
             bounds[name] = _moment(bound, name)
     query = MessageQuery(order=order, roles=cast("frozenset[Role] | None", wanted), **bounds)
@@ -182,7 +203,12 @@ def _names(value: str | Iterable[str] | None, name: str) -> frozenset[str] | Non
         raise ValidationError(f"{name} must be texts")
     for item in listed:
         _made(name, check_text, item)
-    return frozenset(listed)
+    return frozenset(map(_plain, listed))
+
+
+def _plain(text: str) -> str:
+    """The text that a member of an enumeration is; in a key of a store it would be written by its name."""
+    return str.__str__(text)
 
 
 def _moment(value: datetime | None, name: str) -> datetime | None:

@@ -4,33 +4,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from session_continuity import events, validation
 from session_continuity.adapter import MessageQuery, Patch, SessionFilter, StorageAdapter
 from session_continuity.bridge import in_mode, waiter
-from session_continuity.compression import CompressionResult, Summarizer
+from session_continuity.compression import CompressionResult, Summarizer, impossible
 from session_continuity.context import ContextReader
 from session_continuity.errors import (
     ConfigError,
-    HandoffError,
     MessageNotFoundError,
     NotSupportedError,
     SessionContinuityError,
+    ThrottledError,
     TokenBudgetExceededError,
+    UnavailableError,
     ValidationError,
 )
 from session_continuity.expiry import SlidingExpiry
 from session_continuity.ids import MessageIds
 from session_continuity.models import (
-    HANDOFFS_KEPT,
     CompressionConfig,
-    Handoff,
     Message,
+    Model,
     NewMessage,
-    Participant,
     Session,
     TokenBudget,
 )
@@ -39,10 +38,16 @@ from session_continuity.registry import Registry, default_registry
 from session_continuity.runtime import Mode, Periodic, sleeper
 from session_continuity.tokens import TokenCounter, count_message, estimate_tokens
 
-__all__ = ["Expiry", "Workings", "handed_over", "new_participant", "new_participants", "parted"]
+__all__ = ["Expiry", "Workings"]
 
 Expiry = Literal["fixed", "sliding"]
+_UNKNOWN = (
+    "the messages may have been stored: read the newest before you add them again, for without ids of their own a "
+    "repetition may store them twice; give each an id, and repeating the call is safe"
+)
+
 F = TypeVar("F")
+M = TypeVar("M", bound=Model)
 
 
 class Workings:
@@ -72,8 +77,12 @@ class Workings:
         self._registry = registry or default_registry()
         self._counter = _token_counter(self._registry, token_counter)
         self._image_token_cost = _token_cost(image_token_cost)
-        self._budget = None if token_budget is None else validation.validated(TokenBudget, token_budget)
-        self._compression = None if compression is None else validation.validated(CompressionConfig, compression)
+        self._budget = _option(TokenBudget, token_budget, "token_budget")
+        self._strategies = self._registry.strategies()
+        self._summarizer = _summarizer(self._registry, summarizer)
+        self._compression = _option(CompressionConfig, compression, "compression")
+        if problem := self._cannot_compress(self._compression):
+            raise ConfigError(f"compression: {problem}")
         self._ttl = validation.seconds(ttl, "ttl")
         self._cleanup_interval = validation.seconds(cleanup_interval, "cleanup_interval")
         self._ids = MessageIds(lambda: storage.clock())
@@ -84,8 +93,8 @@ class Workings:
         self._contexts = ContextReader(
             storage,
             self._count,
-            self._registry.strategies(),
-            _summarizer(self._registry, summarizer),
+            self._strategies,
+            self._summarizer,
             wait,
             self._note,
         )
@@ -204,6 +213,10 @@ class Workings:
         except TokenBudgetExceededError as refused:
             await self._refused(session_id, refused)
             raise
+        except (UnavailableError, ThrottledError) as unknown:
+            if len(chosen) < len(turn):
+                unknown.add_note(_UNKNOWN)
+            raise
         if not appended.repeated:
             for message in appended.messages:
                 await self._emit(
@@ -215,6 +228,14 @@ class Workings:
                 )
         await self._slide(session_id)
         return appended.messages
+
+    def _cannot_compress(self, config: CompressionConfig | None) -> str | None:
+        """Why this manager cannot carry a configuration out, found when it is given and not at the first fold."""
+        return None if config is None else impossible(config, self._strategies, self._summarizer)
+
+    def _check_compression(self, config: CompressionConfig | None) -> None:
+        if problem := self._cannot_compress(config):
+            raise ValidationError(f"compression: {problem}")
 
     def _check_turn(self, turn: Sequence[NewMessage]) -> None:
         if not turn:
@@ -255,7 +276,8 @@ class Workings:
         current = await self._adapter.get_message(session_id, message_id)
         if current is None:
             raise MessageNotFoundError(session_id, message_id)
-        return Patch({**patch.set, "token_count": self._counted(patch.apply(current))}, patch.clear)
+        count = self._counted(patch.apply(current))
+        return Patch({**patch.set, "token_count": count}, patch.clear - {"token_count"})
 
     async def _unfold(self, session_id: str, created_at: datetime | None = None) -> None:
         """After a message of that time was edited or deleted, or one of any time: drop a summary that covers it."""
@@ -299,44 +321,8 @@ class Workings:
             await self._events.emit(kind(session_id=session_id, at=self._adapter.clock(), **facts))
 
 
-def new_participant(given: Participant | Mapping[str, Any] | str, now: datetime) -> Participant:
-    """A participant from what a caller gave; one without a time joins now."""
-    if isinstance(given, str):
-        given = {"id": given}
-    if isinstance(given, Mapping):
-        given = {"joined_at": now, **given}
-    return validation.validated(Participant, given)
-
-
-def new_participants(given: Iterable[Participant | Mapping[str, Any] | str], now: datetime) -> list[Participant]:
-    """Those who are there from the start. Raises ValidationError for somebody who is given twice."""
-    joining = [new_participant(entry, now) for entry in validation.several(given, "participants")]
-    if len({participant.id for participant in joining}) < len(joining):
-        raise ValidationError("two participants have the same id")
-    return joining
-
-
-def parted(session: Session, participant_id: str, now: datetime) -> Patch | None:
-    """The change that notes that somebody left; None when they had left before. Raises ValidationError where there is
-    nobody of this id."""
-    entry = next((known for known in session.participants if known.id == participant_id), None)
-    if entry is None:
-        raise ValidationError(f"participant_id: session {session.id!r} has no participant {participant_id!r}")
-    if entry.left_at is not None:
-        return None
-    gone = entry.model_copy(update={"left_at": now})
-    return Patch(set={"participants": [gone if known is entry else known for known in session.participants]})
-
-
-def handed_over(session: Session, handoff: Handoff) -> Patch:
-    """The change that makes `handoff.to_agent_id` the active agent. Raises HandoffError where it cannot be."""
-    if session.active_agent_id == handoff.to_agent_id:
-        raise HandoffError(f"agent {handoff.to_agent_id!r} is the active agent of session {session.id!r} already")
-    if session.status in ("completed", "expired"):
-        raise HandoffError(f"session {session.id!r} is {session.status}; only an open session goes to another agent")
-    done = handoff.model_copy(update={"from_agent_id": session.active_agent_id})
-    kept = [*session.handoffs, done][-HANDOFFS_KEPT:]
-    return Patch(set={"active_agent_id": done.to_agent_id, "handoffs": kept})
+def _option(model: type[M], given: M | Mapping[str, Any] | str | None, name: str) -> M | None:
+    return None if given is None else validation.validated(model, given, at=name)
 
 
 def _token_counter(registry: Registry, given: TokenCounter | str | None) -> TokenCounter:

@@ -185,6 +185,8 @@ def _message(item: Item, session_id: str) -> Message:
         plain: Message = _MESSAGE.validate_strings(fields)
         return plain
     fields["content"], metadata = _read_body(item)
+    if "token_count" in fields:
+        fields["token_count"] = int(fields["token_count"])
     if metadata:
         fields["metadata"] = _metadata_fields(metadata)
     return Message.model_validate(fields)

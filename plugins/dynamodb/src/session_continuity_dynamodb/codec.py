@@ -200,7 +200,7 @@ def _session(meta: Item, activity: Activity | None) -> Session:
             "created_at": meta["createdAt"]["S"],
             "last_activity_at": latest,
             "expires_at": time_of(meta.get("expiresAt")),
-            "sliding_ttl": string(meta, "slidingTtl"),
+            "sliding_ttl": None if (sliding := string(meta, "slidingTtl")) is None else float(sliding),
             "version": max(1, integer(meta, "version", 1)),
             "message_count": max(0, messages),
             "token_count": max(0, tokens),

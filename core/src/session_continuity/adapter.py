@@ -307,7 +307,7 @@ class StorageAdapter(ABC):
         `limit` (1 to 1000) counts sessions that match. Whoever follows the cursors meets every session that matches
         throughout exactly once, also while others are written and deleted. A page may hold fewer than `limit` and
         still have a cursor; without a cursor it is the last. Raises ValidationError for another limit and for a
-        cursor of another filter.
+        cursor of another filter or another store.
         """
 
     @abstractmethod

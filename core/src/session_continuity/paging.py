@@ -7,7 +7,10 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from functools import cache
+from typing import Any, Generic, TypeVar, cast, overload
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError as PydanticError
 
 from session_continuity.errors import ValidationError
 
@@ -91,11 +94,11 @@ def encode_cursor(position: Any, *, bound_to: str) -> str:
     return base64.urlsafe_b64encode(f"{_digest(bound_to, text)}{text}".encode()).decode()
 
 
-def decode_cursor(cursor: str, *, bound_to: str) -> Any:
-    """The position in a cursor.
+def decode_cursor(cursor: str, *, bound_to: str, form: type[U]) -> U:
+    """The position in a cursor, of the form given: `int`, `tuple[str, str]`.
 
     Raises ValidationError when the cursor is malformed, or was changed, or was made for another listing, filter or
-    session.
+    session, or by another store.
     """
     try:
         content = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
@@ -104,7 +107,18 @@ def decode_cursor(cursor: str, *, bound_to: str) -> Any:
     digest, text = content[:_DIGEST_LENGTH], content[_DIGEST_LENGTH:]
     if digest != _digest(bound_to, text):
         raise ValidationError("the cursor belongs to another query; repeat the filter it came from, or start without")
-    return json.loads(text)
+    try:
+        position: U = _reader(cast("Any", form)).validate_json(text)
+    except PydanticError:
+        raise ValidationError(
+            "the cursor is of another store, or of another version of this one; start without"
+        ) from None
+    return position
+
+
+@cache
+def _reader(form: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(form, config=ConfigDict(strict=True))
 
 
 def _digest(bound_to: str, position: str) -> str:

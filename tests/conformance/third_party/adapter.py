@@ -180,7 +180,7 @@ class ShelfStorage(StorageAdapter):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         check_limit(limit)
-        beyond = None if cursor is None else decode_cursor(cursor, bound_to=filter.key())
+        beyond = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=tuple[str, str])
         with self._books("list_sessions") as books:
             now = self.clock()
             found = {
@@ -188,7 +188,7 @@ class ShelfStorage(StorageAdapter):
                 for book in self._mine(books)
                 if not book.is_expired(now) and filter.matches(book.head)
             }
-            keys = sorted((key for key in found if beyond is None or key < tuple(beyond)), reverse=True)
+            keys = sorted((key for key in found if beyond is None or key < beyond), reverse=True)
             page, more = cut(keys, limit, filter.key())
             return Page(tuple(found[key].session() for key in page), more)
 
@@ -205,7 +205,7 @@ class ShelfStorage(StorageAdapter):
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         key = query.key(session_id)
-        beyond = None if cursor is None else int(decode_cursor(cursor, bound_to=key))
+        beyond = None if cursor is None else decode_cursor(cursor, bound_to=key, form=int)
         with self._book("get_messages", session_id) as book:
             page, more = cut(book.select(query, beyond), query.limit, key)
             return Page(tuple(copy(book.pages[number]) for number in page), more)
@@ -234,14 +234,14 @@ class ShelfStorage(StorageAdapter):
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         check_limit(limit)
-        beyond = None if cursor is None else decode_cursor(cursor, bound_to="expired")
+        beyond = None if cursor is None else decode_cursor(cursor, bound_to="expired", form=tuple[str, str])
         with self._books("get_expired_sessions") as books:
             expired = [
                 (book.head.expires_at.isoformat(), book.head.id)
                 for book in self._mine(books)
                 if book.head.expires_at is not None and book.is_expired(before)
             ]
-        page, more = cut(sorted(key for key in expired if beyond is None or key > tuple(beyond)), limit, "expired")
+        page, more = cut(sorted(key for key in expired if beyond is None or key > beyond), limit, "expired")
         return Page(tuple(session_id for _, session_id in page), more)
 
     def _check_open(self, operation: str) -> None:

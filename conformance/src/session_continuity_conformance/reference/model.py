@@ -127,7 +127,13 @@ class Model:
         downwards = query.order == "desc"
         found = found[::-1] if downwards else found
         return self.page(
-            found, self.place_key(kept), query.limit, cursor, bound_to=query.key(session_id), downwards=downwards
+            found,
+            self.place_key(kept),
+            query.limit,
+            cursor,
+            bound_to=query.key(session_id),
+            form=tuple[int],
+            downwards=downwards,
         )
 
     def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
@@ -240,13 +246,15 @@ class Model:
         cursor: str | None,
         *,
         bound_to: str,
+        form: type[Key] = tuple[str, str],
         downwards: bool = False,
     ) -> Page[T]:
-        """One page of what was found, which is sorted by `key`. The cursor holds the key of the last item given."""
+        """One page of what was found, which is sorted by `key`, of this form. The cursor holds the key of the last item
+        given."""
         if not 1 <= limit <= MAX_PAGE:
             raise ValidationError(f"limit must be 1 to {MAX_PAGE}, not {limit}")
         if cursor is not None:
-            last = tuple(decode_cursor(cursor, bound_to=bound_to))
+            last = decode_cursor(cursor, bound_to=bound_to, form=form)
             found = [item for item in found if (key(item) < last if downwards else key(item) > last)]
         page = found[:limit]
         more = encode_cursor(key(page[-1]), bound_to=bound_to) if len(found) > limit else None

@@ -16,6 +16,7 @@ from session_continuity import (
     SessionFilter,
     SessionMetadata,
     ValidationError,
+    encode_cursor,
 )
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, refused, same
@@ -24,6 +25,12 @@ from session_continuity_conformance.store import FAR, LONG_LIFE, MILLISECOND, St
 T = TypeVar("T")
 
 MALFORMED = ("", "x", "!!!", "bnVsbA==", "é", "W10=", "a" * 500)
+NO_STORES: tuple[Any, ...] = (None, {}, [[], {}])
+"""Positions of a form that no store has; a cursor may come from another store."""
+
+
+def malformed_cursors(bound_to: str) -> list[str]:
+    return [*MALFORMED, *(encode_cursor(position, bound_to=bound_to) for position in NO_STORES)]
 
 
 Read = Callable[[str | None], Coroutine[Any, Any, Page[T]]]
@@ -146,7 +153,7 @@ async def test_cursor_of_another_filter_is_refused(store: Store) -> None:
     ):
         call = store.adapter.list_sessions(other, limit=1, cursor=cursor)
         await refused("list_sessions with a cursor of another filter", call, ValidationError)
-    for malformed in MALFORMED:
+    for malformed in malformed_cursors(wanted.key()):
         call = store.adapter.list_sessions(wanted, limit=1, cursor=malformed)
         await refused(f"list_sessions with the cursor {malformed[:9]!r}", call, ValidationError)
 
@@ -232,7 +239,7 @@ async def test_cursor_of_another_query_is_refused(store: Store) -> None:
         await refused("get_messages with a cursor of another query", call, ValidationError)
     call = store.adapter.get_messages(other.id, query, cursor=cursor)
     await refused("get_messages with a cursor of another session", call, ValidationError)
-    for malformed in MALFORMED:
+    for malformed in malformed_cursors(query.key(session.id)):
         call = store.adapter.get_messages(session.id, query, cursor=malformed)
         await refused(f"get_messages with the cursor {malformed[:9]!r}", call, ValidationError)
 
@@ -256,7 +263,7 @@ async def test_expired_sessions_come_in_pages(store: Store) -> None:
             return await store.adapter.get_expired_sessions(FAR, limit=limit, cursor=cursor)
 
         same(f"expired sessions by pages of {limit}", sorted(await pages(read, limit)), sorted(made))
-    for malformed in MALFORMED:
+    for malformed in malformed_cursors("expired"):
         call = store.adapter.get_expired_sessions(FAR, limit=1, cursor=malformed)
         await refused(f"get_expired_sessions with the cursor {malformed[:9]!r}", call, ValidationError)
 

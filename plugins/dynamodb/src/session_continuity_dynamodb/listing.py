@@ -171,13 +171,10 @@ def _phases(store: Store, wanted: SessionFilter) -> list[Phase]:
 
 
 def _position(cursor: str, bound_to: str) -> Position:
-    position: Any = decode_cursor(cursor, bound_to=bound_to)
-    match position:
-        case [int(phase), str(suffix), str(session_id)] if phase >= 0 and session_id:
-            return phase, suffix, session_id
-        case _:
-            pass
-    raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
+    phase, suffix, session_id = decode_cursor(cursor, bound_to=bound_to, form=tuple[int, str, str])
+    if phase < 0 or not session_id:
+        raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
+    return phase, suffix, session_id
 
 
 async def _shown(store: Store, rows: list[Item]) -> list[Session | None]:

@@ -85,8 +85,8 @@ async def get_conversation(store: Store, session_id: str, query: MessageQuery) -
 
 
 def _position(cursor: str, bound_to: str) -> str:
-    position = decode_cursor(cursor, bound_to=bound_to)
-    if not isinstance(position, str) or len(position) < 26:
+    position = decode_cursor(cursor, bound_to=bound_to, form=str)
+    if len(position) < 26:
         raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
     return position
 

@@ -121,7 +121,7 @@ class MemoryStorage(StorageAdapter):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         check_limit(limit)
-        start = None if cursor is None else tuple(decode_cursor(cursor, bound_to=filter.key()))
+        start = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=tuple[str, str])
         with self._sessions("list_sessions") as sessions:
             now = self.clock()
             found = [
@@ -147,7 +147,7 @@ class MemoryStorage(StorageAdapter):
             return self._existing(sessions, session_id).get(message_id)
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
-        start = None if cursor is None else int(decode_cursor(cursor, bound_to=query.key(session_id)))
+        start = None if cursor is None else decode_cursor(cursor, bound_to=query.key(session_id), form=int)
         with self._sessions("get_messages") as sessions:
             found, more = self._existing(sessions, session_id).find(query, start)
         return _page(found, more, query.key(session_id))
@@ -181,7 +181,7 @@ class MemoryStorage(StorageAdapter):
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         check_limit(limit)
-        start = ("", "") if cursor is None else tuple(decode_cursor(cursor, bound_to="expired"))
+        start = ("", "") if cursor is None else decode_cursor(cursor, bound_to="expired", form=tuple[str, str])
         with self._sessions("get_expired_sessions") as sessions:
             expired = (conversation for conversation in self._mine(sessions) if conversation.is_expired(before))
             found = sorted(key for conversation in expired if (key := conversation.expiry_key) > start)

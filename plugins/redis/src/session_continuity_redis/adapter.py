@@ -133,7 +133,7 @@ class RedisStorage(StorageAdapter):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         check_limit(limit)
-        after = None if cursor is None else str(decode_cursor(cursor, bound_to=filter.key()))
+        after = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=str)
         found, last = await self._do("list_sessions", self._list, filter, limit, after)
         return Page(tuple(found), None if last is None else encode_cursor(last, bound_to=filter.key()))
 
@@ -148,7 +148,7 @@ class RedisStorage(StorageAdapter):
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         bound_to = query.key(session_id)
-        start = None if cursor is None else int(decode_cursor(cursor, bound_to=bound_to))
+        start = None if cursor is None else decode_cursor(cursor, bound_to=bound_to, form=int)
         return await self._do("get_messages", self._page, session_id, query, start)
 
     async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
@@ -167,7 +167,7 @@ class RedisStorage(StorageAdapter):
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         check_limit(limit)
-        after = "" if cursor is None else str(decode_cursor(cursor, bound_to="expired"))
+        after = "" if cursor is None else decode_cursor(cursor, bound_to="expired", form=str)
         ids, last = await self._do("get_expired_sessions", self._expired, before, limit, after)
         return Page(tuple(ids), None if last is None else encode_cursor(last, bound_to="expired"))
 

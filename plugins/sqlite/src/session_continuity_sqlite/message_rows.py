@@ -142,7 +142,7 @@ def page(
     """One statement; only an answer of nothing takes more, to tell why."""
     names = scope.names(session_id, limit=query.limit + 1)
     if cursor is not None:
-        names["position"] = decode_cursor(cursor, bound_to=query.key(session_id))
+        names["position"] = decode_cursor(cursor, bound_to=query.key(session_id), form=int)
     rows = connection.execute(_page_statement(query, names), names).fetchall()
     if not rows:
         _check_bounds(connection, scope, session_id, query)

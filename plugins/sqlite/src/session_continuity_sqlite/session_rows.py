@@ -154,7 +154,7 @@ def page(
         conditions.append(_any_tag(filter.tags, names))
     if cursor is not None:
         conditions.append("(sessions.created_at, sessions.id) < (:created_at, :session_id)")
-        names["created_at"], names["session_id"] = decode_cursor(cursor, bound_to=filter.key())
+        names["created_at"], names["session_id"] = decode_cursor(cursor, bound_to=filter.key(), form=tuple[str, str])
     index = next((index for field, index in _INDEXES.items() if getattr(filter, field) is not None), "sessions_by_time")
     where = " AND ".join(conditions)
     rows = connection.execute(
@@ -169,12 +169,12 @@ def expired(
     connection: sqlite3.Connection, scope: Scope, before: datetime, limit: int, cursor: str | None
 ) -> Page[str]:
     check_limit(limit)
-    expires_at, session_id = ("", "") if cursor is None else decode_cursor(cursor, bound_to="expired")
+    last = ("", "") if cursor is None else decode_cursor(cursor, bound_to="expired", form=tuple[str, str])
     names = {
         "namespace": scope.namespace,
         "before": codec.time_text(before),
-        "expires_at": expires_at,
-        "session_id": session_id,
+        "expires_at": last[0],
+        "session_id": last[1],
         "limit": limit + 1,
     }
     rows = connection.execute(_EXPIRED, names).fetchall()

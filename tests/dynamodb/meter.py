@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from session_continuity_dynamodb.probe import METERED
+from session_continuity_dynamodb.clients import ITEM_OPERATIONS
 
 _INDEX_KEYS = ("GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK")
 
@@ -48,7 +48,7 @@ class Meter:
     def _sent(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
         check(model.name, params)
         self.requests.append(Request(model.name, params))
-        return {**params, "ReturnConsumedCapacity": "INDEXES"} if model.name in METERED else params
+        return {**params, "ReturnConsumedCapacity": "INDEXES"} if model.name in ITEM_OPERATIONS else params
 
     def _answered(self, parsed: dict[str, Any], model: Any, **_: Any) -> None:
         request = next(request for request in reversed(self.requests) if request.api == model.name)

@@ -41,17 +41,20 @@ METHODS = {
     "UpdateItem": "update_item",
     "UpdateTimeToLive": "update_time_to_live",
 }
-_DECODED = (
-    "BatchGetItem",
-    "BatchWriteItem",
-    "DeleteItem",
-    "GetItem",
-    "PutItem",
-    "Query",
-    "Scan",
-    "TransactWriteItems",
-    "UpdateItem",
+ITEM_OPERATIONS = frozenset(
+    {
+        "BatchGetItem",
+        "BatchWriteItem",
+        "DeleteItem",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "Scan",
+        "TransactWriteItems",
+        "UpdateItem",
+    }
 )
+"""The operations on items: their answers are decoded here, and state their capacity units when they are asked to."""
 
 _IN_ONE_GO = 1024 * 1024
 
@@ -111,7 +114,7 @@ def settings(options: DynamoDBOptions) -> dict[str, Any]:
 
 def decode_fast(client: Any) -> None:
     """Register the response decoder on a client."""
-    for api in _DECODED:
+    for api in ITEM_OPERATIONS:
         client.meta.events.register(f"before-parse.dynamodb.{api}", _take_body)
 
 

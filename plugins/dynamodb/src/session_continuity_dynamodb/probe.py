@@ -10,21 +10,7 @@ from typing import Any, cast
 
 from session_continuity import ConfigError, Cost, StorageAdapter
 from session_continuity_dynamodb.adapter import DynamoDBStorage
-
-METERED = frozenset(
-    {
-        "BatchGetItem",
-        "BatchWriteItem",
-        "DeleteItem",
-        "GetItem",
-        "PutItem",
-        "Query",
-        "Scan",
-        "TransactWriteItems",
-        "UpdateItem",
-    }
-)
-"""The operations that state their capacity units when they are asked to."""
+from session_continuity_dynamodb.clients import ITEM_OPERATIONS
 
 
 @dataclass
@@ -36,7 +22,7 @@ class _Meter:
     units: float = 0.0
 
     def ask(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
-        return {**params, "ReturnConsumedCapacity": "TOTAL"} if model.name in METERED else params
+        return {**params, "ReturnConsumedCapacity": "TOTAL"} if model.name in ITEM_OPERATIONS else params
 
     def sent(self, **_: Any) -> None:
         self.requests += 1

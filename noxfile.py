@@ -1,6 +1,9 @@
-"""Every check of the project, each in an environment of its own making: `nox` runs them all.
+"""The checks of the project, each in its own environment: `nox` runs those of CI on the Python that runs it.
 
-`nox -s conformance -- URL [URL…]` proves any store; `nox -s tests -- tests/core -k config` runs a part of the tests.
+- `nox -s tests -- tests/core -k config` runs a part of the tests.
+- `nox -s tests-3.13` runs the tests on another Python, `nox -t pythons` on all that are supported. A Python that is not
+  installed is fetched by uv; where that fails, the session is skipped, and in CI it fails.
+- `nox -s conformance -- URL [URL…]` proves any store.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "conformance"]
+nox.options.sessions = ["lint", "types", "tests", "long", "conformance"]
 
 ROOT = Path(__file__).parent
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PACKAGES = ["core", "plugins/memory", "plugins/sqlite", "plugins/redis", "plugins/dynamodb", "conformance"]
-EXTRAS = {"core": "[cli]", "plugins/dynamodb": "[async,zstd]"}
+EXTRAS = {"core": "[cli,tiktoken]", "plugins/dynamodb": "[async,zstd]"}
 SOURCES = [f"{package}/src" for package in PACKAGES]
 CODE = [*SOURCES, "tests", "benchmarks", "examples", "noxfile.py"]
 CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs"]
@@ -28,11 +32,19 @@ TESTERS = [
     "hypothesis",
     "coverage[toml]",
     "moto[server]",
+    "openai",
+    "anthropic",
+    "google-genai",
     "cfn-lint",
+    "bpe-openai",
     "python-hcl2",
     "ruff",
     "uv",
 ]
+
+
+TWO_AT_A_TIME = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""Two files at a time, in their own order. In xdist's order, files of few tests come last, and some take a minute."""
 
 
 def install(session: nox.Session, *tools: str) -> None:
@@ -57,17 +69,32 @@ def types(session: nox.Session) -> None:
     session.run("pyright", *SOURCES)
 
 
+def run_tests(session: nox.Session) -> None:
+    """The tests that are not `long`, two files at a time. Arguments after `--` go to pytest instead."""
+    install(session, *CHECKERS, *TESTERS)
+    session.run("python", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "not long"]))
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The repository's tests, two files at a time, with the branch coverage of core."""
+    """The tests that are not `long`, with the branch coverage of core. Arguments after `--` go to pytest instead."""
     install(session, *CHECKERS, *TESTERS)
     session.run("coverage", "erase")
-    # in their own order, because xdist's leaves the files of few tests, some of which take a minute, to the end
-    parts = session.posargs or ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
-    session.run("coverage", "run", "-m", "pytest", *parts)
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "not long"]))
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
         session.run("coverage", "report", "--fail-under=95")
+
+
+for version in PYTHONS:
+    nox.session(run_tests, python=version, name=f"tests-{version}", tags=["pythons"], default=False)
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """The tests that take longest. The marker of each says why it is worth its time."""
+    install(session, *CHECKERS, *TESTERS)
+    session.run("python", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "long"]))
 
 
 @nox.session
@@ -81,21 +108,21 @@ def conformance(session: nox.Session) -> None:
     apart = ("-c", os.devnull, f"--rootdir={folder}", "--noconftest", "-p", "no:cacheprovider", "-W", "error", "-q")
     suite = ("python", "-m", "pytest", "-n", "2", "--pyargs", "session_continuity_conformance.suite", *apart)
     embedded = ("--sc-url=memory://conformance", f"--sc-url=sqlite:///{folder}/conformance.db")
-    session.run(*suite, *embedded, "--sc-harness=tests.redis.harness:server")
-    # one mode, because every lost reply costs a pause of botocore's; the tests have its stores in both
-    dynamodb = ("--sc-harness=tests.dynamodb.harness:local", "--sc-mode=blocking")
-    session.run(*suite, *dynamodb, success_codes=[0, 5])  # 5: no engine here, which is told, and an error in CI
+    session.run(*suite, *embedded, "--sc-harness=tests.kit.harnesses:redis")
+    # One mode, because botocore pauses after every lost reply. The tests run its store in both modes.
+    dynamodb = ("--sc-harness=tests.kit.harnesses:dynamodb", "--sc-mode=blocking")
+    session.run(*suite, *dynamodb, success_codes=[0, 5])  # 5: no engine is installed; an error in CI
 
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
-    """Every store that is broken on purpose, and the clause that kills it. `-- --beside` tells the others too."""
+    """Every store that is broken on purpose, and the clause that finds it. `-- --beside` names other clauses too."""
     install(session)
     session.run("python", "-m", "session_continuity_conformance.mutants", *session.posargs)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks: ratios to hand-written limit lines. `-- redis` and `-- dynamodb` start a server for them."""
-    install(session)
+    """The benchmarks: ratios to bare clients. `-- redis` and `-- dynamodb` start a server, `-- --peers` adds a peer."""
+    install(session, *(["openai-agents[redis]"] if "--peers" in session.posargs else []))
     session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": os.fspath(ROOT)})

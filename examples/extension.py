@@ -21,7 +21,7 @@ def words(text: str) -> int:
 def keep_last(
     messages: Sequence[Message], _tokens: Sequence[int], _room: int, config: CompressionConfig, /
 ) -> CompressionPlan:
-    return CompressionPlan(fold=max(len(messages) - config["keep"], 0), summary=False)
+    return CompressionPlan(count=max(len(messages) - config["keep"], 0), summarize=False)
 
 
 class Extension:
@@ -53,6 +53,6 @@ with SessionManager.open(
     for number in range(6):
         manager.add_message(session.id, role="user", content=f"this is message {number}")
     print("tokens:", manager.get_session(session.id).token_count)
-    print("folded:", manager.compress_context(session.id).folded_messages)
+    print("compressed:", manager.compress_context(session.id).compressed_messages)
     print("context:", [message.content for message in manager.get_conversation_context(session.id)])
 print("trail:", ", ".join(sorted(set(extension.trail))))

@@ -38,7 +38,7 @@ with SessionManager.open("memory://", summarizer=summarize) as manager:
     print(f"{context.compression.covered_messages} messages became: {context.compression.summary}")
 
     # Or refuse what does not fit; the store itself watches the limit, also for writers in parallel.
-    strict = manager.create_session(token_budget=TokenBudget(max_tokens=10, overflow_strategy="error"))
+    strict = manager.create_session(token_budget=TokenBudget(max_tokens=40, overflow_strategy="error"))
     try:
         talk(manager, strict.id)
     except TokenBudgetExceededError as refused:

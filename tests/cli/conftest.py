@@ -1,4 +1,4 @@
-"""The command line as its users have it: the console script in a process of its own, behind a pipe or a terminal."""
+"""The command line as users run it: the console script as a process, behind a pipe or a terminal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import termios
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from ..kit.distributions import write_distribution
 
 settings.register_profile("cli", deadline=None)
 settings.load_profile("cli")
@@ -29,8 +30,8 @@ STORE = "sqlite:///chat.db"
 
 
 @dataclass
-class Ended:
-    """How a command ended. Behind a terminal `out` holds what stands there, with `escapes` as it was sent."""
+class Result:
+    """The result of a command. On a terminal `out` is the text without escapes, and `escapes` the text with them."""
 
     code: int
     out: str
@@ -39,17 +40,17 @@ class Ended:
 
     @property
     def rows(self) -> list[list[str]]:
-        """The lines of a plain answer in their fields."""
+        """The fields of each line of plain output."""
         return [line.split("\t") for line in self.out.splitlines()]
 
     @property
     def json(self) -> Any:
-        """The document of an answer in JSON."""
+        """The parsed JSON output."""
         return json.loads(self.out)
 
 
 class CommandLine:
-    """Runs commands in one folder, with the distributions installed for this test on the path."""
+    """Runs commands in one folder, with the extensions installed for the test on the path."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,11 +67,11 @@ class CommandLine:
         command = [os.fspath(SCRIPT), *arguments]
         return subprocess.Popen(command, cwd=self.folder, env=self.environ, **options)
 
-    def __call__(self, *arguments: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Ended:
+    def __call__(self, *arguments: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Result:
         """A command behind pipes, run to its end."""
         return self.program(os.fspath(SCRIPT), *arguments, stdin=stdin, environ=environ)
 
-    def program(self, *command: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Ended:
+    def program(self, *command: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Result:
         """Any program in the same folder and environment."""
         done = subprocess.run(
             command,
@@ -81,9 +82,9 @@ class CommandLine:
             timeout=120,
             check=False,
         )
-        return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def on_terminal(self, *arguments: str, width: int = 100) -> Ended:
+    def on_terminal(self, *arguments: str, width: int = 100) -> Result:
         """A command on a terminal of this width."""
         child, terminal = pty.fork()
         if child == 0:
@@ -93,21 +94,19 @@ class CommandLine:
         escapes = b"".join(iter(lambda: _read(terminal), b"")).decode()
         os.close(terminal)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        return Ended(code, re.sub(r"\x1b\[[0-9;]*m", "", escapes).replace("\r\n", "\n"), escapes=escapes)
+        return Result(code, re.sub(r"\x1b\[[0-9;]*m", "", escapes).replace("\r\n", "\n"), escapes=escapes)
 
     def install(self, name: str, source: str) -> None:
         """Install an extension of this name, in a module of this source."""
-        metadata = self.plugins / f"{name}-1.0.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(f"[session_continuity.extensions]\n{name} = {name}_module\n")
-        (self.plugins / f"{name}_module.py").write_text(dedent(source))
+        module = f"{name}_module"
+        extension = {"session_continuity.extensions": {name: module}}
+        write_distribution(self.plugins, name, entry_points=extension, modules={module: source})
 
 
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # how Linux says that the other end is closed
+    except OSError:  # Linux raises it when the other end is closed
         return b""
 
 

@@ -1,5 +1,11 @@
 """Extensions that tests install: their names and their modules' text."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+FAULTS = Path(__file__).with_name("faults.py").read_text()
+
 GOOD = """
 import typer
 from session_continuity import hookimpl

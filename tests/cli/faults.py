@@ -1,4 +1,4 @@
-"""An extension that ends or hinders the process it is loaded into, as the environment says. Tests install its text."""
+"""An extension that kills or interrupts its process, or makes its store fail. Environment variables say when."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ KILL_AT = int(os.environ.get("FAULT_KILL_AT", "0"))
 INTERRUPT_AT = int(os.environ.get("FAULT_INTERRUPT_AT", "0"))
 FAIL_APPEND = int(os.environ.get("FAULT_FAIL_APPEND", "0"))
 FAIL_REMOVAL = "FAULT_FAIL_REMOVAL" in os.environ
-MAX_TURN = int(os.environ.get("FAULT_MAX_TURN", "0"))
+MAX_BATCH = int(os.environ.get("FAULT_MAX_BATCH", "0"))
 
-told = 0
+events = 0
 appended = 0
 
 
 @hookimpl
 def sc_on_event() -> None:
-    """Events are told after the write, so that every one of them is a moment at which a process may be lost."""
-    global told
-    told += 1
-    if told == KILL_AT:
+    """Every event comes after a write, so each is a moment at which a process may be lost."""
+    global events
+    events += 1
+    if events == KILL_AT:
         os.kill(os.getpid(), signal.SIGKILL)
-    if told == INTERRUPT_AT:
+    if events == INTERRUPT_AT:
         signal.raise_signal(signal.SIGINT)
 
 
@@ -47,6 +47,6 @@ def sc_wrap_adapter(adapter: Any) -> StorageAdapter:
     adapter.append_messages = failing_append
     if FAIL_REMOVAL:
         adapter.delete_session = adapter.delete_message = failing_removal
-    if MAX_TURN:
-        adapter.capabilities = replace(adapter.capabilities, max_turn=MAX_TURN)
+    if MAX_BATCH:
+        adapter.capabilities = replace(adapter.capabilities, max_batch=MAX_BATCH)
     return adapter  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""`demo`: a conversation that a new process finds and continues, wherever the last one stopped."""
+"""`demo`: a conversation that every new process continues, wherever the last one stopped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from session_continuity import Message, Session, SessionManager
 
+from ..kit.conversations import REPLY
 from .conftest import CommandLine
-from .test_feeding import FAULTS
+from .extensions import FAULTS
 
 ROLES_OF_A_FIRST_VISIT = ["system", "user", "assistant", "tool", "assistant", "user", "assistant"]
 
@@ -39,7 +40,7 @@ def test_the_first_run_holds_a_conversation_in_a_file_here(command: CommandLine)
     assert done.rows[-1] == ["again", "session-continuity demo"]
 
 
-def test_the_next_run_is_a_new_process_that_goes_on(command: CommandLine) -> None:
+def test_the_next_run_is_a_new_process_that_continues(command: CommandLine) -> None:
     command("demo")
     done = command("demo")
     session, messages = conversation(command)
@@ -57,27 +58,27 @@ def test_the_context_fits_the_budget_and_says_what_was_left_out(command: Command
     done = command("demo")
     [context] = [row for row in done.rows if row[0] == "context"]
     used, limit, seen, unseen, unseen_tokens = map(int, context[1:])
-    assert used <= limit == 70
-    assert (seen, unseen) == (4, 3)
+    assert used <= limit == 140
+    assert (seen, unseen) == (3, 4)
     listed = {state: [row for row in done.rows if row[0] == state] for state in ("seen", "unseen")}
     assert (len(listed["seen"]), len(listed["unseen"])) == (seen, unseen)
-    assert sum(int(row[3]) for row in listed["seen"]) == used
+    assert sum(int(row[3]) for row in listed["seen"]) + REPLY == used
     assert sum(int(row[3]) for row in listed["unseen"]) == unseen_tokens
     assert listed["seen"][0][2] == "system"
-    assert [row[2] for row in listed["unseen"]] == ["user", "assistant", "tool"]
+    assert [row[2] for row in listed["unseen"]] == ["user", "assistant", "tool", "assistant"]
 
 
 def test_a_larger_budget_sees_more(command: CommandLine) -> None:
     document = command("demo", "--max-tokens", "4000", "--json").json
     assert document["context"]["limit"] == 3500
     assert document["context"]["kept_messages"] == len(document["context"]["messages"]) == 7
-    assert command("demo", "--json").json["context"]["limit"] == 70
+    assert command("demo", "--json").json["context"]["limit"] == 140
 
 
-def test_a_budget_below_the_system_message_is_refused_in_words(command: CommandLine) -> None:
+def test_a_budget_below_the_system_message_is_an_error(command: CommandLine) -> None:
     done = command("demo", "--max-tokens", "16")
     assert done.code == 1
-    assert done.err.startswith("error: 22 more tokens do not fit the limit of 14 of session")
+    assert done.err.startswith("error: 31 more tokens exceed the limit of 14 of session")
 
 
 def test_the_whole_run_is_one_document(command: CommandLine) -> None:
@@ -103,10 +104,10 @@ def test_the_url_may_name_any_store(command: CommandLine) -> None:
     assert command("demo", environ={"SESSION_CONTINUITY_URL": "sqlite:///other.db"}).rows[1][2:] == ["found", "7"]
 
 
-def test_a_store_that_forgets_begins_anew(command: CommandLine) -> None:
+def test_a_store_that_is_not_durable_starts_over(command: CommandLine) -> None:
     command("demo", "--url", "memory://")
     done = command.on_terminal("demo", "--url", "memory://")
-    assert "Run it again, and it begins anew, as this store forgets" in done.out
+    assert "Run it again, and it starts over, because this store is not durable" in done.out
     assert list(command.folder.iterdir()) == []
 
 
@@ -115,13 +116,13 @@ def test_on_a_terminal_it_is_a_conversation_in_colours(command: CommandLine) -> 
     assert done.code == 0
     assert done.out.startswith("store    sqlite:///session-continuity-demo.db\nsession  session-continuity-demo  new\n")
     assert "\nconcierge   → find_order(" in done.out
-    assert "⇢ handed from concierge to logistics: another delivery day for order 1042\n" in done.out
-    assert "A model with room for 70 tokens sees 4 of 7 messages, 59 tokens\n" in done.out
+    assert "⇢ handed over from concierge to logistics: another delivery day for order 1042\n" in done.out
+    assert "A model with room for 140 tokens sees 3 of 7 messages, 74 tokens\n" in done.out
     assert "\n✗  tool        ← {" in done.out
     assert "\n✓  logistics   This is logistics" in done.out
     assert "\x1b[1;36muser" in done.escapes
     assert "\t" not in done.out
-    assert done.out.endswith("Run it again, and it goes on:  session-continuity demo\n")
+    assert done.out.endswith("Run it again, and it continues:  session-continuity demo\n")
     assert "session-continuity-demo  found, 7 messages since 20" in command.on_terminal("demo").out
 
 
@@ -158,8 +159,8 @@ def test_a_later_visit_is_finished_too(command: CommandLine) -> None:
     assert len(conversation(command)[1]) == 12
 
 
-def test_two_runs_at_once_tell_each_visit_once(command: CommandLine) -> None:
-    running = [command.start("demo", stdout=subprocess.DEVNULL) for _ in range(4)]
+def test_several_runs_at_once_play_each_visit_once(command: CommandLine) -> None:
+    running = [command.start("demo", "--max-tokens", "4000", stdout=subprocess.DEVNULL) for _ in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4
     session, messages = conversation(command)
     ids = [message.id for message in messages]
@@ -168,7 +169,7 @@ def test_two_runs_at_once_tell_each_visit_once(command: CommandLine) -> None:
     assert len(ids) == 7 + 5 * (len(visits) - 1)
 
 
-def test_messages_of_others_do_not_confuse_it(command: CommandLine) -> None:
+def test_it_ignores_messages_of_others(command: CommandLine) -> None:
     command("demo")
     with SessionManager.open(f"sqlite:///{command.folder}/session-continuity-demo.db") as manager:
         manager.add_message("session-continuity-demo", role="user", content="by hand")

@@ -1,4 +1,4 @@
-"""`sessions list`, `show`, `delete`: for eyes, for grep, for programs."""
+"""`sessions list`, `show` and `delete`: on a terminal, in a pipe and as JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_listing_in_a_pipe_is_a_line_a_session(command: CommandLine) -> None:
     assert (done.code, done.err) == (0, "")
     assert [row[0] for row in done.rows] == ["c", "b", "a"]
     now = f"{datetime.now(UTC):%Y-%m-%d}"
-    assert done.rows[2][:6] == ["a", "active", "u1", "-", "31", "86"]
+    assert done.rows[2][:6] == ["a", "active", "u1", "-", "31", "251"]
     assert done.rows[2][6].startswith(now)
     assert done.rows[2][8] == "Billing\\tand\\nmore"
     assert done.rows[1][1:4] == ["active", "u2", "helper"]
@@ -63,14 +63,14 @@ def test_conditions_narrow_a_listing(command: CommandLine, options: list[str], i
 
 
 @pytest.mark.usefixtures("three")
-def test_a_cursor_goes_on_after_a_page(command: CommandLine) -> None:
+def test_a_cursor_continues_after_a_page(command: CommandLine) -> None:
     first = command("sessions", "list", STORE, "--limit", "2", "--json")
     assert [session["id"] for session in first.json["sessions"]] == ["c", "b"]
     cursor = first.json["next_cursor"]
     rest = command("sessions", "list", STORE, "--cursor", cursor, "--json").json
     assert ([session["id"] for session in rest["sessions"]], rest["next_cursor"]) == (["a"], None)
     plain = command("sessions", "list", STORE, "--limit", "2")
-    assert plain.err == f"there are more: --cursor {cursor}\n"
+    assert plain.err == f"more sessions: add --cursor {cursor}\n"
     assert len(plain.rows) == 2
 
 
@@ -100,7 +100,7 @@ def test_a_session_is_shown_with_its_newest_messages(command: CommandLine) -> No
     assert [row[6] for row in messages] == [f"answer {place}" for place in range(10, 30)]
     everything = command("sessions", "show", STORE, "a", "--messages", "100")
     first = next(row for row in everything.rows if row[0] == "message")
-    assert first[2:5] == ["user", "user", "6"]
+    assert first[2:5] == ["user", "user", "11"]
     assert first[6] == "one\\nline\\tand \\x1b[31mred"
 
 
@@ -113,7 +113,7 @@ def test_a_session_as_json_is_what_the_models_write(command: CommandLine, manage
 
 
 @pytest.mark.usefixtures("three")
-def test_stored_text_cannot_steer_the_terminal(command: CommandLine) -> None:
+def test_stored_text_cannot_control_the_terminal(command: CommandLine) -> None:
     done = command.on_terminal("sessions", "show", STORE, "a", "--messages", "100")
     assert "user        one" in done.out
     assert "\\x1b[31mred" in done.out
@@ -131,7 +131,7 @@ def test_sessions_are_deleted_and_the_missing_are_named(command: CommandLine, ma
     assert (gone.code, gone.json) == (0, {"deleted": ["c"], "not_found": []})
 
 
-def test_a_missing_session_is_an_error_in_words(command: CommandLine) -> None:
+def test_a_missing_session_is_an_error(command: CommandLine) -> None:
     done = command("sessions", "show", STORE, "nope")
     assert (done.code, done.out) == (1, "")
     assert done.err == "error: session 'nope' does not exist, or it has expired\n"
@@ -141,7 +141,7 @@ def test_a_missing_session_is_an_error_in_words(command: CommandLine) -> None:
     ("arguments", "words"),
     [
         (["show", STORE], "the id of a session is missing after the URL"),
-        (["show", STORE, "a", "b"], "one session at a time"),
+        (["show", STORE, "a", "b"], "give one session at a time"),
         (["delete"], "Missing argument"),
         (["list", STORE, "--limit", "0"], "--limit"),
         (["list", STORE, "--created-after", "yesterday"], "yesterday"),

@@ -7,7 +7,7 @@ from session_continuity import SessionManager
 from .conftest import STORE, CommandLine
 
 
-def test_a_store_that_serves_is_healthy(command: CommandLine) -> None:
+def test_a_store_that_works_is_healthy(command: CommandLine) -> None:
     command("demo", "--url", STORE)
     done = command("health", STORE, "--json")
     assert done.code == 0
@@ -22,7 +22,7 @@ def test_a_store_that_serves_is_healthy(command: CommandLine) -> None:
     assert "\x1b[1;32m● healthy" in seen.escapes
 
 
-def test_a_store_that_is_not_there_says_no_and_what_to_do(command: CommandLine) -> None:
+def test_a_missing_store_is_not_healthy_and_has_a_remedy(command: CommandLine) -> None:
     done = command("health", STORE, "--json")
     assert done.code == 1
     assert done.json["status"] in ("degraded", "unhealthy")
@@ -30,8 +30,8 @@ def test_a_store_that_is_not_there_says_no_and_what_to_do(command: CommandLine) 
     assert list(command.folder.iterdir()) == [], "asking creates nothing"
 
 
-def test_a_file_that_is_no_database_is_unhealthy(command: CommandLine) -> None:
-    (command.folder / "chat.db").write_text("this is no database " * 100)
+def test_a_file_that_is_not_a_database_is_unhealthy(command: CommandLine) -> None:
+    (command.folder / "chat.db").write_text("this is not a database " * 100)
     done = command.on_terminal("health", STORE)
     assert done.code == 1
     assert done.out.startswith("● unhealthy  sqlite:///chat.db")

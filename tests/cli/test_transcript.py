@@ -1,4 +1,4 @@
-"""Reading a transcript: the three forms it may have, and what is said of one that is malformed."""
+"""Reading a transcript: its three forms, and the error of each malformed one."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_a_single_message_is_a_transcript() -> None:
     assert [message.content for message in read(ONE).messages] == [USER["content"]]
 
 
-def test_what_stands_beside_the_messages_is_kept() -> None:
+def test_the_rest_of_the_document_is_kept() -> None:
     assert read(json.dumps({"model": "m", "messages": CHAT, "tools": [1]})).request == {"model": "m", "tools": [1]}
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=3), min_size=1, max_size=8), st.data())
-def test_ids_tell_content_and_place_and_all_that_went_before(texts: list[str], data: st.DataObject) -> None:
+def test_an_id_depends_on_its_message_and_all_before_it(texts: list[str], data: st.DataObject) -> None:
     chat = [{"role": "user", "content": text} for text in texts]
     ids = read(json.dumps(chat)).ids
     assert len(set(ids)) == len(ids)
@@ -78,7 +78,7 @@ def test_a_malformed_transcript_is_refused_with_place_and_reason(text: str | byt
 
 
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
-def test_whatever_the_bytes_are_they_are_read_or_refused(data: bytes) -> None:
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
         messages = read(data).messages
     except TranscriptError:

@@ -1,4 +1,4 @@
-"""Harnesses, as somebody who tests a store would write them."""
+"""Harnesses, as the author of a store writes them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from session_continuity import Capabilities, HealthStatus
+from session_continuity import Capabilities, HealthStatus, Registry
+from session_continuity_conformance.faults.injection import Chaos, Random
 from session_continuity_conformance.mutants import mutants
 from session_continuity_conformance.reference.storage import ReferenceStorage, ReferenceTarget
+from session_continuity_conformance.target import UrlTarget
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def blocking_only() -> Iterator[ReferenceTarget]:
 
 
 class Modest(ReferenceStorage):
-    """Can more than it says."""
+    """Supports more than it declares."""
 
     declared = Capabilities(durable=True)
 
@@ -65,7 +67,7 @@ def modest() -> Iterator[ReferenceTarget]:
 
 
 class Untidy(ReferenceStorage):
-    """Opens a file that nobody closes."""
+    """Opens a file and never closes it."""
 
     opened: ClassVar[list[Untidy]] = []
 
@@ -82,7 +84,7 @@ def leaking() -> Iterator[ReferenceTarget]:
 
 
 class Unwell(ReferenceStorage):
-    """Answers, and lacks something."""
+    """Answers, but lacks something."""
 
     async def health(self) -> HealthStatus:
         return HealthStatus(status="degraded", remedy="make the table")
@@ -91,3 +93,10 @@ class Unwell(ReferenceStorage):
 @contextmanager
 def unwell() -> Iterator[ReferenceTarget]:
     yield ReferenceTarget(Unwell, name="unwell")
+
+
+@contextmanager
+def wrapped_in_chaos() -> Iterator[UrlTarget]:
+    registry = Registry()
+    registry.register_extension(Chaos(Random(0.0, seed=1)))
+    yield UrlTarget("memory://", registry)

@@ -1,4 +1,4 @@
-"""Sentence, clause, example and mutant belong together: nothing of the contract is unproved by accident."""
+"""Sentences of the contract, clauses, examples and mutants belong together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from importlib.resources import files
 
 import pytest
 
-from session_continuity import Capabilities, ConfigError, adapter
+from session_continuity import Capabilities, ConfigError
+from session_continuity.contract import adapter, patch, queries, results, terms
 from session_continuity_conformance.clauses import (
     AREAS,
     all_clauses,
@@ -22,7 +23,17 @@ from session_continuity_conformance.clauses import (
 from session_continuity_conformance.examples import examples
 from session_continuity_conformance.mutants import mutants
 
-TYPES = ("Patch", "SessionFilter", "MessageQuery", "Appended", "ConversationPage", "HealthStatus")
+TYPES = (
+    "Patch",
+    "SessionFilter",
+    "MessageQuery",
+    "AppendTerms",
+    "Appended",
+    "Replaced",
+    "Fork",
+    "ConversationPage",
+    "HealthStatus",
+)
 
 ELSEWHERE = {
     "U27": "speed of a delete",
@@ -34,10 +45,10 @@ ELSEWHERE = {
 
 
 def sentences() -> list[str]:
-    """Every sentence of the contract as `place | sentence`; `contract` is the place of the rules for all methods."""
-    tree = ast.parse(inspect.getsource(adapter))
-    found = [f"contract | {sentence}" for sentence in split(ast.get_docstring(tree) or "")]
-    for node in tree.body:
+    """Every sentence of the contract as `place | sentence`. `contract` is the place of the rules for all methods."""
+    found = [f"contract | {sentence}" for sentence in split(adapter.__doc__ or "")]
+    modules = [ast.parse(inspect.getsource(module)) for module in (adapter, patch, queries, results, terms)]
+    for node in [node for module in modules for node in module.body]:
         if isinstance(node, ast.ClassDef) and node.name in TYPES:
             found += [f"{node.name} | {sentence}" for sentence in split(ast.get_docstring(node) or "")]
         if isinstance(node, ast.ClassDef) and node.name == "StorageAdapter":
@@ -109,6 +120,13 @@ def test_clauses_are_well_formed() -> None:
         assert clause.remedy.endswith("."), clause.id
         assert clause.source, clause.id
         assert clause.capability is None or clause.capability in features, clause.id
+
+
+def test_every_capability_has_a_clause() -> None:
+    on_a_capability = {clause.capability for clause in all_clauses().values()}
+    without = {field.name for field in dataclasses.fields(Capabilities)} - on_a_capability
+    # where it is declared, the clauses on expiry are tested by the time of the server
+    assert without == {"server_clock"}
 
 
 def test_ids_are_unique_in_the_file() -> None:

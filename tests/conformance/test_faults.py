@@ -1,4 +1,4 @@
-"""Faults: what the suite finds out about a store's wire, and how it gets there."""
+"""Faults: the suite finds the server of a store, breaks its connections, and cancels calls."""
 
 from __future__ import annotations
 
@@ -11,48 +11,50 @@ from session_continuity import BackendOptions
 from session_continuity_conformance.cases import Case
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.clauses import all_clauses
-from session_continuity_conformance.drivers import DRIVERS, DriverName
 from session_continuity_conformance.examples import examples
 from session_continuity_conformance.faults.cancellation import Moment, interrupt
 from session_continuity_conformance.faults.endpoints import Endpoint, address_in, endpoint_of, hurried
-from session_continuity_conformance.mutants.registry import opened
-from session_continuity_conformance.reference.served import ServedStorage, ServedTarget
-from session_continuity_conformance.store import NotApplicableError
+from session_continuity_conformance.mutants.registry import open_store_of
+from session_continuity_conformance.options import MODES, ModeName
+from session_continuity_conformance.reference.networked import NetworkedStorage, NetworkedTarget
+from session_continuity_conformance.store_fixture import NotApplicableError
 from session_continuity_conformance.target import Target
 
 CANCELLATION = {f"SC-FLT-00{number}" for number in range(1, 6)}
+INTERRUPTS = {"SC-FLT-013", "SC-FLT-014", "SC-FLT-015"}
+"""Of blocking calls alone."""
 
 
-@pytest.mark.parametrize("mode", DRIVERS)
-def test_reference_behind_a_server_keeps_every_clause_on_its_wire(mode: DriverName) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_reference_behind_a_server_keeps_every_clause_on_its_wire(mode: ModeName) -> None:
     left_out: set[str] = set()
-    with opened(ServedStorage) as target:
+    with open_store_of(NetworkedStorage) as target:
         for name in (name for name in examples() if name.startswith("SC-FLT")):
             for proof in examples()[name]:
                 try:
                     proof(Case(target, mode), all_clauses()[name])
                 except NotApplicableError:
                     left_out.add(name)
-    assert left_out == CANCELLATION
+    assert left_out == (CANCELLATION | INTERRUPTS if mode == "async" else CANCELLATION)
 
 
-class Bypassed(ServedTarget):
-    """A store whose client is told another address by its server."""
+class Bypassed(NetworkedTarget):
+    """A store whose client gets another address from its server."""
 
     def endpoint(self) -> Endpoint:
         return replace(super().endpoint(), through=lambda *_: self)
 
 
 def test_client_that_goes_past_the_proxy_is_told() -> None:
-    with opened(ServedStorage) as target:
-        refused_as_not_applicable(Bypassed(ServedStorage, world=target.world), "the client goes past the proxy")
+    with open_store_of(NetworkedStorage) as target:
+        refused_as_not_applicable(Bypassed(NetworkedStorage, world=target.world), "the client does not use the proxy")
 
 
 def test_encrypted_connection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "session_continuity_conformance.faults.proxy._TLS", b"0000"
     )  # how the reference's requests begin
-    with opened(ServedStorage) as target:
+    with open_store_of(NetworkedStorage) as target:
         refused_as_not_applicable(target, "the connection is encrypted")
 
 

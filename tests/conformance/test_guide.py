@@ -1,4 +1,4 @@
-"""conformance/README.md: every command and every program in it is run as printed, in the order in which they stand."""
+"""Every command and program in conformance/README.md is run as printed, in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .fresh import CONSTRAINTS, ROOT, Fresh, ran
+from ..kit.environments import CONSTRAINTS, ROOT, FreshEnvironment, run_program
 
 GUIDE = ROOT / "conformance/README.md"
 ROOMS = ("core", "conformance", "plugins/memory", "plugins/sqlite")
@@ -21,9 +21,9 @@ def blocks() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A new environment, and an index that has what this repository would publish."""
+    """A new environment, with an index of the packages in this repository."""
     folder = tmp_path_factory.mktemp("reader")
-    wheels = [Fresh(folder).wheel(ROOT / room) for room in ROOMS]
+    wheels = [FreshEnvironment(folder).wheel(ROOT / room) for room in ROOMS]
     venv.create(folder / "own", with_pip=True)
     return {
         "PATH": f"{folder / 'own/bin'}{os.pathsep}{os.environ['PATH']}",
@@ -32,6 +32,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+@pytest.mark.long("The authors' guide is followed to its end in a new environment.")
 def test_every_command_and_program_works_as_printed(tmp_path: Path, environ: dict[str, str]) -> None:
     place = tmp_path
     for language, text in blocks():
@@ -42,7 +43,7 @@ def test_every_command_and_program_works_as_printed(tmp_path: Path, environ: dic
             if line.startswith("cd "):
                 place = place / line.removeprefix("cd ")
                 continue
-            end = ran("bash", "-c", line, cwd=place, environ=environ)
+            end = run_program("bash", "-c", line, cwd=place, environ=environ)
             wanted = 1 if line.endswith("# exit code 1") else 0
             assert end.returncode == wanted, f"{line}\n{end.stdout}{end.stderr}"
             if wanted:

@@ -1,4 +1,4 @@
-"""The checkers tell histories that can have happened from those that cannot."""
+"""The checks accept histories that are possible and refuse those that are not."""
 
 from __future__ import annotations
 

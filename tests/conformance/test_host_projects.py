@@ -1,4 +1,4 @@
-"""The suite runs inside projects that use other pytest plugins, without a clash and without their help."""
+"""The suite runs in projects with other pytest plugins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .fresh import Fresh, ran
+from ..kit.environments import FreshEnvironment, run_program
+from ..kit.verdicts import CONFORMANT
 
 HOST_PLUGINS = ["pytest-asyncio", "anyio", "trio", "pytest-xdist"]
 
@@ -45,9 +46,9 @@ def test_own_plain():
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with its own environment, in which the environment lies below the project's conftest."""
+    """A project with its own environment, which lies below the project's conftest."""
     project = tmp_path_factory.mktemp("host")
-    Fresh.with_suite(project, "plugins/memory").install(*HOST_PLUGINS)
+    FreshEnvironment.with_suite(project, "plugins/memory").install(*HOST_PLUGINS)
     project.joinpath("conftest.py").write_text(CONFTEST)
     project.joinpath("test_own.py").write_text(OWN_TEST)
     return project
@@ -62,12 +63,13 @@ asyncio_default_fixture_loop_scope = function
 
 def pytest_in(host: Path, settings: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     host.joinpath("pytest.ini").write_text(SETTINGS + settings)
-    return ran(host / "venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, cwd=host)
+    return run_program(host / "venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, cwd=host)
 
 
 SUITE = ("--pyargs", "session_continuity_conformance.suite", "--sc-url=memory://test")
 
 
+@pytest.mark.long("The whole suite beside each set of plugins that a host may have.")
 @pytest.mark.parametrize(
     ("settings", "arguments"),
     [
@@ -80,7 +82,7 @@ SUITE = ("--pyargs", "session_continuity_conformance.suite", "--sc-url=memory://
 def test_suite_runs_beside_a_hosts_own_tests(host: Path, settings: str, arguments: tuple[str, ...]) -> None:
     ran = pytest_in(host, settings, *arguments, "test_own.py", *SUITE)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "memory://test: CONFORMANT 1.0" in ran.stdout
+    assert f"memory://test: {CONFORMANT}" in ran.stdout
 
 
 def test_plugin_is_inert_without_a_store(host: Path) -> None:
@@ -92,4 +94,4 @@ def test_plugin_is_inert_without_a_store(host: Path) -> None:
 def test_suite_without_a_store_says_what_it_needs(host: Path) -> None:
     ran = pytest_in(host, "asyncio_mode = strict", *SUITE[:2])
     assert ran.returncode != 0
-    assert "state --sc-url=URL or --sc-harness=MODULE:NAME" in ran.stdout + ran.stderr
+    assert "add --sc-url=URL or --sc-harness=MODULE:NAME" in ran.stdout + ran.stderr

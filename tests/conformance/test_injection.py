@@ -1,4 +1,4 @@
-"""Injected faults: for applications that want to see what theirs do when a store fails."""
+"""Injected faults, for applications that test what they do when a store fails."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from session_continuity import (
     SessionManager,
     ThrottledError,
     UnavailableError,
+    portable,
     run_now,
 )
 from session_continuity_conformance.faults.injection import (
@@ -26,6 +27,11 @@ from session_continuity_conformance.faults.injection import (
     Random,
     delay,
 )
+from session_continuity_memory import MemoryStorage
+
+from ..kit.clocks import START, Clock
+from ..kit.conversations import new_session
+from .conftest import ConformanceCommand
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def test_error_that_is_late_is_both() -> None:
 
 
 def test_plan_knows_the_methods(plan: Planned) -> None:
-    with pytest.raises(ValueError, match="add_message is no method"):
+    with pytest.raises(ValueError, match="StorageAdapter has no method add_message"):
         plan.add("add_message", FAIL_BEFORE)
 
 
@@ -108,6 +114,21 @@ def test_chaos_stands_around_every_store_of_a_registry() -> None:
     with pytest.raises(UnavailableError):
         manager.create_session()
     manager.close()
+
+
+@pytest.mark.long("The whole suite, because a wrapper may break any clause.")
+def test_chaos_without_faults_keeps_the_contract(conformance: ConformanceCommand) -> None:
+    code, report = conformance("--harness", "stores:wrapped_in_chaos", "--mode", "blocking", "--mode", "async")
+    assert code == 0, report
+
+
+def test_a_replaced_clock_travels_through_chaos() -> None:
+    store = portable(MemoryStorage())
+    wrapper = FaultyStorage(store, Planned())
+    wrapper.clock = Clock()
+    assert store.clock() == START
+    run_now(store.create_session(new_session(expires_at=START)))
+    assert run_now(wrapper.get_session("s")) is None
 
 
 def test_application_that_repeats_by_id_loses_and_doubles_nothing() -> None:

@@ -1,11 +1,13 @@
-"""The suite can fail: every broken store is killed by the clause that it breaks."""
+"""The suite can fail: every mutant is killed by its own clause."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 
+from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE
 from session_continuity_conformance.clauses import all_clauses
 from session_continuity_conformance.mutants import mutants
 from session_continuity_conformance.mutants.__main__ import main
@@ -24,13 +26,20 @@ def test_mutants_tell_what_they_break() -> None:
         assert mutant.clause in all_clauses(), mutant.name
 
 
+def test_a_mutant_stands_in_the_file_of_the_same_name_as_its_clause_s_examples() -> None:
+    for mutant in mutants().values():
+        _, _, name = mutant.module.rpartition(".")
+        examples = import_module(f"session_continuity_conformance.suite.test_{name}")
+        assert mutant.clause in {getattr(each, CLAUSE_ATTRIBUTE, None) for each in vars(examples).values()}, mutant.name
+
+
 def test_the_table_tells_which_clause_kills_which(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["NaiveClock", "SecondCloseFails", "--beside"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3:2] == [f"{name}: {mutants()[name].story}" for name in ("NaiveClock", "SecondCloseFails")]
     assert lines[1] == "    killed by SC-CFG-003"
     assert lines[3].startswith("    killed by SC-LIF-002, and by SC-CFG-004, SC-LIF-001, ")
-    assert lines[4:] == ["2 mutants, 0 survive"]
+    assert lines[4:] == ["2 mutants, 0 survived"]
 
 
 def test_the_table_tells_of_a_mutant_that_survives(
@@ -39,10 +48,10 @@ def test_the_table_tells_of_a_mutant_that_survives(
     sound = replace(mutants()["NaiveClock"], name="Sound", storage=ReferenceStorage)
     monkeypatch.setattr("session_continuity_conformance.mutants.__main__.mutants", lambda: {"Sound": sound})
     assert main([]) == 1
-    assert capsys.readouterr().out.splitlines()[1:] == ["    SURVIVES SC-CFG-003", "1 mutants, 1 survive"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["    SURVIVES SC-CFG-003", "1 mutant, 1 survived"]
 
 
 def test_the_table_of_a_mutant_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["Nobody"])
-    assert "no mutant is called Nobody" in capsys.readouterr().err
+    assert "unknown mutant Nobody" in capsys.readouterr().err

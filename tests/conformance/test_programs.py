@@ -1,4 +1,4 @@
-"""What the report prints as a program is one, and does again what the example did."""
+"""The program in a finding can be run, and repeats the calls of the example."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from session_continuity import Mode, Patch
 from session_continuity_conformance.cases import BrokenClauseError, Case
 from session_continuity_conformance.checks import same
 from session_continuity_conformance.clauses import all_clauses
-from session_continuity_conformance.store import Store
+from session_continuity_conformance.store_fixture import StoreFixture
 from session_continuity_conformance.target import UrlTarget
 
 
-async def disappointed(store: Store) -> None:
-    session = await store.session(user_id="ada", metadata={"title": "It's “quoted”"})
+async def disappointed(store: StoreFixture) -> None:
+    session = await store.create_session(user_id="ada", metadata={"title": "It's “quoted”"})
     await store.append(session.id, "Hello", [{"type": "text", "text": "\n"}])
     await store.adapter.update_session(session.id, Patch({"status": "paused"}, frozenset({"user_id"})))
     same("status", (await store.current(session.id)).status, "gone")
 
 
 class OneMode(UrlTarget):
-    """A store of one mode, as the registry would give it."""
+    """A store with one mode."""
 
     def __init__(self, mode: Mode) -> None:
         super().__init__("memory://programs")

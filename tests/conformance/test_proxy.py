@@ -1,20 +1,21 @@
-"""The proxy breaks what it is told to, as a client and its server see it."""
+"""The proxy breaks connections as planned, as seen by a client and its server."""
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 
 from session_continuity_conformance.faults.proxy import Fault, Proxy
 
+from ..kit.waiting import wait_until
+
 
 class Echo(ThreadingTCPServer):
-    """Answers each line with itself, and remembers what it got."""
+    """Sends each line back, and records the lines."""
 
     daemon_threads = True
 
@@ -62,13 +63,6 @@ def ask(client: socket.socket, text: bytes = b"question\n") -> bytes:
     return client.recv(100)
 
 
-def until(condition: Callable[[], object]) -> None:
-    pause, deadline = threading.Event(), time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline
-        pause.wait(0.01)
-
-
 def test_what_is_not_planned_passes_and_is_counted(proxy: Proxy, client: socket.socket) -> None:
     assert ask(client) == b"question\n"
     assert ask(client, b"another\n") == b"another\n"
@@ -78,7 +72,7 @@ def test_what_is_not_planned_passes_and_is_counted(proxy: Proxy, client: socket.
 
 def test_request_that_comes_in_pieces_is_one(proxy: Proxy, client: socket.socket, echo: Echo) -> None:
     client.sendall(b"quest")
-    until(lambda: proxy.requests)
+    wait_until(lambda: proxy.requests, "the request to arrive")
     assert ask(client, b"ion\n") == b"question\n"
     assert (proxy.requests, echo.got) == (1, [b"question\n"])
 
@@ -87,7 +81,7 @@ def test_cut_off_request_reaches_the_server_in_half(proxy: Proxy, client: socket
     proxy.plan("cut off")
     with pytest.raises(ConnectionResetError):
         ask(client)
-    until(lambda: echo.got)
+    wait_until(lambda: echo.got, "the server to get the request")
     assert echo.got == [b"ques"]
     assert proxy.unplan()
 
@@ -112,8 +106,8 @@ def test_stalled_call_waits_until_its_client_gives_up(proxy: Proxy, client: sock
     client.settimeout(0.1)
     with pytest.raises(TimeoutError):
         ask(client)
-    until(lambda: echo.got)
-    until(proxy.unplan)
+    wait_until(lambda: echo.got, "the server to get the request")
+    wait_until(proxy.unplan, "the fault to strike")
     assert echo.got == [b"question\n"]
     assert not proxy.overrun
 
@@ -125,7 +119,7 @@ def test_client_that_does_not_give_up_is_cut_off_in_the_end(proxy: Proxy, client
 
 
 def is_cut_off(client: socket.socket) -> bool:
-    """Whether the connection ends, in whichever way, in place of an answer."""
+    """Whether the connection ends without a reply."""
     try:
         return ask(client) == b""
     except ConnectionResetError:
@@ -192,4 +186,4 @@ def test_closed_proxy_leaves_no_thread(echo: Echo) -> None:
         client = socket.create_connection((proxy.host, proxy.port))
         ask(client)
     client.close()
-    until(lambda: threading.active_count() <= before)
+    wait_until(lambda: threading.active_count() <= before, "the threads of the proxy to end")

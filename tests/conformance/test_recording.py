@@ -1,4 +1,4 @@
-"""How a failure tells values: short enough to read, and without what is as it always is."""
+"""Values in a finding: short, and without fields at their defaults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from session_continuity import Appended, Message, MessageQuery, Page, SessionFilter, SessionNotFoundError
-from session_continuity_conformance.recording import SHOWN, short
+from session_continuity_conformance.recording import SHOWN_CHARACTERS, short
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MESSAGE = Message(id="m1", session_id="s1", role="user", content="hi", created_at=NOON)
@@ -34,4 +34,4 @@ def test_a_value_is_told_without_its_defaults(value: object, told: str) -> None:
 
 
 def test_a_long_text_is_cut() -> None:
-    assert len(short("x" * 1000)) == SHOWN
+    assert len(short("x" * 1000)) == SHOWN_CHARACTERS

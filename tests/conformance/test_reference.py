@@ -1,4 +1,4 @@
-"""The unbroken store of the mutants lives: the reference, in a file that processes share, keeps every clause."""
+"""The reference keeps every clause, in a file that processes share."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import pytest
 
 from session_continuity_conformance.cases import Case
 from session_continuity_conformance.clauses import all_clauses
-from session_continuity_conformance.drivers import DRIVERS, DriverName
 from session_continuity_conformance.examples import examples
-from session_continuity_conformance.mutants.registry import opened
+from session_continuity_conformance.mutants.registry import open_store_of
+from session_continuity_conformance.options import MODES, ModeName
 from session_continuity_conformance.reference.storage import SharedStorage
-from session_continuity_conformance.store import NotApplicableError
+from session_continuity_conformance.store_fixture import NotApplicableError
 
 
-@pytest.mark.parametrize("mode", DRIVERS)
-def test_the_reference_keeps_every_clause(mode: DriverName) -> None:
+@pytest.mark.long("The whole suite: no clause may refuse the store that keeps all of them.")
+@pytest.mark.parametrize("mode", MODES)
+def test_the_reference_keeps_every_clause(mode: ModeName) -> None:
     left_out: set[str] = set()
-    with opened(SharedStorage) as target:
+    with open_store_of(SharedStorage) as target:
         for name, group in examples().items():
             for proof in group:
                 try:

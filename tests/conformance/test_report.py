@@ -1,4 +1,4 @@
-"""The verdict: nobody is conformant by accident."""
+"""The verdict: a store is not conformant by accident."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
+from session_continuity import CONTRACT
 from session_continuity_conformance.cases import Effort
 from session_continuity_conformance.clauses import all_clauses, areas
 from session_continuity_conformance.reporting.render import as_text
 from session_continuity_conformance.reporting.report import Outcome, Result, StoreReport, Subject
 
+from ..kit.verdicts import CONFORMANT, NOT_CONFORMANT, WITH_EXCEPTIONS
+
 SUBJECT = Subject(
     label="x",
     name="x://",
-    asked="x://",
+    arguments="x://",
     complaint="",
     distribution="x 1.0",
     modes=frozenset({"async", "blocking"}),
@@ -26,28 +29,28 @@ SHOULDS = [name for name, clause in all_clauses().items() if clause.level == "SH
 
 
 def report(outcomes: dict[str, Outcome | None], *, partial: bool = False) -> StoreReport:
-    """A run in which every clause passed, but for these; None for one that was not run."""
+    """The report of a run in which every clause passed except these; None for a clause that was not run."""
     told: dict[str, Any] = {"example": "test", "target": "x", "mode": "async", "reason": "why", "seconds": 0.5}
     every: dict[str, Outcome | None] = {**dict.fromkeys(all_clauses(), "passed"), **outcomes}
     results = [Result(clause=name, outcome=outcome, **told) for name, outcome in every.items() if outcome]
-    return StoreReport.of(SUBJECT, (1, 0), results, all_clauses(), partial=partial, effort=Effort())
+    return StoreReport.of(SUBJECT, CONTRACT, results, all_clauses().values(), partial=partial, effort=Effort())
 
 
 def test_store_that_keeps_all_is_conformant() -> None:
-    assert report({}).verdict == "CONFORMANT 1.0"
+    assert report({}).verdict == CONFORMANT
 
 
 @pytest.mark.parametrize("outcome", ["failed", "skipped", None])
 def test_a_must_that_did_not_pass_is_a_failure(outcome: Outcome | None) -> None:
     found = report({MUSTS[3]: outcome})
-    assert (found.conformant, found.verdict) == (False, "NOT CONFORMANT 1.0")
+    assert (found.conformant, found.verdict) == (False, NOT_CONFORMANT)
     assert MUSTS[3] in as_text([found])
 
 
 @pytest.mark.parametrize("outcome", ["failed", "skipped", None])
 def test_a_should_that_did_not_pass_is_an_exception(outcome: Outcome | None) -> None:
     found = report({SHOULDS[0]: outcome})
-    assert (found.conformant, found.verdict) == (True, "CONFORMANT 1.0 WITH EXCEPTIONS")
+    assert (found.conformant, found.verdict) == (True, WITH_EXCEPTIONS)
 
 
 def test_a_must_that_could_not_be_run_is_told() -> None:
@@ -72,14 +75,13 @@ def test_one_clause_that_holds_by_chance_declares_nothing() -> None:
 
 def test_narrow_run_says_so() -> None:
     every: dict[str, Outcome | None] = dict.fromkeys(all_clauses())
-    assert (
-        report({**every, MUSTS[0]: "passed"}, partial=True).verdict == "CONFORMANT 1.0 (only the one clause asked for)"
-    )
+    narrow = report({**every, MUSTS[0]: "passed"}, partial=True)
+    assert narrow.verdict == f"{CONFORMANT} (only the one clause asked for)"
 
 
 def test_the_marks_of_all_areas_stand_in_one_column() -> None:
     mixed: dict[str, Outcome | None] = {
-        name: "under-declared" if clause.capability == "max_turn" else "not applicable"
+        name: "under-declared" if clause.capability == "max_batch" else "not applicable"
         for name, clause in all_clauses().items()
         if clause.capability
     }

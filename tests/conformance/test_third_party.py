@@ -1,5 +1,4 @@
-"""A third party's whole path: begin a store, see what is missing, write it, be conformant; with wheels, in a fresh
-environment."""
+"""A store of a third party, from `new-backend` to CONFORMANT, with wheels in a new environment."""
 
 from __future__ import annotations
 
@@ -13,27 +12,29 @@ from typing import Any
 
 import pytest
 
-from session_continuity import ConfigError, StorageAdapter
+from session_continuity import ConfigError
 from session_continuity_conformance.clauses import all_clauses
+from session_continuity_conformance.operations import OPERATIONS
 from session_continuity_conformance.scaffold import new_backend, new_extension
 
-from .fresh import Fresh, check_with_tools
+from ..kit.environments import FreshEnvironment, check_project
+from ..kit.verdicts import CONFORMANT, THIS_CONTRACT
 
 WRITTEN = Path(__file__).parent / "third_party/adapter.py"
 URL = "shelf://localhost/test"
-KEPT = {"SC-CFG-002", "SC-CFG-003", "SC-CFG-004"}
+KEPT = {"SC-CFG-002", "SC-CFG-003", "SC-CFG-004", "SC-CFG-007", "SC-SEC-002"}
 """What the skeleton keeps before anything is written."""
 
 Named = dict[str, set[str]]
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
-    return Fresh.with_suite(tmp_path_factory.mktemp("stranger"))
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
+    return FreshEnvironment.with_suite(tmp_path_factory.mktemp("environment"))
 
 
 @pytest.fixture(scope="module")
-def project(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(fresh: FreshEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The distribution that `new-backend` wrote."""
     folder = tmp_path_factory.mktemp("work")
     end = fresh.run("session-continuity", "new-backend", "shelf", cwd=folder)
@@ -45,7 +46,7 @@ def project(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def named(adapter: Path) -> Named:
-    """The clauses that the docstrings of the adapter name, by method; the class's own under its name."""
+    """The clauses in the docstrings of the adapter, by method; those of the class under its name."""
     (cls,) = (node for node in ast.parse(adapter.read_text()).body if isinstance(node, ast.ClassDef))
     nodes = [cls, *(node for node in cls.body if isinstance(node, ast.AsyncFunctionDef))]
     return {node.name: set(re.findall(r"^(SC-[A-Z]+-\d+)", ast.get_docstring(node) or "", re.M)) for node in nodes}
@@ -62,7 +63,7 @@ def of_status(document: str, *wanted: str) -> set[str]:
 
 def test_the_skeleton_names_every_clause_once(project: Path) -> None:
     by_method = named(project / "src/session_continuity_shelf/adapter.py")
-    assert by_method.keys() == {"ShelfStorage", *StorageAdapter.__abstractmethods__}
+    assert by_method.keys() == {"ShelfStorage", *OPERATIONS}
     assert sorted(name for names in by_method.values() for name in names) == sorted(all_clauses())
     assert "SC-SES-004" in by_method["create_session"]
     assert "SC-APP-001" in by_method["append_messages"]
@@ -70,10 +71,10 @@ def test_the_skeleton_names_every_clause_once(project: Path) -> None:
 
 
 def test_the_generated_project_is_clean(project: Path) -> None:
-    check_with_tools(project)
+    check_project(project)
 
 
-def test_the_skeleton_fails_with_what_is_to_be_written_and_nothing_else(fresh: Fresh, project: Path) -> None:
+def test_the_skeleton_fails_with_what_is_to_be_written_and_nothing_else(fresh: FreshEnvironment, project: Path) -> None:
     fresh.install(fresh.wheel(project))
     end = fresh.run("session-continuity", "conformance", URL, "--json", cwd=project)
     assert end.returncode == 1
@@ -87,12 +88,13 @@ def test_the_skeleton_fails_with_what_is_to_be_written_and_nothing_else(fresh: F
     assert "expected:" not in end.stderr
 
 
-def test_the_written_store_is_conformant(fresh: Fresh, project: Path) -> None:
+@pytest.mark.long("The whole suite three times on the store that the authors' guide leads to.")
+def test_the_written_store_is_conformant(fresh: FreshEnvironment, project: Path) -> None:
     shutil.copy(WRITTEN, project / "src/session_continuity_shelf/adapter.py")
     fresh.install(fresh.wheel(project), again=True)
-    end = fresh.run("session-continuity", "conformance", URL, "--contract", "1.0", "--json", cwd=project)
+    end = fresh.run("session-continuity", "conformance", URL, "--contract", THIS_CONTRACT, "--json", cwd=project)
     assert end.returncode == 0, end.stderr
-    assert "\nCONFORMANT 1.0  " in end.stderr
+    assert f"\n{CONFORMANT}  " in end.stderr
     (store,) = json.loads(end.stdout)["stores"]
     assert (store["distribution"], store["partial"]) == ("session-continuity-shelf 0.1.0", False)
     modes = {result["mode"] for clause in store["clauses"] for result in clause["results"]}
@@ -104,9 +106,9 @@ def test_the_written_store_is_conformant(fresh: Fresh, project: Path) -> None:
 
 def test_the_noxfile_pins_the_contract_and_names_the_stores_url(project: Path) -> None:
     text = (project / "noxfile.py").read_text()
-    assert 'CONTRACT = "1.0"\n' in text
+    assert f'CONTRACT = "{THIS_CONTRACT}"\n' in text
     assert '"--contract", CONTRACT' in text
-    assert "api_version = (1, 0)\n" in (project / "src/session_continuity_shelf/_plugin.py").read_text()
+    assert "api_version = (1, 0)\n" in (project / "src/session_continuity_shelf/entry_point.py").read_text()
 
 
 @pytest.mark.parametrize(

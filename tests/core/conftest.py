@@ -1,4 +1,4 @@
-"""What several files here need: programs in a process of their own, and distributions that exist for one test."""
+"""Fixtures of several files: programs in a separate process, and distributions that are installed for one test."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from textwrap import dedent
 import pytest
 from hypothesis import settings
 
+from ..kit.distributions import write_distribution
+
 settings.register_profile("core", deadline=None)
 settings.load_profile("core")
 
@@ -22,7 +24,7 @@ Install = Callable[..., Path]
 
 @pytest.fixture
 def run_python() -> RunPython:
-    """Runs a program with warnings as errors, in an environment without this project's variables."""
+    """Runs a Python program in a new process, without this project's variables. Warnings are errors."""
 
     def run(
         program: str, *arguments: str, path: str | os.PathLike[str] = "", environ: Mapping[str, str] | None = None
@@ -43,7 +45,7 @@ def run_python() -> RunPython:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Installs a distribution: modules and a dist-info folder, in a folder that is on the path until the test ends."""
+    """Installs a distribution in a folder that is on the path until the test ends."""
     modules_before = set(sys.modules)
 
     def add(
@@ -55,18 +57,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         modules: Mapping[str, str] | None = None,
     ) -> Path:
         folder = tmp_path / f"{name}-{version}"
-        metadata = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        groups = {"session_continuity.storage": storage, "session_continuity.extensions": extensions}
-        (metadata / "entry_points.txt").write_text(
-            "".join(
-                f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in (entries or {}).items())
-                for group, entries in groups.items()
-            )
-        )
-        for module, source in (modules or {}).items():
-            (folder / f"{module}.py").write_text(dedent(source))
+        groups = {"session_continuity.storage": storage or {}, "session_continuity.extensions": extensions or {}}
+        write_distribution(folder, name, version=version, entry_points=groups, modules=modules)
         monkeypatch.syspath_prepend(folder)
         importlib.invalidate_caches()
         return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,45 +24,40 @@ from session_continuity import (
     SessionFilter,
     SessionMetadata,
     ValidationError,
+    check_batch,
     check_limit,
     is_repeated_append,
     is_repeated_create,
 )
 
-NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+from ..kit.clocks import START
+from ..kit.conversations import new_message, new_session
+
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def session(**changes: Any) -> Session:
-    return Session(**{"id": "s", "created_at": NOON, "last_activity_at": NOON, **changes})
-
-
-def message(id: str = "m", **changes: Any) -> Message:
-    return Message(**{"id": id, "session_id": "s", "role": "user", "content": "hi", "created_at": NOON, **changes})
-
-
 def test_a_patch_sets_and_clears_and_leaves_the_rest() -> None:
-    before = session(user_id="u", active_agent_id="a", status="paused", metadata={"title": "t"})
+    before = new_session(user_id="u", active_agent_id="a", status="paused", metadata={"title": "t"})
     after = Patch({"active_agent_id": "b"}, frozenset({"user_id", "status", "metadata"})).apply(before)
-    assert after == session(active_agent_id="b")
+    assert after == new_session(active_agent_id="b")
     assert before.user_id == "u"
 
 
 def test_a_cleared_list_is_a_new_one_each_time() -> None:
-    joined = [Participant(id="p", joined_at=NOON)]
+    joined = [Participant(id="p", joined_at=START)]
     patch = Patch(clear=frozenset({"participants"}))
-    first, second = patch.apply(session(participants=joined)), patch.apply(session(participants=joined))
+    first, second = patch.apply(new_session(participants=joined)), patch.apply(new_session(participants=joined))
     assert first.participants == second.participants == []
     assert first.participants is not second.participants
 
 
 def test_a_field_without_a_default_cannot_be_cleared() -> None:
     with pytest.raises(ValidationError, match=r"^content, role cannot be cleared$"):
-        Patch(clear=frozenset({"role", "content", "metadata"})).apply(message())
+        Patch(clear=frozenset({"role", "content", "metadata"})).apply(new_message())
 
 
 def test_an_empty_patch_changes_nothing() -> None:
-    assert Patch().apply(session(user_id="u")) == session(user_id="u")
+    assert Patch().apply(new_session(user_id="u")) == new_session(user_id="u")
 
 
 def test_a_field_cannot_be_set_and_cleared_at_once() -> None:
@@ -79,11 +74,13 @@ def test_a_field_cannot_be_set_and_cleared_at_once() -> None:
             {
                 "id",
                 "created_at",
+                "creation_token",
                 "last_activity_at",
                 "version",
                 "message_count",
                 "token_count",
                 "system_message_ids",
+                "forked_from",
             },
         ),
         (MESSAGE_FIELDS, Message, {"id", "session_id", "created_at"}),
@@ -109,22 +106,22 @@ def test_every_field_is_either_changeable_or_kept_by_the_store(
         ({"tags": frozenset({"x"})}, True),
         ({"tags": frozenset({"x", "unknown"})}, True),
         ({"tags": frozenset({"unknown"})}, False),
-        ({"created_after": NOON - MILLISECOND}, True),
-        ({"created_after": NOON}, False),
-        ({"created_before": NOON + MILLISECOND}, True),
-        ({"created_before": NOON}, False),
+        ({"created_after": START - MILLISECOND}, True),
+        ({"created_after": START}, False),
+        ({"created_before": START + MILLISECOND}, True),
+        ({"created_before": START}, False),
         ({"user_id": "u", "active_agent_id": "a", "status": "active", "tags": frozenset({"y"})}, True),
         ({"user_id": "u", "status": "paused"}, False),
     ],
 )
 def test_a_session_meets_a_filter_when_it_meets_every_condition(conditions: dict[str, Any], met: bool) -> None:
-    stored = session(user_id="u", active_agent_id="a", metadata=SessionMetadata(tags=["x", "y"]))
+    stored = new_session(user_id="u", active_agent_id="a", metadata=SessionMetadata(tags=["x", "y"]))
     assert SessionFilter(**conditions).matches(stored) is met
 
 
 def test_a_session_without_user_or_agent_meets_no_filter_for_one() -> None:
-    assert not SessionFilter(user_id="u").matches(session())
-    assert not SessionFilter(active_agent_id="a").matches(session())
+    assert not SessionFilter(user_id="u").matches(new_session())
+    assert not SessionFilter(active_agent_id="a").matches(new_session())
 
 
 @pytest.mark.parametrize(
@@ -134,10 +131,10 @@ def test_a_session_without_user_or_agent_meets_no_filter_for_one() -> None:
         ({"roles": frozenset({"user", "tool"})}, True),
         ({"roles": frozenset({"tool"})}, False),
         ({"roles": frozenset()}, False),
-        ({"after": NOON - MILLISECOND}, True),
-        ({"after": NOON}, False),
-        ({"before": NOON + MILLISECOND}, True),
-        ({"before": NOON}, False),
+        ({"after": START - MILLISECOND}, True),
+        ({"after": START}, False),
+        ({"before": START + MILLISECOND}, True),
+        ({"before": START}, False),
         ({"ids": frozenset({"m"})}, True),
         ({"ids": frozenset({"n"})}, False),
         ({"ids": frozenset()}, False),
@@ -146,7 +143,7 @@ def test_a_session_without_user_or_agent_meets_no_filter_for_one() -> None:
     ],
 )
 def test_a_message_is_selected_when_it_meets_every_condition(conditions: dict[str, Any], met: bool) -> None:
-    assert MessageQuery(**conditions).selects(message()) is met
+    assert MessageQuery(**conditions).selects(new_message()) is met
 
 
 @pytest.mark.parametrize("limit", [1, 100, MAX_PAGE])
@@ -163,7 +160,7 @@ def test_another_page_size_is_refused(limit: Any) -> None:
 
 
 names = st.none() | st.text(max_size=3)
-times = st.none() | st.sampled_from([NOON, NOON + MILLISECOND])
+times = st.none() | st.sampled_from([START, START + MILLISECOND])
 filters = st.builds(
     SessionFilter,
     user_id=names,
@@ -207,17 +204,21 @@ def test_a_value_of_the_contract_cannot_be_changed(value: Any) -> None:
 
 def test_capabilities_are_closed_unless_declared() -> None:
     assert dataclasses.asdict(Capabilities()) == {
-        "max_turn": 1,
+        "max_batch": 1,
         "unscoped_listing": False,
-        "indexed_listing": False,
         "strong_listing": False,
         "listing_totals": False,
-        "native_expiry": False,
         "server_clock": False,
         "durable": False,
         "shared": False,
-        "change_feed": False,
         "max_message_bytes": None,
+        "atomic_turns": False,
+        "overlapping_batches": False,
+        "tail_replacement": False,
+        "forks": False,
+        "conditional_delete": False,
+        "owner_guard": False,
+        "namespace_views": False,
     }
 
 
@@ -226,59 +227,72 @@ def test_a_health_status_has_no_details_unless_given() -> None:
 
 
 def test_the_same_create_again_is_a_repetition() -> None:
-    assert is_repeated_create(session(user_id="u"), session(user_id="u"))
+    create = new_session(user_id="u", creation_token="a")
+    assert is_repeated_create(create, create)
 
 
 def test_a_create_is_a_repetition_although_messages_came_meanwhile() -> None:
-    stored = session(message_count=3, token_count=9, last_activity_at=NOON + MILLISECOND, system_message_ids=["m"])
-    assert is_repeated_create(stored, session())
+    totals = {"message_count": 3, "token_count": 9, "system_message_ids": ["m"]}
+    stored = new_session(creation_token="a", last_activity_at=START + MILLISECOND, **totals)
+    assert is_repeated_create(stored, new_session(creation_token="a"))
 
 
 def test_a_create_is_a_repetition_although_the_session_was_updated_meanwhile() -> None:
-    assert is_repeated_create(session(version=2, status="completed"), session())
+    stored = new_session(creation_token="a", version=2, status="completed")
+    assert is_repeated_create(stored, new_session(creation_token="a"))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"created_at": NOON + MILLISECOND}, {"user_id": "other"}, {"metadata": {"title": "other"}}]
-)
-def test_another_create_of_the_same_id_is_no_repetition(changes: dict[str, Any]) -> None:
-    assert not is_repeated_create(session(), session(**changes))
+@pytest.mark.parametrize("token", ["b", None])
+def test_a_create_by_another_call_is_not_a_repetition(token: str | None) -> None:
+    assert not is_repeated_create(new_session(creation_token="a"), new_session(creation_token=token))
 
 
-def test_another_create_is_no_repetition_of_an_updated_session() -> None:
-    assert not is_repeated_create(session(version=2), session(created_at=NOON + MILLISECOND))
+def test_a_create_without_a_token_is_not_a_repetition() -> None:
+    assert not is_repeated_create(new_session(), new_session())
 
 
-def test_a_turn_of_which_nothing_is_stored_is_new() -> None:
-    assert not is_repeated_append([None, None], [message("a"), message("b")])
+def test_a_batch_of_which_nothing_is_stored_is_new() -> None:
+    assert not is_repeated_append([None, None], [new_message("a"), new_message("b")])
 
 
-def test_a_turn_that_is_stored_whole_is_a_repetition() -> None:
-    turn = [message("a"), message("b", role="assistant")]
+def test_a_batch_that_is_stored_whole_is_a_repetition() -> None:
+    turn = [new_message("a"), new_message("b", role="assistant")]
     assert is_repeated_append(turn, turn)
 
 
-def test_a_turn_is_a_repetition_although_its_times_were_moved() -> None:
-    assert is_repeated_append([message("a", created_at=NOON + MILLISECOND)], [message("a")])
+def test_a_batch_is_a_repetition_although_its_times_were_moved() -> None:
+    assert is_repeated_append([new_message("a", created_at=START + MILLISECOND)], [new_message("a")])
 
 
-def test_a_turn_is_a_repetition_although_a_message_was_edited_since() -> None:
-    stored = [message("a", content="edited", role="system", updated_at=NOON), message("b")]
-    assert is_repeated_append(stored, [message("a"), message("b")])
+def test_a_message_that_was_edited_since_is_not_taken_for_what_is_sent() -> None:
+    stored = [new_message("a", content="edited", updated_at=START), new_message("b")]
+    with pytest.raises(ValidationError, match="message id 'a' was stored before and changed since; read the message"):
+        is_repeated_append(stored, [new_message("a"), new_message("b")])
+    assert is_repeated_append(stored, [new_message("a", content="edited"), new_message("b")])
 
 
-def test_a_turn_that_is_stored_in_part_is_refused() -> None:
-    with pytest.raises(ValidationError, match="only part of this turn is stored already; repeat a turn whole"):
-        is_repeated_append([message("a"), None], [message("a"), message("b")])
+def test_a_batch_that_is_stored_in_part_is_refused() -> None:
+    with pytest.raises(ValidationError, match="only part of this batch is stored already; repeat a batch whole"):
+        is_repeated_append([new_message("a"), None], [new_message("a"), new_message("b")])
 
 
 @pytest.mark.parametrize("changes", [{"content": "other"}, {"role": "system"}, {"content": [{"type": "x"}]}])
 def test_an_id_that_another_message_has_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="message id 'a' is taken by another message; choose a new id"):
-        is_repeated_append([message("a")], [message("a", **changes)])
+    with pytest.raises(ValidationError, match="message id 'a' belongs to another message; choose a new id"):
+        is_repeated_append([new_message("a")], [new_message("a", **changes)])
 
 
-def test_a_turn_with_one_id_twice_is_refused() -> None:
-    for stored in ([None, None], [message("a"), message("a")]):
-        with pytest.raises(ValidationError, match="two messages of the turn have the same id; give each its own"):
-            is_repeated_append(stored, [message("a"), message("a")])
+def test_a_batch_with_one_id_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="two messages of the batch have the same id; give each its own"):
+        check_batch([new_message("a"), new_message("a")])
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(ValidationError, match="a batch has at least one message"):
+        check_batch([])
+
+
+def test_a_filter_takes_a_limited_number_of_tags() -> None:
+    assert len(SessionFilter(tags=frozenset(map(str, range(100)))).tags) == 100
+    with pytest.raises(ValidationError, match="a filter takes at most 100 tags, not 101; ask in several calls"):
+        SessionFilter(tags=frozenset(map(str, range(101))))

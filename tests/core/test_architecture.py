@@ -1,4 +1,4 @@
-"""The rules of the house that no type checker sees: who may import whom, and how large things may grow."""
+"""The rules of the house that no type checker sees: who may import whom."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from statistics import median, quantiles
 
 import pytest
 
@@ -21,40 +20,30 @@ MAY_IMPORT = {
     "__main__": "cli",
     "_version": "",
     "errors": "",
-    "capabilities": "",
-    "models": "",
-    "runtime": "errors",
-    "recent": "",
-    "paging": "errors",
-    "ids": "models",
-    "tokens": "errors models",
-    "openai_chat": "errors models validation",
-    "window": "models",
-    "compression": "errors models window",
+    "json_problems": "",
+    "input_errors": "json_problems",
+    "shared": "",
+    "values": "json_problems",
+    "model_base": "input_errors values",
+    "models": "model_base shared values",
+    "blocks": "models values",
+    "ids": "models values",
     "events": "errors",
-    "adapter": "capabilities errors models paging runtime",
-    "config": "errors",
-    "plugin": "adapter capabilities config runtime",
-    "hookspecs": "adapter config",
-    "registry": "adapter compression config errors hookspecs plugin runtime",
-    "validation": "adapter errors models",
-    "people": "adapter errors models validation",
-    "concurrency": "adapter errors models",
-    "expiry": "adapter concurrency models recent",
-    "context": "adapter compression errors models paging recent window",
-    "bridge": "adapter errors models paging runtime",
-    "storage": "adapter bridge errors models paging registry runtime",
-    "workings": "adapter bridge compression context errors events expiry ids models paging registry runtime "
-    "tokens validation",
-    "manager": "adapter bridge compression concurrency context errors events ids models paging people registry "
-    "tokens validation workings",
-    "blocking": "adapter compression context errors events manager models paging registry runtime storage tokens "
-    "workings",
+    "validation": "errors model_base",
+    "runtime": "errors",
+    "contract": "errors model_base models runtime",
+    "backends": "contract errors input_errors models runtime",
+    "context": "blocks contract errors model_base models runtime values",
+    "compression": "blocks context contract errors models runtime values",
+    "formats": "blocks errors input_errors models validation values",
+    "manager": "backends blocks compression context contract errors events ids input_errors json_problems "
+    "model_base models runtime validation values",
 }
-"""Who may import whom inside core, when it runs; imports for type checkers alone are free."""
+"""Which rooms of core, a package or a module each, may import which others when they run. Imports for type checkers
+alone are free."""
 
-THIRD_PARTIES = {"pydantic", "pydantic_core", "pluggy"}
-PLUGGY_MODULES = {"hookspecs", "registry"}
+THIRD_PARTIES = {"pydantic", "pydantic_core", "pluggy", "lazy_loader", "imagesize", "tiktoken"}
+PLUGGY_MODULES = {"hooks", "extensions"}
 COMMAND_LINE = {"typer", "rich"}
 CLIENTS = {
     "session_continuity_memory": set[str](),
@@ -64,7 +53,41 @@ CLIENTS = {
 }
 """The client libraries of each plugin; `sqlite3` is one, although it comes with Python."""
 
-CLIENT_MODULES = {"wire.py"}
+DYNAMODB_ROOMS = {
+    "items": "config",
+    "requests": "_version config items",
+    "operations": "config items requests",
+    "table": "config items requests",
+    "config": "",
+    "entry_point": "adapter config",
+    "adapter": "config items operations requests table",
+    "cost_meter": "adapter requests",
+    "extension": "table",
+}
+"""Which rooms of the DynamoDB plugin may import which others."""
+
+DYNAMODB_OPERATIONS = {
+    # An append may create its session, over what is left of an expired one.
+    "appending": "last_message meta_terms session_creation session_removal",
+    "forks": "session_removal",
+    "last_message": "",
+    "meta_terms": "",
+    "editing": "message_conditions",
+    "listing": "",
+    "message_removal": "message_conditions message_rows",
+    "reading": "message_rows",
+    "pending_tails": "",
+    "session_creation": "",
+    "session_removal": "",
+    # A create removes what is left of an expired session with the same id.
+    "sessions": "session_creation session_removal",
+    "tails": "pending_tails",
+}
+"""The operations of the DynamoDB plugin, and what each may import beside what all of them share."""
+
+DYNAMODB_SHARED = "context gate hints large_bodies lookup session_counters session_heads system_messages"
+
+CLIENT_MODULES = {"client.py"}
 """The only file of a plugin that may know of event loops, where its client is at fault there."""
 
 
@@ -114,23 +137,29 @@ def named(paths: list[Path]) -> list[pytest.param]:  # type: ignore[valid-type]
     return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
 
 
-CORE_FILES = sorted(CORE.glob("*.py"))
+CORE_FILES = [path for path in files(CORE) if "cli" not in path.parts]
 CLI_FILES = files(CORE / "cli")
 PLUGIN_FILES = files(*PLUGINS)
 OUTSIDE_FILES = [*PLUGIN_FILES, *files(CONFORMANCE)]
 
 
-def test_every_module_of_core_has_its_place_in_the_table() -> None:
-    assert {path.stem for path in CORE_FILES} == MAY_IMPORT.keys()
+def room(path: Path) -> str:
+    """The room of core that a file lies in: the first part of its path."""
+    return path.relative_to(CORE).with_suffix("").parts[0]
+
+
+def test_every_room_of_core_is_in_the_table() -> None:
+    assert {room(path) for path in CORE_FILES} == MAY_IMPORT.keys()
 
 
 @pytest.mark.parametrize("path", named(CORE_FILES))
 def test_a_module_of_core_imports_only_what_its_place_allows(path: Path) -> None:
     inside = {name.split(".")[1] for name in imports(path) if name.startswith("session_continuity.")}
-    assert inside <= {*MAY_IMPORT[path.stem].split()}
+    assert inside <= {room(path), *MAY_IMPORT[room(path)].split()}
     assert foreign(path) - {"session_continuity"} <= THIRD_PARTIES
     assert "pluggy" not in roots(path) or path.stem in PLUGGY_MODULES
-    assert "asyncio" not in roots(path) or path.stem == "runtime"
+    assert "lazy_loader" not in roots(path) or path == CORE / "__init__.py"
+    assert "asyncio" not in roots(path) or room(path) == "runtime"
 
 
 @pytest.mark.parametrize("path", named(CLI_FILES))
@@ -156,12 +185,18 @@ def test_a_plugin_imports_core_itself_and_its_own_client_only(path: Path) -> Non
     assert "asyncio" not in roots(path) or path.name in CLIENT_MODULES
 
 
-@pytest.mark.parametrize("path", named([path for path in PLUGIN_FILES if path.name in ("_plugin.py", "config.py")]))
+@pytest.mark.parametrize("path", named([path for path in PLUGIN_FILES if path.name in ("entry_point.py", "config.py")]))
 def test_what_core_imports_to_read_options_knows_no_driver(path: Path) -> None:
     package = next(parent.name for parent in path.parents if parent in PLUGINS)
     own = {name for name in imports(path, in_functions=False) if name.startswith(package)}
     assert own <= {f"{package}.config"}
     assert roots(path, in_functions=False) & CLIENTS[package] == set()
+
+
+@pytest.mark.parametrize("path", named([path for path in PLUGIN_FILES if path.name == "entry_point.py"]))
+def test_a_plugin_states_the_version_of_the_contract_that_it_implements(path: Path) -> None:
+    """A plugin that took core's version would claim what a newer core added, and give wrong answers."""
+    assert "CONTRACT" not in path.read_text()
 
 
 @pytest.mark.parametrize("path", named(files(CONFORMANCE)))
@@ -180,24 +215,36 @@ def test_the_suite_imports_no_plugin_and_no_driver(path: Path) -> None:
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
 def test_every_plugin_has_the_same_rooms(plugin: Path) -> None:
-    required = {"__init__.py", "_plugin.py", "_version.py", "adapter.py", "config.py", "py.typed"}
+    required = {"__init__.py", "entry_point.py", "_version.py", "adapter.py", "config.py", "py.typed"}
     assert required <= {path.name for path in plugin.iterdir()}
     assert plugin.name in CLIENTS
 
 
-@pytest.mark.parametrize("path", named([*files(CORE), *OUTSIDE_FILES]))
-def test_modules_and_functions_stay_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 500
-    assert {name: length for name, length in lengths(path) if length > 60} == {}
+DYNAMODB = next(path for path in PLUGINS if path.name == "session_continuity_dynamodb")
 
 
-def lengths(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name, (node.end_lineno or 0) - node.lineno + 1
+def own_modules(path: Path, *, room: str = "") -> set[str]:
+    """The modules of the DynamoDB plugin, or of one of its rooms, that a file imports when it runs."""
+    prefix = ".".join(filter(None, [DYNAMODB.name, room])) + "."
+    return {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
 
 
-def test_most_functions_are_short() -> None:
-    found = [length for path in [*files(CORE), *PLUGIN_FILES] for _, length in lengths(path)]
-    assert median(found) <= 8
-    assert quantiles(found, n=10)[-1] <= 30
+@pytest.mark.parametrize("path", named([path for path in files(DYNAMODB) if path.parent != DYNAMODB]))
+def test_a_room_of_the_dynamodb_plugin_imports_only_rooms_below_it(path: Path) -> None:
+    room = path.relative_to(DYNAMODB).parts[0]
+    assert own_modules(path) <= {room, *DYNAMODB_ROOMS[room].split()}
+
+
+@pytest.mark.parametrize("name", sorted(DYNAMODB_ROOMS.keys() - {"items", "requests", "operations", "table"}))
+def test_a_module_beside_the_rooms_of_the_dynamodb_plugin_imports_what_it_may(name: str) -> None:
+    assert own_modules(DYNAMODB / f"{name}.py") <= set(DYNAMODB_ROOMS[name].split())
+
+
+@pytest.mark.parametrize("path", named(files(DYNAMODB / "operations")))
+def test_operations_of_the_dynamodb_plugin_do_not_import_each_other(path: Path) -> None:
+    imported = own_modules(path, room="operations")
+    assert f"{DYNAMODB.name}.operations" not in imports(path), "import from the modules, which this test can tell apart"
+    if path.stem in DYNAMODB_OPERATIONS:
+        assert imported <= {*DYNAMODB_SHARED.split(), *DYNAMODB_OPERATIONS[path.stem].split()}
+    else:
+        assert imported.isdisjoint(DYNAMODB_OPERATIONS)

@@ -1,4 +1,4 @@
-"""The error tree: stable codes, what may be retried, and messages that say what to do."""
+"""Errors: stable codes, whether they may be retried, and messages that say what to do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from session_continuity import (
     CompressionError,
     ConcurrencyError,
     ConfigError,
+    ConversationChangedError,
     HandoffError,
     MessageNotFoundError,
     MessageTooLargeError,
@@ -27,6 +28,7 @@ from session_continuity import (
     ThrottledError,
     TokenBudgetExceededError,
     UnavailableError,
+    UnreadableError,
     ValidationError,
     WouldSuspendError,
     errors,
@@ -51,16 +53,22 @@ EACH = [
     ),
     (SessionNotFoundError("s"), "session_not_found", False, "session 's' does not exist, or it has expired"),
     (
+        ConversationChangedError("s", expected_last_id="a", last_id=""),
+        "conversation_changed",
+        False,
+        "session 's' ends with no message, not with message 'a'; read its newest messages and decide again",
+    ),
+    (
         SessionExistsError("s"),
         "session_exists",
         False,
-        "session 's' exists already; choose another id, or get it",
+        "session 's' already exists; choose another id, or get the session",
     ),
     (
         SessionClosedError("s", "completed"),
         "session_closed",
         False,
-        "session 's' is completed and takes no messages; set its status to active first",
+        "session 's' is completed and accepts no messages; set its status to active first",
     ),
     (MessageNotFoundError("s", "m"), "message_not_found", False, "session 's' has no message 'm'"),
     (
@@ -73,12 +81,19 @@ EACH = [
         TokenBudgetExceededError("s", requested=5, limit=10, used=8),
         "token_budget_exceeded",
         False,
-        "5 more tokens do not fit the limit of 10 of session 's', which already holds 8; "
+        "5 more tokens exceed the limit of 10 of session 's', which already has 8; "
         "shorten the message, raise the budget, or choose another overflow strategy",
     ),
     (StorageError("broke", backend="b", operation="o", table="t"), "storage_error", False, "b: o: broke"),
     (ThrottledError("slow down", backend="b", operation="o"), "throttled", True, "b: o: slow down"),
     (UnavailableError("gone", backend="b", operation="o"), "unavailable", True, "b: o: gone"),
+    (
+        UnreadableError("session 's'"),
+        "unreadable",
+        False,
+        "session 's' cannot be read: it was damaged, or written by another program or a newer version; restore it from "
+        "a backup, or upgrade session-continuity",
+    ),
     (
         StorageClosedError(backend="b", operation="o"),
         "storage_closed",
@@ -89,7 +104,7 @@ EACH = [
         MessageTooLargeError(backend="b", operation="o", size=9, limit=8),
         "message_too_large",
         False,
-        "b: o: a message of 9 bytes is over the limit of 8; split it, or keep the body elsewhere",
+        "b: o: a message of 9 bytes exceeds the limit of 8; split it, or store its content elsewhere",
     ),
 ]
 CLASSES: list[type[SessionContinuityError]] = [
@@ -102,14 +117,14 @@ each_error = pytest.mark.parametrize(
 
 
 @each_error
-def test_an_error_has_its_code_its_retryability_and_its_words(
+def test_an_error_has_a_code_a_retryability_and_a_message(
     error: SessionContinuityError, code: str, retryable: bool, text: str
 ) -> None:
     assert isinstance(error, SessionContinuityError)
     assert (error.code, error.retryable, error.message, str(error)) == (code, retryable, text, text)
 
 
-def test_every_class_of_the_tree_is_looked_at_here() -> None:
+def test_every_class_is_tested_here() -> None:
     assert {type(row[0]) for row in EACH} | {SessionContinuityError} == set(CLASSES)
 
 
@@ -119,17 +134,24 @@ def test_codes_are_all_different() -> None:
 
 def test_errors_of_the_store_are_caught_as_one() -> None:
     below = {error for error in CLASSES if issubclass(error, StorageError)}
-    assert below == {StorageError, ThrottledError, UnavailableError, StorageClosedError, MessageTooLargeError}
+    assert below == {
+        StorageError,
+        ThrottledError,
+        UnavailableError,
+        UnreadableError,
+        StorageClosedError,
+        MessageTooLargeError,
+    }
 
 
-def test_an_error_carries_its_facts() -> None:
+def test_an_error_has_its_facts_as_attributes() -> None:
     conflict = ConcurrencyError("s", expected=1, actual=2, current=SESSION)
     assert (conflict.session_id, conflict.expected, conflict.actual, conflict.current) == ("s", 1, 2, SESSION)
     storage = StorageError("broke", backend="b", operation="o", table="t")
     assert (storage.backend, storage.operation, storage.details) == ("b", "o", {"table": "t"})
     refused = TokenBudgetExceededError("s", requested=5, limit=10)
     assert (refused.requested, refused.limit, refused.used) == (5, 10, None)
-    assert "which already holds" not in str(refused)
+    assert "which already has" not in str(refused)
     missing = MessageNotFoundError("s", "m")
     assert (missing.session_id, missing.message_id) == ("s", "m")
     large = MessageTooLargeError(backend="b", operation="o", size=9, limit=8)
@@ -141,7 +163,7 @@ def test_an_error_carries_its_facts() -> None:
 
 
 @each_error
-def test_an_error_crosses_a_process_boundary_whole(
+def test_an_error_survives_pickling_and_copying(
     error: SessionContinuityError, code: str, retryable: bool, text: str
 ) -> None:
     for twin in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error), copy.copy(error)):

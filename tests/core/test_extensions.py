@@ -20,6 +20,7 @@ from session_continuity import (
     StorageAdapter,
     hookimpl,
 )
+from session_continuity.compression.strategies import STRATEGIES, strategies_with
 from session_continuity_memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def test_an_extension_counts_tokens_for_a_manager(install: Install) -> None:
     install("counting", extensions={"letters": "letters_extension"}, modules={"letters_extension": COUNTS})
     with SessionManager.open("memory://", token_counter="letters", registry=installed()) as manager:
         session = manager.create_session()
-        assert manager.add_message(session.id, role="user", content="x" * 500).token_count == 500
+        assert manager.add_message(session.id, role="user", content="x" * 500).token_count == 500 + 4  # the frame
 
 
 @pytest.mark.parametrize("disabled", ["letters", "other, letters", " letters ,"])
@@ -93,7 +94,7 @@ def test_extensions_are_listed_without_being_imported(install: Install) -> None:
     ("module", "reason"),
     [("1 / 0", "ZeroDivisionError: division by zero"), ("import nothing_like_it", "ModuleNotFoundError: No module")],
 )
-def test_an_extension_that_cannot_be_imported_is_named_with_the_way_out(
+def test_an_extension_that_cannot_be_imported_is_named_with_a_remedy(
     install: Install, module: str, reason: str
 ) -> None:
     install("broken", extensions={"letters": "letters_extension"}, modules={"letters_extension": module})
@@ -101,7 +102,7 @@ def test_an_extension_that_cannot_be_imported_is_named_with_the_way_out(
         installed().create("memory://", "blocking")
     said = str(caught.value)
     assert said.startswith(f"extension letters from broken 1.0 (letters_extension) cannot be imported: {reason}")
-    assert said.endswith("; mend it, or set SESSION_CONTINUITY_DISABLE_PLUGINS=letters")
+    assert said.endswith("; fix it, or set SESSION_CONTINUITY_DISABLE_PLUGINS=letters")
 
 
 def test_a_misspelt_hook_is_found(install: Install) -> None:
@@ -110,14 +111,14 @@ def test_a_misspelt_hook_is_found(install: Install) -> None:
     with pytest.raises(PluginError) as caught:
         installed().create("memory://", "blocking")
     said = str(caught.value)
-    assert said.startswith("extension letters does not fit: unknown hook 'sc_token_countr'")
-    assert said.endswith("; mend it, or set SESSION_CONTINUITY_DISABLE_PLUGINS=letters")
+    assert said.startswith("extension letters has wrong hooks: unknown hook 'sc_token_countr'")
+    assert said.endswith("; fix it, or set SESSION_CONTINUITY_DISABLE_PLUGINS=letters")
 
 
 def test_a_hook_with_an_argument_that_does_not_exist_is_found(install: Install) -> None:
     module = COUNTS.replace("(model)", "(model, price)")
     install("misspelt", extensions={"letters": "letters_extension"}, modules={"letters_extension": module})
-    with pytest.raises(PluginError, match=r"(?s)extension letters does not fit: .*'price'"):
+    with pytest.raises(PluginError, match=r"(?s)extension letters has wrong hooks: .*'price'"):
         installed().create("memory://", "blocking")
 
 
@@ -131,7 +132,7 @@ def test_a_hook_may_take_fewer_arguments_than_its_specification(registry: Regist
     assert registry.hooks.sc_token_counter(model="any") is len
 
 
-def test_an_extension_that_does_not_fit_leaves_nothing_behind(registry: Registry) -> None:
+def test_an_extension_with_wrong_hooks_leaves_nothing_behind(registry: Registry) -> None:
     class Misspelt:
         @hookimpl
         def sc_token_counter(self, model: str) -> Any:
@@ -141,7 +142,7 @@ def test_an_extension_that_does_not_fit_leaves_nothing_behind(registry: Registry
         def sc_on_evnt(self, event: Event) -> None: ...
 
     for _ in range(2):
-        with pytest.raises(PluginError, match=r"extension helper does not fit: unknown hook 'sc_on_evnt'.*; mend it$"):
+        with pytest.raises(PluginError, match=r"extension helper has wrong hooks: unknown hook 'sc_on_evnt'.*; fix it"):
             registry.register_extension(Misspelt(), "helper")
     assert registry.hooks.sc_token_counter(model="x") is None
 
@@ -203,8 +204,7 @@ def test_a_wrapper_of_another_mode_is_refused_by_name(registry: Registry) -> Non
         registry.create("mine://", "blocking")
 
 
-def test_strategies_of_extensions_stand_beside_those_of_core(registry: Registry) -> None:
-    core = registry.strategies()
+def test_strategies_of_extensions_are_added_to_those_of_core(registry: Registry) -> None:
     strategy: Any = object()
 
     class Offers:
@@ -213,8 +213,7 @@ def test_strategies_of_extensions_stand_beside_those_of_core(registry: Registry)
             return {"own": strategy}
 
     registry.register_extension(Offers())
-    assert registry.strategies() == {**core, "own": strategy}
-    assert "sliding_window" in core
+    assert strategies_with(registry.strategies()) == {**STRATEGIES, "own": strategy}
 
 
 def test_a_strategy_by_a_name_that_is_taken_is_refused(registry: Registry) -> None:
@@ -226,7 +225,7 @@ def test_a_strategy_by_a_name_that_is_taken_is_refused(registry: Registry) -> No
 
     registry.register_extension(Offers(), "rival")
     with pytest.raises(PluginError, match=r"extension rival offers strategies that exist: \['sliding_window'\]"):
-        registry.strategies()
+        strategies_with(registry.strategies())
 
 
 def test_observers_see_events_and_a_failing_one_breaks_no_write(registry: Registry) -> None:

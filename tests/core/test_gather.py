@@ -1,4 +1,4 @@
-"""Several calls at once, and what belongs to one event loop, in either mode."""
+"""Concurrent calls in either mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from session_continuity import ConfigError, LoopBound, Mode, gather, run_now, sleeper
+from session_continuity import Mode, gather, run_now, sleeper
 
 if TYPE_CHECKING:
     from .conftest import RunPython
@@ -37,7 +37,7 @@ def run(mode: Mode) -> Iterator[Run]:
 
 
 class Crowd:
-    """Calls that count how many of them are under way; each waits until enough others are."""
+    """Calls that count how many run at once. Each waits until enough others run."""
 
     def __init__(self, mode: Mode, together: int) -> None:
         self._mode = mode
@@ -72,7 +72,7 @@ def test_results_come_in_the_order_of_the_calls(mode: Mode, run: Run) -> None:
     assert crowd.most == 5
 
 
-def test_no_more_than_the_limit_are_under_way_at_once(mode: Mode, run: Run) -> None:
+def test_at_most_the_limit_run_at_once(mode: Mode, run: Run) -> None:
     async def at_once() -> Crowd:
         crowd = Crowd(mode, together=3)
         await gather(mode, [partial(crowd.call, n) for n in range(20)], limit=3)
@@ -93,7 +93,7 @@ def test_none_and_one_need_no_task_and_no_thread(mode: Mode, run: Run) -> None:
 
 
 @pytest.mark.parametrize("others", [2, 200])
-def test_an_error_is_raised_when_nothing_is_under_way_any_more(mode: Mode, run: Run, others: int) -> None:
+def test_an_error_is_raised_when_no_call_runs_any_more(mode: Mode, run: Run, others: int) -> None:
     async def failing() -> tuple[Crowd, int]:
         crowd = Crowd(mode, together=3)
 
@@ -150,51 +150,7 @@ def test_cancelling_the_caller_ends_every_call() -> None:
     asyncio.run(cancelled())
 
 
-def test_what_is_bound_to_a_loop_is_made_once_by_many_at_once() -> None:
-    made: list[object] = []
-
-    async def make() -> object:
-        await asyncio.sleep(0)
-        made.append(object())
-        return made[-1]
-
-    async def many() -> None:
-        bound = LoopBound(make)
-        found = await asyncio.gather(*(bound.get() for _ in range(5)))
-        assert made == [found[0]]
-        assert set(map(id, found)) == {id(made[0])}
-
-    asyncio.run(many())
-
-
-def test_what_is_bound_to_a_loop_refuses_another() -> None:
-    async def make() -> str:
-        return "client"
-
-    bound = LoopBound(make)
-    assert asyncio.run(bound.get()) == "client"
-    with pytest.raises(ConfigError, match="another event loop"):
-        asyncio.run(bound.get())
-
-
-def test_what_could_not_be_made_is_made_by_the_next_call() -> None:
-    failures = [KeyError("mine")]
-
-    async def make() -> str:
-        if failures:
-            raise failures.pop()
-        return "client"
-
-    async def twice() -> str:
-        bound = LoopBound(make)
-        with pytest.raises(KeyError):
-            await bound.get()
-        return await bound.get()
-
-    assert asyncio.run(twice()) == "client"
-
-
-def test_calls_are_made_one_by_one_while_the_program_ends(run_python: RunPython) -> None:
+def test_calls_run_one_after_the_other_during_shutdown(run_python: RunPython) -> None:
     ended = run_python(
         """
         import atexit

@@ -1,4 +1,4 @@
-"""Ids: UUIDv7 text that sorts as it was minted and carries its time."""
+"""Ids: UUIDv7 text that sorts in the order of generation and contains its time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from session_continuity import Message, minted_at, move_to, utc_now
+from session_continuity import Message, Session, minted_at, move_to, stable_id, utc_now
 from session_continuity.ids import MessageIds, new_session_id
+
+from ..kit.conversations import new_message
 
 NOON = datetime(2026, 5, 4, 12, 0, 0, 123000, UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -21,12 +23,9 @@ moments = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31)).map(
 )
 
 
-def message(id: str, created_at: datetime) -> Message:
-    return Message(id=id, session_id="s", role="user", content=id, created_at=created_at)
-
-
 def minted(minter: MessageIds, count: int) -> list[Message]:
-    return [message(*minter.mint()) for _ in range(count)]
+    pairs = [minter.mint() for _ in range(count)]
+    return [new_message(message_id, now=created_at) for message_id, created_at in pairs]
 
 
 @pytest.mark.parametrize("text", [MessageIds(lambda: NOON).mint()[0], new_session_id(NOON)], ids=["message", "session"])
@@ -66,7 +65,7 @@ def test_ids_of_one_minter_ascend_whatever_its_clock_does(steps: list[int]) -> N
     assert all(minted_at(text) == created_at for text, created_at in found)
 
 
-def test_more_ids_in_a_millisecond_than_it_has_numbers_for_go_on_in_the_next() -> None:
+def test_more_ids_than_a_millisecond_has_numbers_for_use_the_next_one() -> None:
     minter = MessageIds(lambda: NOON)
     found = [minter.mint() for _ in range(2 * 4096 + 1)]
     assert [text for text, _ in found] == sorted({text for text, _ in found})
@@ -78,7 +77,7 @@ def test_more_ids_in_a_millisecond_than_it_has_numbers_for_go_on_in_the_next() -
     ]
 
 
-def test_a_clock_that_catches_up_with_the_minter_stays_behind_no_id() -> None:
+def test_ids_ascend_when_the_clock_catches_up_with_the_minter() -> None:
     now = NOON
     minter = MessageIds(lambda: now)
     ahead = [minter.mint() for _ in range(4097)][-1]
@@ -120,7 +119,7 @@ def test_session_ids_sort_by_their_creation_and_differ_within_a_millisecond() ->
         "ffffffff-ffff-7000-8000-000000000000",
     ],
 )
-def test_an_id_that_cannot_have_been_minted_carries_no_time(text: str) -> None:
+def test_an_id_that_cannot_have_been_minted_has_no_time(text: str) -> None:
     assert minted_at(text) is None
 
 
@@ -129,14 +128,14 @@ def test_any_text_may_be_asked_for_its_time(text: str) -> None:
     assert minted_at(text) is None
 
 
-def test_the_last_moment_that_an_id_can_carry_is_that_of_the_calendar() -> None:
+def test_the_last_time_of_an_id_is_that_of_the_calendar() -> None:
     last = datetime.max.replace(microsecond=999000, tzinfo=UTC)
     assert minted_at(new_session_id(last)) == last
 
 
-def test_a_moved_turn_keeps_its_order_and_carries_the_new_time() -> None:
+def test_a_moved_batch_keeps_its_order_and_carries_the_new_time() -> None:
     turn = minted(MessageIds(lambda: NOON), 3)
-    moved = move_to(NOON + MILLISECOND, turn, chosen_ids=())
+    moved = move_to(NOON + MILLISECOND, turn, client_ids=())
     assert [each.content for each in moved] == [each.content for each in turn]
     assert [each.created_at for each in moved] == [NOON + MILLISECOND] * 3
     assert [minted_at(each.id) for each in moved] == [NOON + MILLISECOND] * 3
@@ -144,10 +143,14 @@ def test_a_moved_turn_keeps_its_order_and_carries_the_new_time() -> None:
     assert {each.id for each in moved}.isdisjoint(each.id for each in turn)
 
 
-def test_a_moved_turn_keeps_the_ids_that_its_caller_chose() -> None:
+def test_a_moved_batch_keeps_the_ids_that_its_caller_chose() -> None:
     first, second = minted(MessageIds(lambda: NOON), 2)
-    turn = [message("mine", NOON), first, second.model_copy(update={"id": minted(MessageIds(lambda: NOON), 1)[0].id})]
-    moved = move_to(NOON + MILLISECOND, turn, chosen_ids={"mine", turn[2].id})
+    turn = [
+        new_message("mine", now=NOON),
+        first,
+        second.model_copy(update={"id": minted(MessageIds(lambda: NOON), 1)[0].id}),
+    ]
+    moved = move_to(NOON + MILLISECOND, turn, client_ids={"mine", turn[2].id})
     assert [moved[0].id, moved[2].id] == ["mine", turn[2].id]
     assert moved[1].id != first.id
     assert {each.created_at for each in moved} == {NOON + MILLISECOND}
@@ -156,7 +159,7 @@ def test_a_moved_turn_keeps_the_ids_that_its_caller_chose() -> None:
 def test_moving_leaves_the_given_messages_as_they_are() -> None:
     turn = minted(MessageIds(lambda: NOON), 2)
     before = [each.model_copy() for each in turn]
-    move_to(NOON + MILLISECOND, turn, chosen_ids=())
+    move_to(NOON + MILLISECOND, turn, client_ids=())
     assert turn == before
 
 
@@ -168,7 +171,32 @@ def test_the_clock_of_a_process_is_aware_utc_in_milliseconds() -> None:
 
 
 @given(st.integers(0, 253402300799999))
-def test_every_millisecond_of_the_clock_is_told_exactly(milliseconds: int) -> None:
+def test_every_millisecond_of_the_clock_is_exact(milliseconds: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("session_continuity.runtime.time.time_ns", lambda: milliseconds * 1_000_000 + 999_999)
+        patch.setattr("session_continuity.runtime.clocks.time.time_ns", lambda: milliseconds * 1_000_000 + 999_999)
         assert (utc_now() - datetime(1970, 1, 1, tzinfo=UTC)) / MILLISECOND == milliseconds
+
+
+@given(st.text(min_size=1, max_size=400) | st.text(alphabet="é👍\ud800", min_size=100, max_size=400))
+def test_every_text_gets_a_stable_id(text: str) -> None:
+    made = stable_id(text)
+    session = Session(id=made, created_at=NOON, last_activity_at=NOON)
+    assert session.id == made == stable_id(text)
+    assert stable_id(made) == made
+
+
+def test_a_text_that_can_be_an_id_is_one() -> None:
+    assert stable_id("slack:C042:1700000000.000100") == "slack:C042:1700000000.000100"
+    assert stable_id("👍" * 64) == "👍" * 64
+
+
+def test_long_texts_with_the_same_beginning_get_different_ids() -> None:
+    one, other = stable_id("x" * 1000 + "1"), stable_id("x" * 1000 + "2")
+    assert one != other
+    assert one[:200] == other[:200] == "x" * 200
+    assert len(one) == 256
+
+
+def test_an_empty_text_gets_no_id() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        stable_id("")

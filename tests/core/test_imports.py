@@ -1,4 +1,4 @@
-"""What gets imported when: nothing that is not needed yet, and no driver of another store ever."""
+"""Imports: nothing before it is needed, and never the driver of another store."""
 
 from __future__ import annotations
 

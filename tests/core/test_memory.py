@@ -1,12 +1,14 @@
-"""What is particular to the memory backend: its URLs, how long its data live, and what its calls cost. That it keeps
-the contract is for the conformance suite to say."""
+"""The memory backend's own behaviour: its URLs, how long its data live, and the cost of its calls.
+
+The conformance suite tests that it keeps the contract.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -14,57 +16,47 @@ import pytest
 
 from session_continuity import (
     ConfigError,
-    Message,
     MessageQuery,
     Patch,
-    Session,
     SessionContinuityError,
     SessionFilter,
     Storage,
+    StorageAdapter,
     StorageClosedError,
     ValidationError,
     default_registry,
     open_storage,
+    portable,
     run_now,
 )
-from session_continuity.ids import MessageIds
 from session_continuity_memory import MemoryStorage
 
-NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-IDS = MessageIds(lambda: NOON)
+from ..kit.clocks import START, Clock
+from ..kit.conversations import Speaker, new_session
 
-
-def session(id: str = "s") -> Session:
-    return Session(id=id, created_at=NOON, last_activity_at=NOON)
-
-
-def message(role: str = "user", session_id: str = "s") -> Message:
-    id, created_at = IDS.mint()
-    return Message.model_validate(
-        {"id": id, "session_id": session_id, "role": role, "content": "hi", "token_count": 1, "created_at": created_at}
-    )
+SPEAKER = Speaker(clock=Clock())
 
 
 def filled(count: int) -> MemoryStorage:
     """A store with one conversation of so many messages, its first a system message."""
     store = MemoryStorage()
-    run_now(store.create_session(session()))
+    run_now(store.create_session(new_session()))
     for number in range(count):
-        run_now(store.append_messages("s", [message("user" if number else "system")]))
+        run_now(store.append_messages("s", [SPEAKER.says(role="user" if number else "system")]))
     return store
 
 
 def test_every_unnamed_url_opens_a_store_of_its_own() -> None:
     with open_storage("memory://") as one, open_storage("memory://") as other:
-        one.create_session(session())
+        one.create_session(new_session())
         assert other.get_session("s") is None
 
 
 @pytest.mark.parametrize("other_url", ["memory://shared", "memory://?name=shared", "memory://shared/"])
-def test_a_name_is_one_store_for_all_who_have_it_open(other_url: str) -> None:
+def test_a_name_is_one_store_for_all_that_opened_it(other_url: str) -> None:
     with open_storage("memory://shared") as one, open_storage(other_url) as other:
-        one.create_session(session())
-        assert other.get_session("s") == session()
+        one.create_session(new_session())
+        assert other.get_session("s") == new_session()
 
 
 def test_names_and_namespaces_keep_apart() -> None:
@@ -73,23 +65,23 @@ def test_names_and_namespaces_keep_apart() -> None:
         open_storage("memory://other") as other,
         open_storage("memory://shared?namespace=n") as within,
     ):
-        one.create_session(session())
+        one.create_session(new_session())
         assert other.get_session("s") is None
         assert within.get_session("s") is None
 
 
-def test_a_named_store_ends_with_the_last_that_has_it_open() -> None:
+def test_a_named_store_ends_when_the_last_user_closes_it() -> None:
     first = open_storage("memory://shared")
     with open_storage("memory://shared") as second:
-        second.create_session(session())
-    assert first.get_session("s") == session()
+        second.create_session(new_session())
+    assert first.get_session("s") == new_session()
     first.close()
     with open_storage("memory://shared") as third:
         assert third.get_session("s") is None
 
 
 @pytest.mark.parametrize("url", ["memory://user@name", "memory://:word@name", "memory://name:80", "memory://name/path"])
-def test_a_url_with_parts_that_mean_nothing_is_refused(url: str) -> None:
+def test_a_url_with_meaningless_parts_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^a memory:// URL is memory:// or memory://NAME$"):
         open_storage(url)
 
@@ -110,24 +102,24 @@ def test_its_plugin_and_its_adapter_declare_the_same_capabilities() -> None:
 CALLS: list[Callable[[MemoryStorage], Coroutine[Any, Any, object]]] = [
     lambda store: store.setup(),
     lambda store: store.health(),
-    lambda store: store.create_session(session()),
+    lambda store: store.create_session(new_session()),
     lambda store: store.get_session("s"),
     lambda store: store.update_session("s", Patch()),
     lambda store: store.delete_session("s"),
     lambda store: store.list_sessions(SessionFilter(), limit=1),
-    lambda store: store.append_messages("s", [message()]),
+    lambda store: store.append_messages("s", [SPEAKER.says()]),
     lambda store: store.get_message("s", "m"),
     lambda store: store.get_messages("s", MessageQuery()),
     lambda store: store.update_message("s", "m", Patch()),
     lambda store: store.delete_message("s", "m"),
     lambda store: store.delete_all_messages("s"),
-    lambda store: store.get_expired_sessions(NOON, limit=1),
+    lambda store: store.get_expired_sessions(START, limit=1),
 ]
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_closed_store_refuses_every_call_by_its_name(call: Callable[[MemoryStorage], Any]) -> None:
-    store = MemoryStorage()
+def test_a_closed_store_refuses_every_call_by_its_name(call: Callable[[StorageAdapter], Any]) -> None:
+    store = portable(MemoryStorage())
     run_now(store.close())
     run_now(store.close())
     with pytest.raises(StorageClosedError, match=r"memory: \w+: the store is closed; open it again") as caught:
@@ -164,7 +156,7 @@ def oldest(store: MemoryStorage) -> str:
     [
         lambda store: store.get_session("s"),
         lambda store: store.update_session("s", Patch({"user_id": "u"})),
-        lambda store: store.append_messages("s", [message()]),
+        lambda store: store.append_messages("s", [SPEAKER.says()]),
         lambda store: store.get_message("s", oldest(store)),
         lambda store: store.get_messages("s", MessageQuery(limit=3, order="desc")),
         lambda store: store.get_messages("s", MessageQuery(limit=3, after_id=oldest(store))),
@@ -182,8 +174,8 @@ def test_no_call_costs_more_in_a_long_conversation(call: Callable[[MemoryStorage
 
 def test_system_messages_are_known_in_conversation_order_whatever_happens_to_them() -> None:
     store = Storage(MemoryStorage())
-    store.create_session(session())
-    first, second, third, fourth = (message(role) for role in ("system", "user", "system", "user"))
+    store.create_session(new_session())
+    first, second, third, fourth = (SPEAKER.says(role=role) for role in ("system", "user", "system", "user"))
     for each in (first, second, third, fourth):
         store.append_messages("s", [each])
 
@@ -210,7 +202,7 @@ def test_threads_that_share_a_session_lose_nothing() -> None:
 
     def appends(_: int) -> None:
         for _ in range(50):
-            run_now(store.append_messages("s", [message()]))
+            run_now(store.append_messages("s", [SPEAKER.says()]))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(appends, range(8)))
@@ -224,22 +216,22 @@ def test_threads_that_share_a_session_lose_nothing() -> None:
 
 def test_expired_sessions_come_in_the_order_of_their_expiry_down_to_the_millisecond() -> None:
     store = MemoryStorage()
-    moments = [NOON.replace(microsecond=1000 * number) for number in (500, 0, 7, 70, 700)]
+    moments = [START.replace(microsecond=1000 * number) for number in (500, 0, 7, 70, 700)]
     for number, moment in enumerate(moments):
-        run_now(store.create_session(session(str(number)).model_copy(update={"expires_at": moment})))
-    found = run_now(store.get_expired_sessions(NOON.replace(second=1), limit=10))
+        run_now(store.create_session(new_session(str(number)).model_copy(update={"expires_at": moment})))
+    found = run_now(store.get_expired_sessions(START + timedelta(seconds=1), limit=10))
     assert [moments[int(id)].microsecond // 1000 for id in found] == [0, 7, 70, 500, 700]
 
 
-def test_a_turn_with_one_id_twice_stores_nothing() -> None:
-    store, twice = filled(0), message()
-    with pytest.raises(ValidationError, match="two messages of the turn have the same id"):
-        run_now(store.append_messages("s", [twice, twice]))
-    assert run_now(store.get_session("s")) == session()
+def test_a_batch_with_one_id_twice_stores_nothing() -> None:
+    store, twice = filled(0), SPEAKER.says()
+    with pytest.raises(ValidationError, match="two messages of the batch have the same id"):
+        run_now(portable(store).append_messages("s", [twice, twice]))
+    assert run_now(store.get_session("s")) == new_session()
 
 
 def test_a_failed_call_leaves_the_lock_free() -> None:
     store = filled(0)
     with pytest.raises(SessionContinuityError):
         run_now(store.update_session("missing", Patch()))
-    assert run_now(store.get_session("s")) == session()
+    assert run_now(store.get_session("s")) == new_session()

@@ -1,4 +1,4 @@
-"""The models: what they accept, what they refuse, and that what was written is what is read."""
+"""Models: what they accept and refuse, and that they read back what they wrote."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_negative_zero_keeps_its_sign() -> None:
 
 @given(objects)
 @settings(max_examples=60)
-def test_metadata_takes_any_key_of_the_callers_own(own: dict[str, Any]) -> None:
+def test_metadata_accepts_any_further_key(own: dict[str, Any]) -> None:
     read = Message.model_validate_json(message(metadata=own).model_dump_json()).metadata
     assert {key: read[key] for key in own} == own
 
@@ -227,7 +227,7 @@ def test_a_key_named_like_a_method_is_data_and_leaves_the_method_alone(key: str)
     assert (read[key], read["annotations"]) == (1, {key: 2})
 
 
-def test_typed_and_own_keys_of_metadata_read_alike() -> None:
+def test_typed_and_further_keys_of_metadata_are_read_alike() -> None:
     metadata = SessionMetadata.model_validate({"title": "Billing", "tags": ["vip"], "plan": "gold"})
     assert (metadata["title"], metadata["tags"], metadata["plan"], metadata.title) == (
         "Billing",
@@ -283,7 +283,7 @@ def test_a_time_in_json_may_be_written_by_others(text: str, kept: datetime) -> N
 
 
 @pytest.mark.parametrize("text", ["2026-13-04T12:00:00.123Z", "2026-05-04T12:00:00.123", "0001-01-01T00:00:00+14:00"])
-def test_a_time_in_json_that_is_none_is_refused(text: str) -> None:
+def test_a_malformed_time_in_json_is_refused(text: str) -> None:
     written = message().model_dump_json().replace("2026-05-04T12:00:00.123Z", text)
     with pytest.raises(ValidationError, match="created_at"):
         Message.model_validate_json(written)
@@ -298,43 +298,49 @@ def test_the_order_of_written_times_is_the_order_of_the_times(one: datetime, oth
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"created_at": datetime(2026, 5, 4)}, "Input should have timezone info"),
-        ({"created_at": "2026-05-04T12:00:00"}, "Input should have timezone info"),
-        ({"created_at": "yesterday"}, "a time is an aware datetime, or its text as in"),
-        ({"created_at": "0001-01-01T00:00:00+14:00"}, "a time must lie between the years 1 and 9999 in UTC"),
-        ({"created_at": "9999-12-31T23:59:59-14:00"}, "a time must lie between the years 1 and 9999 in UTC"),
-        ({"content": "a\ud800"}, "text must be encodable as UTF-8; it holds a lone surrogate"),
-        ({"content": [{"type": "text", "text": "\udfff"}]}, "text must be encodable as UTF-8"),
-        ({"metadata": {"k": {"a": ["\ud800"]}}}, "text must be encodable as UTF-8"),
-        ({"metadata": {"annotations": {"\ud800": 1}}}, "text must be encodable as UTF-8"),
-        ({"metadata": {"\ud800": 1}}, "unable to parse raw data as a unicode string"),
-        ({"metadata": {"tool_results": [{"tool_call_id": "c", "result": "\ud800"}]}}, "text must be encodable"),
-        ({"metadata": {"k": float("nan")}}, "Input should be a finite number"),
-        ({"metadata": {"annotations": {"k": [float("inf")]}}}, "Input should be a finite number"),
-        ({"metadata": {"tool_results": [{"tool_call_id": "c", "result": float("-inf")}]}}, "a finite number"),
-        ({"content": [{"type": "x", "n": float("nan")}]}, "Input should be a finite number"),
-        ({"metadata": {"k": nested(150)}}, "JSON is nested at most 100 levels deep"),
-        ({"metadata": {"k": [10**5000]}}, "a whole number in JSON has at most"),
-        ({"metadata": {"k": (1, 2)}}, "input was not a valid JSON value"),
-        ({"metadata": {"k": NOON}}, "input was not a valid JSON value"),
-        ({"metadata": {"k": {1: 2}}}, "Input should be a valid string"),
-        ({"content": [{"text": "no type"}]}, "a content block needs a 'type', for example {'type': 'text', 'text': …}"),
-        ({"content": [{"type": ""}]}, "a content block needs a 'type'"),
-        ({"content": [{"type": 1}]}, "a content block needs a 'type'"),
-        ({"content": [{"type": "text"}]}, "a text block needs its 'text'"),
-        ({"content": [{"type": "text", "text": None}]}, "a text block needs its 'text'"),
-        ({"content": [{"type": "image_url"}]}, "an image_url block needs its 'image_url', for example {'url': …}"),
-        ({"content": ["text"]}, "Input should be a valid dictionary"),
-        ({"content": None}, "Input should be a valid string"),
-        ({"id": ""}, "an id is 1 to 256 bytes of UTF-8; this one has 0"),
-        ({"id": "é" * 129}, "an id is 1 to 256 bytes of UTF-8; this one has 258"),
-        ({"id": "a\ud800"}, "text must be encodable as UTF-8"),
-        ({"role": "narrator"}, "Input should be 'system', 'user', 'assistant' or 'tool'"),
-        ({"token_count": -1}, "greater than or equal to 0"),
-        ({"speaker": "x"}, "Extra inputs are not permitted"),
+        ({"created_at": datetime(2026, 5, 4)}, "must be a time with a time zone, such as 2030-01-31T12:00:00Z"),
+        ({"created_at": "2026-05-04T12:00:00"}, "must be a time with a time zone, such as 2030-01-31T12:00:00Z"),
+        ({"created_at": "yesterday"}, "must be a datetime with a time zone, or a string such as 2030-01-31"),
+        ({"created_at": "0001-01-01T00:00:00+14:00"}, "must be between the years 1 and 9999 in UTC"),
+        ({"created_at": "9999-12-31T23:59:59-14:00"}, "must be between the years 1 and 9999 in UTC"),
+        ({"content": "a\ud800"}, "has a lone surrogate, which UTF-8 cannot encode"),
+        ({"content": [{"type": "text", "text": "\udfff"}]}, "has a lone surrogate"),
+        ({"metadata": {"k": {"a": ["\ud800"]}}}, "has a lone surrogate"),
+        ({"metadata": {"annotations": {"\ud800": 1}}}, "has a lone surrogate"),
+        ({"metadata": {"\ud800": 1}}, "metadata\n  a key has a lone surrogate"),
+        ({"metadata": {"tool_results": [{"tool_call_id": "c", "result": "\ud800"}]}}, "has a lone surrogate"),
+        ({"metadata": {"k": float("nan")}}, "must be a finite number"),
+        ({"metadata": {"annotations": {"k": [float("inf")]}}}, "must be a finite number"),
+        ({"metadata": {"tool_results": [{"tool_call_id": "c", "result": float("-inf")}]}}, "must be a finite number"),
+        ({"content": [{"type": "x", "n": float("nan")}]}, "must be a finite number"),
+        ({"metadata": {"k": nested(150)}}, "must not be nested more than 100 levels deep"),
+        ({"metadata": {"k": [10**5000]}}, "must not hold integers of more than 3,000 digits"),
+        ({"metadata": {"k": (1, 2)}}, "must be JSON, not a tuple; pass list(value)"),
+        ({"metadata": {"k": NOON}}, "must be JSON, not a datetime; pass value.isoformat()"),
+        ({"metadata": {"k": {1: 2}}}, "a key must be a string"),
+        (
+            {"content": [{"text": "no type"}]},
+            "must have a string as its 'type', for example {'type': 'text', 'text': …}",
+        ),
+        ({"content": [{"type": ""}]}, "must have a string as its 'type'"),
+        ({"content": [{"type": 1}]}, "must have a string as its 'type'"),
+        ({"content": [{"type": "text"}]}, "must have a string as its 'text'"),
+        ({"content": [{"type": "text", "text": None}]}, "must have a string as its 'text'"),
+        (
+            {"content": [{"type": "image_url"}]},
+            "must have a string or a dict as its 'image_url', for example {'url': …}",
+        ),
+        ({"content": ["text"]}, "content.0\n  must be a dict"),
+        ({"content": None}, "must be a string or a list"),
+        ({"id": ""}, "must be 1 to 256 bytes of UTF-8, not 0"),
+        ({"id": "é" * 129}, "must be 1 to 256 bytes of UTF-8, not 258"),
+        ({"id": "a\ud800"}, "has a lone surrogate"),
+        ({"role": "narrator"}, "must be 'system', 'user', 'assistant' or 'tool'"),
+        ({"token_count": -1}, "must be 0 or more"),
+        ({"speaker": "x"}, "unknown field; the fields are id, session_id, role, content"),
     ],
 )
-def test_what_no_store_can_keep_is_refused_in_words(changes: dict[str, Any], reason: str) -> None:
+def test_a_value_that_no_store_can_keep_is_refused_with_the_reason(changes: dict[str, Any], reason: str) -> None:
     assert reason in refusal(**changes)
 
 
@@ -353,8 +359,15 @@ def test_what_no_store_can_keep_is_refused_in_words(changes: dict[str, Any], rea
         {"metadata": {"tool_calls": [{"id": "c4n4ry"}]}},
     ],
 )
-def test_a_refusal_does_not_echo_what_was_given(changes: dict[str, Any]) -> None:
+def test_an_error_does_not_show_the_value(changes: dict[str, Any]) -> None:
     assert "c4n4ry" not in refusal(**changes)
+
+
+def test_the_id_of_a_call_may_be_as_long_as_a_signature() -> None:
+    call = ToolCall(id="x" * 4096, name="f")
+    assert ToolResult(tool_call_id=call.id).tool_call_id == call.id
+    with pytest.raises(ValidationError, match="must be 1 to 4096 bytes of UTF-8, not 4097"):
+        ToolCall(id="x" * 4097, name="f")
 
 
 @pytest.mark.parametrize("id", ["a", "é" * 128, "#", "SESSION#1", "a:b/c d", "😀", "x" * 256, " ", "\x00"])
@@ -385,7 +398,7 @@ def test_empty_content_is_content() -> None:
 
 
 @pytest.mark.parametrize("arguments", ['{"a": 1}', "not json", "", {"a": [1, None]}])
-def test_tool_arguments_are_text_as_models_write_it_or_an_object(arguments: Any) -> None:
+def test_tool_arguments_are_a_string_or_an_object(arguments: Any) -> None:
     assert ToolCall(id="c", name="f", arguments=arguments).arguments == arguments
 
 
@@ -412,7 +425,7 @@ def test_a_model_cannot_be_changed(model: Any) -> None:
             setattr(model, name, getattr(model, name))
 
 
-def test_a_model_shares_no_list_or_object_with_what_it_was_made_of() -> None:
+def test_a_model_shares_no_list_or_dict_with_its_input() -> None:
     tags, custom, content = ["a"], {"k": [1]}, [{"type": "x", "list": [1]}]
     metadata = SessionMetadata(tags=tags, custom=custom)  # type: ignore[arg-type]
     made = message(content=content, metadata={"own": custom})
@@ -433,9 +446,9 @@ def test_a_budget_keeps_room_for_the_answer() -> None:
     ("fields", "reason"),
     [
         ({"max_tokens": 0}, "greater than 0"),
-        ({"max_tokens": 10, "reserve_tokens": -1}, "greater than or equal to 0"),
+        ({"max_tokens": 10, "reserve_tokens": -1}, "must be 0 or more"),
         ({"max_tokens": 10, "reserve_tokens": 10}, "reserve_tokens must be smaller than max_tokens"),
-        ({"max_tokens": 10, "overflow_strategy": "explode"}, "Input should be 'truncate', 'compress' or 'error'"),
+        ({"max_tokens": 10, "overflow_strategy": "explode"}, "must be 'truncate', 'compress' or 'error'"),
     ],
 )
 def test_a_budget_without_room_is_refused(fields: dict[str, Any], reason: str) -> None:
@@ -450,6 +463,6 @@ def test_a_session_keeps_twenty_handoffs() -> None:
         Session(id="s", created_at=NOON, last_activity_at=NOON, handoffs=[handoff] * 21)
 
 
-def test_a_strategy_of_a_plugin_may_take_keys_of_its_own() -> None:
+def test_a_strategy_of_a_plugin_may_have_further_keys() -> None:
     config = CompressionConfig.model_validate({"strategy": "own", "depth": 3})
     assert (config["strategy"], config["depth"], config["target_tokens"]) == ("own", 3, None)

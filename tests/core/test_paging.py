@@ -1,4 +1,4 @@
-"""Pages, cursors, and how many pages become one answer."""
+"""Pages, cursors, and reading many pages as one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from session_continuity import Page, ValidationError, decode_cursor, encode_cursor, run_now
-from session_continuity.paging import collect, walk
+from session_continuity.contract.paging import collect, walk
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -35,7 +35,7 @@ def test_a_tuple_comes_back_as_a_tuple() -> None:
 
 @pytest.mark.parametrize("position", [None, True, 1.0, "7", "x", [7], {}, 7.5])
 def test_a_cursor_of_another_store_is_refused(position: Any) -> None:
-    with pytest.raises(ValidationError, match="of another store, or of another version of this one; start without"):
+    with pytest.raises(ValidationError, match="belongs to another store, or to another version of this one"):
         decode_cursor(encode_cursor(position, bound_to="q"), bound_to="q", form=int)
 
 
@@ -43,7 +43,7 @@ def test_a_cursor_of_another_store_is_refused(position: Any) -> None:
 def test_a_cursor_of_another_query_is_refused(made_for: str, asked_for: str) -> None:
     cursor = encode_cursor(7, bound_to=made_for)
     if made_for != asked_for:
-        with pytest.raises(ValidationError, match="the cursor belongs to another query; repeat the filter"):
+        with pytest.raises(ValidationError, match="the cursor belongs to another query; pass the conditions"):
             decode_cursor(cursor, bound_to=asked_for, form=int)
 
 
@@ -57,7 +57,7 @@ def test_a_changed_position_is_refused() -> None:
 
 @pytest.mark.parametrize("cursor", ["x", "a b=", "####", "/+==", "ü", "\ud800", "gICA"])
 def test_a_malformed_cursor_is_refused(cursor: str) -> None:
-    with pytest.raises(ValidationError, match="the cursor is malformed; pass a page's next_cursor unchanged, or none"):
+    with pytest.raises(ValidationError, match="the cursor is malformed; pass a page's next_cursor unchanged, or None"):
         decode_cursor(cursor, bound_to="q", form=str)
 
 
@@ -105,7 +105,7 @@ def test_a_page_cannot_be_changed() -> None:
 
 
 class Source:
-    """Ten numbers, in pages of at most four, whatever is asked for."""
+    """Ten numbers, in pages of at most four, also for a larger limit."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, str | None]] = []
@@ -168,7 +168,7 @@ def test_items_are_walked_page_by_page_up_to_the_limit(
     assert [size for size, _ in source.asked] == sizes
 
 
-def test_a_walk_goes_on_after_a_page_that_is_shorter_than_asked_for() -> None:
+def test_a_walk_continues_after_a_page_that_is_shorter_than_asked_for() -> None:
     source = Source()
     assert run_now(walked(source, 5, None, step=6)) == [0, 1, 2, 3, 4]
     assert source.asked == [(5, None), (1, "4")]
@@ -183,7 +183,7 @@ def test_a_page_is_fetched_when_its_first_item_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "3"])
-def test_a_limit_that_asks_for_nothing_is_refused_before_anything_is_read(limit: Any) -> None:
+def test_a_limit_below_one_is_refused_before_anything_is_read(limit: Any) -> None:
     source = Source()
     with pytest.raises(ValidationError, match="limit must be a whole number from 1 up, or None"):
         run_now(collect(source.fetch, limit, None))
@@ -191,7 +191,7 @@ def test_a_limit_that_asks_for_nothing_is_refused_before_anything_is_read(limit:
 
 
 @pytest.mark.parametrize("cursor", [5, b"c", ("c",)])
-def test_what_is_no_text_is_no_cursor(cursor: Any) -> None:
+def test_a_cursor_must_be_a_string(cursor: Any) -> None:
     source = Source()
     with pytest.raises(ValidationError, match="the cursor must be a page's next_cursor, or None"):
         run_now(collect(source.fetch, None, cursor))

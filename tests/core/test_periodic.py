@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from session_continuity.runtime import Periodic
+from session_continuity.runtime.periodic import Periodic
 
 SOON = 0.001
 NEVER = 3600.0
@@ -30,7 +30,7 @@ def counter(enough: Callable[[], None]) -> tuple[list[int], Callable[[], None]]:
     return runs, job
 
 
-def test_a_thread_runs_its_job_again_and_again_until_stopped() -> None:
+def test_a_thread_repeats_its_job_until_stopped() -> None:
     enough = threading.Event()
     runs, job = counter(enough.set)
     periodic = Periodic(SOON)
@@ -61,7 +61,7 @@ def test_a_thread_waits_also_longer_than_a_lock_can() -> None:
     periodic.stop_thread()
 
 
-def test_stopping_a_thread_waits_for_the_job_under_way() -> None:
+def test_stopping_a_thread_waits_for_the_running_job() -> None:
     begun, may_end, steps = threading.Event(), threading.Event(), list[str]()
 
     def job() -> None:
@@ -120,7 +120,7 @@ def test_an_error_that_escapes_a_job_in_a_thread_is_reported(monkeypatch: pytest
     assert reported == [error]
 
 
-def test_a_task_runs_its_job_again_and_again_until_stopped() -> None:
+def test_a_task_repeats_its_job_until_stopped() -> None:
     async def main() -> None:
         enough = asyncio.Event()
         runs, job = counter(enough.set)
@@ -156,7 +156,7 @@ def test_a_task_waits_one_interval_before_its_first_run_and_stops_at_once() -> N
     assert asyncio.run(main()) == []
 
 
-def test_stopping_a_task_cancels_the_job_under_way_and_waits_for_its_end() -> None:
+def test_stopping_a_task_cancels_the_running_job_and_waits_for_its_end() -> None:
     async def main() -> list[str]:
         begun, steps = asyncio.Event(), list[str]()
 
@@ -216,7 +216,7 @@ def test_an_error_that_escapes_a_job_in_a_task_is_reported(caplog: pytest.LogCap
     assert "a fault of the job" in caplog.text
 
 
-def test_one_who_stops_a_task_may_be_cancelled_while_waiting() -> None:
+def test_the_caller_of_stop_may_be_cancelled_while_waiting() -> None:
     async def main() -> None:
         begun, may_end = asyncio.Event(), asyncio.Event()
 
@@ -264,7 +264,7 @@ def test_a_task_may_be_stopped_from_another_loop() -> None:
     other.join(10)
 
 
-def test_a_task_whose_loop_was_closed_around_it_may_be_stopped() -> None:
+def test_a_task_whose_loop_was_closed_may_be_stopped() -> None:
     periodic = Periodic(NEVER)
 
     async def job() -> None: ...

@@ -39,7 +39,7 @@ async def doubled(number: int) -> int:
 
 
 class Held:
-    """A coroutine that a test holds until it is cancelled, and whose end takes a moment."""
+    """A coroutine that runs until a test cancels it, and then takes a moment to end."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
@@ -154,7 +154,7 @@ def test_a_call_after_close_is_refused() -> None:
         portal.run(doubled(1))
 
 
-def test_close_cancels_what_runs_and_tells_its_caller() -> None:
+def test_close_cancels_running_calls_and_their_callers_get_an_error() -> None:
     portal, held = Portal(), Held()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(portal.run, held.run())
@@ -246,7 +246,7 @@ def test_a_forgotten_portal_ends_its_thread() -> None:
     assert portal_threads() == []
 
 
-def test_a_portal_that_its_own_thread_forgets_last_ends_as_well() -> None:
+def test_a_portal_whose_last_reference_is_in_its_own_thread_ends_too() -> None:
     held, may_forget = [Portal()], threading.Event()
 
     async def forgets() -> None:
@@ -284,7 +284,7 @@ def test_a_refused_coroutine_is_closed_without_a_warning(portal: Portal) -> None
         run_now(refused)
 
 
-def test_ctrl_c_ends_the_coroutine_before_the_caller_goes_on(run_python: RunPython) -> None:
+def test_ctrl_c_ends_the_coroutine_before_the_caller_continues(run_python: RunPython) -> None:
     done = run_python("""
         import asyncio, os, signal
         from session_continuity import Portal
@@ -337,9 +337,10 @@ def test_ctrl_c_while_a_call_is_handed_over_leaves_nothing_behind(
 def test_a_second_ctrl_c_does_not_wait_for_the_coroutine(run_python: RunPython) -> None:
     done = run_python("""
         import asyncio, os, signal
-        from session_continuity import Portal, runtime
+        from session_continuity import Portal
+        from session_continuity.runtime import portal
 
-        runtime._PATIENCE = 0.1
+        portal._EXIT_TIMEOUT = 0.1
 
         async def stubborn():
             for interrupts in range(1000):
@@ -356,7 +357,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_coroutine(run_python: RunPython) 
     assert done.stderr.splitlines()[-1].startswith("KeyboardInterrupt")
 
 
-def test_a_program_that_ends_without_close_ends_what_runs(run_python: RunPython) -> None:
+def test_a_program_that_ends_without_close_cancels_running_calls(run_python: RunPython) -> None:
     done = run_python("""
         import asyncio
         from session_continuity import Portal
@@ -380,12 +381,13 @@ def test_a_program_that_ends_without_close_ends_what_runs(run_python: RunPython)
     assert done.stdout.splitlines() == ["main ends", "background ended"]
 
 
-def test_a_task_that_will_not_end_does_not_hold_up_the_end_of_the_program(run_python: RunPython) -> None:
+def test_a_task_that_does_not_end_does_not_block_the_exit(run_python: RunPython) -> None:
     done = run_python("""
         import asyncio
-        from session_continuity import Portal, runtime
+        from session_continuity import Portal
+        from session_continuity.runtime import portal
 
-        runtime._PATIENCE = 0.1
+        portal._EXIT_TIMEOUT = 0.1
 
         async def stubborn():
             while True:
@@ -404,7 +406,7 @@ def test_a_task_that_will_not_end_does_not_hold_up_the_end_of_the_program(run_py
     assert done.returncode == 0
 
 
-def test_a_forked_child_is_told_to_open_anew_and_the_parent_goes_on(run_python: RunPython) -> None:
+def test_a_forked_child_is_refused_and_the_parent_continues(run_python: RunPython) -> None:
     done = run_python("""
         import asyncio, os, sys, warnings
         from session_continuity import ConfigError, Portal

@@ -23,7 +23,7 @@ from session_continuity import (
     default_registry,
     hookimpl,
 )
-from session_continuity.registry import InstalledPlugin
+from session_continuity.backends.registry import InstalledPlugin
 from session_continuity_memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -53,20 +53,22 @@ WORKS = 'from session_continuity_memory import MemoryStorage; return MemoryStora
 
 
 def some_probe(adapter: StorageAdapter) -> None:
-    """What a probe may look like to an import."""
+    """What a cost meter may look like to an import."""
 
 
-def test_probe_of_a_plugin_is_imported_when_it_is_asked_for() -> None:
+def test_the_cost_meter_of_a_plugin_is_imported_on_request() -> None:
     registry = Registry()
     probed, bare, lost = RuntimePlugin("probed"), RuntimePlugin("bare"), RuntimePlugin("lost")
-    probed.probe = f"{__name__}:some_probe"  # type: ignore[attr-defined]
-    lost.probe = "session_continuity_absent:probe"  # type: ignore[attr-defined]
+    probed.cost_meter = f"{__name__}:some_probe"  # type: ignore[attr-defined]
+    lost.cost_meter = "session_continuity_absent:cost_meter"  # type: ignore[attr-defined]
     for plugin in (probed, bare, lost):
         registry.register_backend(plugin)
-    assert registry.probe("probed") is some_probe
-    assert registry.probe("bare") is None
-    with pytest.raises(PluginError, match=r"probe of lost:// \(session_continuity_absent:probe\) cannot be imported"):
-        registry.probe("lost")
+    assert registry.cost_meter("probed") is some_probe
+    assert registry.cost_meter("bare") is None
+    with pytest.raises(
+        PluginError, match=r"cost meter of lost:// \(session_continuity_absent:cost_meter\) cannot be imported"
+    ):
+        registry.cost_meter("lost")
 
 
 def source(scheme: str = "jsonl", *, version: str = "CONTRACT", create: str = WORKS) -> str:
@@ -156,8 +158,11 @@ def test_an_unknown_scheme_is_refused_with_the_nearest_installed(install: Instal
     )
 
 
-def test_nothing_installed_is_said_so() -> None:
-    assert refusal(lambda: empty().plugin("x")) == "no backend for x:// is installed; Installed: none"
+def test_an_unknown_scheme_is_refused_when_nothing_is_installed() -> None:
+    assert refusal(lambda: empty().plugin("x")) == (
+        "no backend for x:// is installed; Installed: none. "
+        "To write a backend, start with: session-continuity new-backend NAME"
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,7 @@ def test_two_distributions_that_claim_one_scheme_are_both_named(install: Install
     assert [backend.name for backend in Registry().installed_backends()].count("jsonl") == 2
 
 
-def test_a_distribution_that_is_on_the_path_twice_is_no_rival_of_itself(install: Install) -> None:
+def test_a_distribution_that_is_on_the_path_twice_is_not_a_conflict(install: Install) -> None:
     folder = install("jsonl-store", storage={"jsonl": "jsonl_plugin:plugin"}, modules={"jsonl_plugin": source()})
     (folder / "jsonl_store-1.0.dist-info").rename(folder / "JSONL.Store-1.0.dist-info")
     install("jsonl-store", version="1.1", storage={"jsonl": "jsonl_plugin:plugin"}, modules={"jsonl_plugin": source()})
@@ -212,15 +217,15 @@ def test_a_backend_for_another_contract_is_refused(install: Install, version: tu
         "jsonl-store", storage={"jsonl": "jsonl_plugin:plugin"}, modules={"jsonl_plugin": source(version=str(version))}
     )
     assert refusal(lambda: Registry().plugin("jsonl")) == (
-        f"jsonl-store 1.0 (jsonl_plugin:plugin) is written for contract {version[0]}.{version[1]}, "
-        f"this core speaks {CONTRACT[0]}.{CONTRACT[1]}; {cure}"
+        f"jsonl-store 1.0 (jsonl_plugin:plugin) implements contract {version[0]}.{version[1]}, "
+        f"this core implements {CONTRACT[0]}.{CONTRACT[1]}; {cure}"
     )
 
 
 @pytest.mark.parametrize("version", ["None", "1", "'1.0'", "(1,)", "(1, 0, 0)", "('1', '0')"])
 def test_a_backend_without_a_contract_version_is_refused(install: Install, version: str) -> None:
     install("jsonl-store", storage={"jsonl": "jsonl_plugin:plugin"}, modules={"jsonl_plugin": source(version=version)})
-    assert "does not state the contract version it is written for, such as (1, 0)" in refusal(
+    assert "does not state the contract version that it implements, like (1, 0)" in refusal(
         lambda: Registry().plugin("jsonl")
     )
 
@@ -246,7 +251,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_the_reason(install: Inst
     assert type(caught.value.__cause__).__name__ == reason.partition(":")[0]
 
 
-def test_a_plugin_whose_import_failed_may_be_mended_without_a_new_process(install: Install) -> None:
+def test_a_plugin_whose_import_failed_may_be_fixed_without_a_new_process(install: Install) -> None:
     folder = install("jsonl-store", storage={"jsonl": "jsonl_plugin:plugin"}, modules={"jsonl_plugin": "1 / 0"})
     registry = Registry()
     refusal(lambda: registry.plugin("jsonl"))
@@ -258,21 +263,21 @@ def test_a_plugin_whose_import_failed_may_be_mended_without_a_new_process(instal
 @pytest.mark.parametrize(
     ("module", "reason"),
     [
-        ("plugin = 1", "it has no scheme, api_version, modes, options, capabilities, create"),
-        (source() + "\n    del Plugin.create", "it has no create"),
+        ("plugin = 1", "it lacks scheme, api_version, modes, options, capabilities, create"),
+        (source() + "\n    del Plugin.create", "it lacks create"),
         (source() + "\n    plugin = Plugin", "it is a class, not an object of it"),
     ],
 )
-def test_what_is_no_backend_is_refused(install: Install, module: str, reason: str) -> None:
+def test_an_object_that_is_not_a_backend_is_refused(install: Install, module: str, reason: str) -> None:
     install("jsonl-store", storage={"jsonl": "jsonl_plugin:plugin"}, modules={"jsonl_plugin": module})
     assert refusal(lambda: Registry().plugin("jsonl")) == (
-        f"jsonl-store 1.0 (jsonl_plugin:plugin) is no backend: {reason}; see session_continuity.BackendPlugin"
+        f"jsonl-store 1.0 (jsonl_plugin:plugin) is not a backend: {reason}; see session_continuity.BackendPlugin"
     )
 
 
 def test_a_backend_of_another_scheme_than_its_entry_point_is_refused(install: Install) -> None:
     install("jsonl-store", storage={"jsonl": "jsonl_plugin:plugin"}, modules={"jsonl_plugin": source("csv")})
-    assert "says that its scheme is 'csv'; a scheme is as its entry point names it" in refusal(
+    assert "says that its scheme is 'csv'; the scheme must be the name of its entry point" in refusal(
         lambda: Registry().plugin("jsonl")
     )
 
@@ -350,7 +355,7 @@ def test_an_installed_scheme_cannot_be_registered_over() -> None:
 
 @pytest.mark.parametrize("scheme", ["Mine", "1st", "a b", "", "mine://"])
 def test_a_scheme_that_no_url_can_state_is_refused(scheme: str) -> None:
-    assert "a scheme is as its entry point names it, in lower case" in refusal(
+    assert "the scheme must be the name of its entry point, in lower case" in refusal(
         lambda: empty().register_backend(RuntimePlugin(scheme))
     )
 
@@ -360,13 +365,13 @@ def test_a_backend_without_a_mode_is_refused(modes: frozenset[Any]) -> None:
     plugin = RuntimePlugin()
     plugin.modes = modes
     assert refusal(lambda: empty().register_backend(plugin)) == (
-        "RuntimePlugin, registered at run time, names no mode; a backend serves 'async', 'blocking' or both"
+        "RuntimePlugin, registered at run time, has no valid modes; a backend serves 'async', 'blocking' or both"
     )
 
 
-def test_what_is_no_backend_cannot_be_registered() -> None:
+def test_an_object_that_is_not_a_backend_cannot_be_registered() -> None:
     nothing: Any = object()
-    assert "object, registered at run time, is no backend: it has no scheme" in refusal(
+    assert "object, registered at run time, is not a backend: it lacks scheme" in refusal(
         lambda: empty().register_backend(nothing)
     )
 
@@ -378,7 +383,7 @@ def test_a_backend_for_a_later_contract_cannot_be_registered() -> None:
 
 
 def test_an_earlier_minor_of_the_contract_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("session_continuity.registry.CONTRACT", (CONTRACT[0], CONTRACT[1] + 1))
+    monkeypatch.setattr("session_continuity.backends.installed.CONTRACT", (CONTRACT[0], CONTRACT[1] + 1))
     registry = empty()
     registry.register_backend(RuntimePlugin())
     assert registry.plugin("mine").scheme == "mine"
@@ -389,7 +394,7 @@ def test_many_threads_that_ask_at_once_get_the_same_plugin(install: Install) -> 
     install("jsonl-store", storage={"jsonl": "jsonl_plugin:plugin"}, modules={"jsonl_plugin": slow})
     registry, found = Registry(environ={}), list[object]()
     threads = [
-        threading.Thread(target=lambda: found.extend([registry.plugin("jsonl"), registry.extensions])) for _ in range(8)
+        threading.Thread(target=lambda: found.extend([registry.plugin("jsonl"), registry.hooks])) for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -439,7 +444,7 @@ def test_an_entry_point_of_no_distribution_is_refused() -> None:
     from importlib.metadata import EntryPoint
 
     registry = Registry(entry_points=lambda group: [EntryPoint("x", "y:z", group)], environ={})
-    assert refusal(registry.installed_backends) == "entry point x belongs to no distribution"
+    assert refusal(registry.installed_backends) == "entry point x has no distribution"
 
 
 def test_a_url_may_be_rewritten_by_an_extension_before_its_options_are_read() -> None:

@@ -1,4 +1,4 @@
-"""`run_now` and `sleeper`: coroutines in the caller's own stack, and what happens to one that suspends."""
+"""`run_now` and `sleeper`: coroutines on the caller's stack, and the error of one that suspends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ variable: ContextVar[str] = ContextVar("variable", default="outside")
 
 
 class Suspension:
-    """Suspends once, as real I/O would, and says its name."""
+    """Suspends once, as real I/O would. Its repr is its name."""
 
     def __await__(self) -> Generator[Any, Any, str]:
         yield self
@@ -71,7 +71,7 @@ def test_a_suspension_is_an_error_that_names_what_was_awaited() -> None:
         run_now(outer())
 
 
-def test_the_traceback_of_a_suspension_ends_at_the_guilty_await() -> None:
+def test_the_traceback_of_a_suspension_ends_at_the_await() -> None:
     with pytest.raises(WouldSuspendError) as caught:
         run_now(outer())
     functions = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
@@ -155,7 +155,7 @@ async def awaits(call: Callable[[], Awaitable[object]]) -> None:
     await call()
 
 
-def test_an_attribute_error_of_the_caller_is_no_suspension() -> None:
+def test_an_attribute_error_of_the_caller_is_not_a_suspension() -> None:
     async def fails() -> None:
         raise AttributeError("no attribute 'create_future'", name="create_future", obj="an object")
 

@@ -1,4 +1,4 @@
-"""A canary at every place of a config string, followed through whatever people and logs get to see."""
+"""Secrets at every place of a URL, which must not appear in anything that people or logs see."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CORE = "c4n4ry"
 
 
 class TalkativeOptions(BackendOptions):
-    """Options of a plugin that does not care what its errors say."""
+    """Options of a plugin whose errors quote values."""
 
     address: str = ""
     user: SecretStr | None = None
@@ -103,7 +103,7 @@ def said_of(error: BaseException) -> Iterator[str]:
 
 
 def shown(text: str, variables: dict[str, str]) -> Iterator[str]:
-    """What becomes visible of this URL and its options as long as nothing fails."""
+    """Everything that is shown of this URL and its options if nothing fails."""
     try:
         url = parse_url(text, environ=variables)
         yield from (str(url), repr(url), f"{url}", url.redacted(TalkativeOptions))
@@ -114,7 +114,7 @@ def shown(text: str, variables: dict[str, str]) -> Iterator[str]:
 
 
 def failures(text: str, variables: dict[str, str]) -> Iterator[str]:
-    """What the errors say that come of opening this URL, or of showing it."""
+    """The texts of the errors of opening this URL and of showing it."""
     made = registry(variables)
     for attempt in (made.redacted, lambda given: made.create(given, "blocking")):
         try:
@@ -179,7 +179,7 @@ def test_a_secret_from_a_variable_is_never_echoed(place: str, secret: str) -> No
 @given(secret=secrets)
 @example(secret=CORE)
 @example(secret=f"{CORE}%ff{CORE}")
-def test_errors_quote_not_even_a_plain_value(place: str, secret: str) -> None:
+def test_errors_do_not_quote_a_plain_value_either(place: str, secret: str) -> None:
     for said in failures(place.format(secret), {}):
         assert CORE not in said.lower()
 
@@ -188,7 +188,7 @@ def test_errors_quote_not_even_a_plain_value(place: str, secret: str) -> None:
 @settings(max_examples=25)
 @given(secret=secrets)
 @example(secret=CORE)
-def test_errors_quote_not_even_a_plain_value_from_a_variable(place: str, secret: str) -> None:
+def test_errors_do_not_quote_a_plain_value_either_from_a_variable(place: str, secret: str) -> None:
     for said in failures(place.format("${V}"), {"V": secret}):
         assert CORE not in said.lower()
 
@@ -200,18 +200,18 @@ def test_a_secret_of_a_constructor_is_never_echoed() -> None:
 
 
 @pytest.mark.parametrize("secret", [CORE, SecretStr(CORE)])
-def test_a_secret_in_a_list_is_not_quoted_by_the_check_of_the_whole(secret: str | SecretStr) -> None:
+def test_a_secret_in_a_list_is_not_quoted_by_a_model_validator(secret: str | SecretStr) -> None:
     class Quoting(TalkativeOptions):
         @model_validator(mode="after")
         def _whole(self) -> Quoting:
             raise ValueError(f"no to {[token.get_secret_value() for token in self.tokens or ()]}")
 
-    with pytest.raises(SessionContinuityError, match=r"option combination: no to \['\*\*\*'\]") as caught:
+    with pytest.raises(SessionContinuityError, match=r"talk: no to \['\*\*\*'\]") as caught:
         parse_options(Quoting, {"tokens": [secret]}, scheme="talk")
     assert all(CORE not in said.lower() for said in said_of(caught.value))
 
 
-def test_the_net_of_this_file_catches_what_is_shown_on_purpose() -> None:
+def test_a_secret_that_is_shown_on_purpose_is_found() -> None:
     assert any(CORE in said for said in shown(f"talk://{CORE}", {}))
     error = SessionContinuityError("outer")
     error.__context__ = KeyError(CORE)

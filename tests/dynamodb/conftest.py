@@ -1,4 +1,4 @@
-"""Fixtures of the DynamoDB tests: engines for the run, stores on them in both modes."""
+"""Fixtures of the DynamoDB tests. A test says with `@pytest.mark.on(engine=..., mode=...)` where it runs."""
 
 from __future__ import annotations
 
@@ -7,95 +7,66 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from session_continuity import Mode
 
+from ..kit.dynamodb_engines import IDENTITY, Engine, EngineName, MissingEngineError, run_engine
+from ..kit.missing import skip_test
 from .bench import Bench
-from .engines import Engine, MissingEngineError, Name, names, running
 
-TABLE = "conversations"
+settings.register_profile("dynamodb", deadline=None)
+settings.load_profile("dynamodb")
 
-Engines = Callable[[Name], Engine]
+StartEngine = Callable[[EngineName], Engine]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _identity() -> Iterator[None]:
-    """An identity that the engines take, and no look at this machine's own."""
+    """Credentials that the engines accept, instead of those of this machine's user."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }.items():
+        for name, value in IDENTITY.items():
             patch.setenv(name, value)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            patch.setenv(name, os.devnull)
         for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
             patch.delenv(name, raising=False)
         yield
 
 
 @pytest.fixture(scope="session")
-def engines() -> Iterator[Engines]:
-    """Starts each engine at most once."""
-    started: dict[Name, Engine] = {}
+def start_engine() -> Iterator[StartEngine]:
+    """Starts an engine when it is needed for the first time; all tests of the run share it."""
+    started: dict[EngineName, Engine] = {}
     with ExitStack() as stack:
 
-        def engine(name: Name) -> Engine:
+        def start(name: EngineName) -> Engine:
             if name not in started:
                 try:
-                    started[name] = stack.enter_context(running(name))
+                    started[name] = stack.enter_context(run_engine(name))
                 except MissingEngineError as missing:
-                    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(missing))
+                    skip_test(str(missing))
             return started[name]
 
-        yield engine
+        yield start
 
 
 @pytest.fixture(scope="session")
-def judge(engines: Engines) -> Engine:
-    """The engine whose atomicity and figures can be trusted."""
-    return engines("local")
+def engine(request: pytest.FixtureRequest, start_engine: StartEngine) -> Engine:
+    """One of the engines that the test's marker `on` lists."""
+    return start_engine(request.param)
 
 
-@pytest.fixture(params=names())
-def each_engine(request: pytest.FixtureRequest, engines: Engines) -> Engine:
-    return engines(request.param)
-
-
-@pytest.fixture(params=["blocking", "async"])
+@pytest.fixture
 def mode(request: pytest.FixtureRequest) -> Mode:
+    """One of the modes that the test's marker `on` lists."""
     mode: Mode = request.param
     return mode
 
 
 @pytest.fixture
-def bench(judge: Engine, mode: Mode) -> Iterator[Bench]:
-    """Stores on the judge, in both modes."""
-    held = Bench(judge, mode, TABLE)
-    yield held
-    held.close()
-
-
-@pytest.fixture
-def quick(judge: Engine) -> Iterator[Bench]:
-    """Stores on the judge in blocking mode, for what does not depend on the mode."""
-    held = Bench(judge, "blocking", TABLE)
-    yield held
-    held.close()
-
-
-@pytest.fixture
-def tasks(judge: Engine) -> Iterator[Bench]:
-    """Stores on the judge in async mode, for what only tasks can do."""
-    held = Bench(judge, "async", TABLE)
-    yield held
-    held.close()
-
-
-@pytest.fixture
-def anywhere(each_engine: Engine, mode: Mode) -> Iterator[Bench]:
-    """Stores on every engine, in both modes."""
-    held = Bench(each_engine, mode, TABLE)
-    yield held
-    held.close()
+def bench(engine: Engine, mode: Mode) -> Iterator[Bench]:
+    """Opens stores on the engine in the mode."""
+    opened = Bench(engine, mode)
+    yield opened
+    opened.close()

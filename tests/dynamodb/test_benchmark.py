@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from ..benchmarks import every_operation, small_run
-from .engines import Engine
+import pytest
 
-SUBJECTS = ("boto3", "store", "manager", "async-store", "async-manager")
+from ..kit.benchmark_program import every_operation, small_run
+from ..kit.dynamodb_engines import TRUSTED, Engine
+
+pytestmark = pytest.mark.on(engine=TRUSTED)
 
 
-def test_a_small_run_counts_and_measures_every_operation_of_every_subject(judge: Engine) -> None:
-    found = small_run("dynamodb", "--url", judge.url, "--latency", "1")
+SUBJECTS = ("boto3-json", "boto3-fields", "store", "manager", "async-store", "async-manager")
+
+
+@pytest.mark.long("Five subjects are measured against a server.")
+def test_a_small_run_counts_and_measures_every_operation_of_every_subject(engine: Engine) -> None:
+    found = small_run("dynamodb", "--url", engine.url, "--latency", "1")
     assert found.keys() == every_operation(*SUBJECTS)
     assert all(
         requests >= 1 and kilobytes > 0 and read + written > 0 for requests, kilobytes, read, written in found.values()

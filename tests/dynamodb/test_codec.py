@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import string as letters
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from session_continuity import Message, MessageMetadata, Session, SessionMetadata
+from session_continuity import Message, MessageMetadata, Session, SessionMetadata, ToolCall, ToolResult
 from session_continuity.ids import MessageIds
-from session_continuity_dynamodb import bodies, codec, keys, values
-from session_continuity_dynamodb.activity import Activity
-from session_continuity_dynamodb.appending import in_order
-from session_continuity_dynamodb.errors import UnreadableItemError, translate
-from session_continuity_dynamodb.keys import Keys
-from session_continuity_dynamodb.values import time_of
+from session_continuity_dynamodb.items import keys, message_codec, names, session_codec as codec, values
+from session_continuity_dynamodb.items.counters import Counters
+from session_continuity_dynamodb.items.errors import UnreadableItemError
+from session_continuity_dynamodb.items.keys import Keys
+from session_continuity_dynamodb.items.places import place_at, place_batch, place_from_id, place_of
+from session_continuity_dynamodb.items.values import time_of
+from session_continuity_dynamodb.requests.errors import translate
+
+from .bench import item_of
 
 KEYS = Keys()
 NOW = datetime(2036, 3, 1, 12, tzinfo=UTC)
@@ -33,29 +38,73 @@ json_values: Any = st.recursive(
 objects = st.dictionaries(texts, json_values, max_size=4)
 blocks = objects.map(lambda block: {**block, "type": "thing"})
 contents = texts | st.lists(blocks, max_size=3)
+CALL = {"id": "c", "name": "n"}
 times = st.datetimes(datetime(1990, 1, 1), datetime(2900, 1, 1), timezones=st.just(UTC))
 
 
-def metadata_of(own: dict[str, Any]) -> MessageMetadata:
-    names = set(MessageMetadata.model_fields)
-    return MessageMetadata(**{key: value for key, value in own.items() if key not in names}, annotations=own)
+ids = st.text(letters.ascii_letters, min_size=1, max_size=4)
+calls = st.builds(ToolCall, id=ids, name=texts, arguments=texts | objects)
+results = st.builds(ToolResult, tool_call_id=ids, result=json_values, name=st.none() | texts, is_error=st.booleans())
 
 
-@given(contents, objects, st.none() | st.integers(0, 10**9), times, st.sampled_from([None, "zlib", "zstd"]))
-def test_message_comes_back_as_it_went(
-    content: Any, own: dict[str, Any], tokens: int | None, at: datetime, compression: Any
-) -> None:
-    message = Message(
-        id="m",
-        session_id="s",
-        role="user",
-        content=content,
-        metadata=metadata_of(own),
-        token_count=tokens,
-        created_at=at,
+@st.composite
+def metadata(draw: st.DrawFn) -> MessageMetadata:
+    own = draw(objects)
+    fields = set(MessageMetadata.model_fields)
+    return MessageMetadata(
+        **{key: value for key, value in own.items() if key not in fields},
+        tool_calls=draw(st.lists(calls, max_size=2)),
+        tool_results=draw(st.lists(results, max_size=2)),
+        annotations=own,
     )
-    item = bodies.message_item(KEYS, message, own_id=False, compression=compression)
-    assert bodies.message_of(item, "s") == message
+
+
+@given(
+    st.builds(
+        Message,
+        id=ids,
+        session_id=st.just("s"),
+        role=st.sampled_from(["system", "user", "assistant", "tool"]),
+        content=contents,
+        metadata=st.just(MessageMetadata()) | metadata(),
+        token_count=st.none() | st.integers(0, 10**9),
+        created_at=times,
+        updated_at=st.none() | times,
+    ),
+    st.sampled_from([None, "zlib", "zstd"]),
+)
+def test_message_comes_back_as_it_went(message: Message, compression: Any) -> None:
+    item = item_of(KEYS, message, own_id=False, compression=compression)
+    found = message_codec.message_of(item, "s")
+    assert found == message
+    assert type(found) is Message
+    assert found.model_dump() == message.model_dump()
+    assert {type(part) for part in (*found.metadata.tool_calls, *found.metadata.tool_results)} <= {ToolCall, ToolResult}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"metadata": {"S": '{"toolCalls":null,"annotations":{"a":1}}'}}, {"metadata": {"annotations": {"a": 1}}}),
+        ({"metadata": {"M": {"annotations": {"M": {"a": {"N": "1"}}}}}}, {"metadata": {"annotations": {"a": 1}}}),
+        ({"metadata": {"S": '{"toolCalls":[{"id":"c","name":"n","type":"x"}]}'}}, {"metadata": {"tool_calls": [CALL]}}),
+        ({"metadata": {"S": '{"tool_calls":[{"id":"c","name":"n"}]}'}}, {"metadata": {"tool_calls": [CALL]}}),
+        ({"metadata": {"S": "{}"}}, {}),
+        ({"tokenCount": {"N": "3E+1"}}, {"token_count": 30}),
+        ({"tokenCount": {"S": "3"}}, {"token_count": None}),
+        ({"updatedAt": {"NULL": True}}, {}),
+        ({"content": {"NULL": True}}, {"content": ""}),
+        ({"content": {"L": [{"M": {"type": {"S": "x"}}}]}}, {"content": [{"type": "x"}]}),
+        ({"sessionId": {"S": "other"}}, {}),
+        ({"unknown": {"BOOL": True}}, {}),
+    ],
+)
+def test_row_of_another_writer_is_read(changes: dict[str, Any], expected: dict[str, Any]) -> None:
+    message = Message(id="m", session_id="s", role="user", content="hello", token_count=3, created_at=NOW)
+    item = item_of(KEYS, message, own_id=False, compression=None) | changes
+    found = message_codec.message_of(item, "s")
+    assert found == Message.model_validate({**message.model_dump(), **expected})
+    assert type(found) is Message
 
 
 def empty_texts(value: Any) -> list[Any]:
@@ -67,10 +116,10 @@ def empty_texts(value: Any) -> list[Any]:
     return [value] if tag == "S" and not content else []
 
 
-@given(contents, objects)
-def test_message_item_holds_no_empty_text_and_no_number_out_of_range(content: Any, own: dict[str, Any]) -> None:
-    message = Message(id="m", session_id="s", role="user", content=content, metadata=metadata_of(own), created_at=NOW)
-    item = bodies.message_item(KEYS, message, own_id=True, compression=None)
+@given(contents, metadata())
+def test_message_item_holds_no_empty_text_and_no_number_out_of_range(content: Any, data: MessageMetadata) -> None:
+    message = Message(id="m", session_id="s", role="user", content=content, metadata=data, created_at=NOW)
+    item = item_of(KEYS, message, own_id=True, compression=None)
     assert not [found for value in item.values() for found in empty_texts(value)]
 
 
@@ -99,14 +148,14 @@ def test_session_comes_back_as_it_went(own: dict[str, Any], at: datetime, expire
         last_activity_at=at,
         expires_at=expires_at,
     )
-    assert codec.session_of(codec.meta_item(KEYS, session), Activity.new(session)) == session
+    assert codec.session_of(codec.meta_item(KEYS, session), Counters.new(session)) == session
 
 
-def test_metadata_that_looks_like_a_field_of_the_wire_comes_back() -> None:
+def test_metadata_that_looks_like_a_field_in_the_item_comes_back() -> None:
     metadata = MessageMetadata(**{"toolCalls": "mine", "~": 1})  # type: ignore[arg-type]
     message = Message(id="m", session_id="s", role="user", content="x", metadata=metadata, created_at=NOW)
-    item = bodies.message_item(KEYS, message, own_id=False, compression=None)
-    assert bodies.message_of(item, "s").metadata == metadata
+    item = item_of(KEYS, message, own_id=False, compression=None)
+    assert message_codec.message_of(item, "s").metadata == metadata
 
 
 @pytest.mark.parametrize("context", [[], {}, 0, False, ""])
@@ -128,14 +177,14 @@ def test_expiry_is_exact_and_its_ttl_is_rounded_up(milliseconds: int) -> None:
 def test_size_counts_utf8_bytes() -> None:
     def of(content: str) -> dict[str, Any]:
         message = Message(id="m", session_id="s", role="user", content=content, created_at=NOW)
-        return bodies.message_item(KEYS, message, own_id=False, compression=None)
+        return item_of(KEYS, message, own_id=False, compression=None)
 
     assert values.item_size(of("é" * 100)) == values.item_size(of("e" * 200))
 
 
 def test_compression_packs_a_long_body_and_leaves_the_rest_plain() -> None:
     message = Message(id="m", session_id="s", role="tool", content="word " * 2000, token_count=9, created_at=NOW)
-    item = bodies.message_item(KEYS, message, own_id=False, compression="zlib")
+    item = item_of(KEYS, message, own_id=False, compression="zlib")
     assert values.item_size(item) < 1000
     assert "content" not in item
     assert (item["role"], item["tokenCount"]) == ({"S": "tool"}, {"N": "9"})
@@ -151,17 +200,17 @@ def test_namespaces_never_share_a_partition() -> None:
 
 
 def test_heads_lie_round_the_messages() -> None:
-    message = keys.MESSAGE + keys.place(NOW, "~~~")
-    assert keys.EXPIRY < keys.META < keys.MESSAGE < message < keys.AFTER_MESSAGES < keys.ACTIVITY < keys.POINTER
+    message = keys.MESSAGE + place_at(NOW, "~~~")
+    assert keys.EXPIRY < keys.META < keys.MESSAGE < message < keys.AFTER_MESSAGES < keys.COUNTERS < keys.POINTER
     assert keys.POINTER + "\U0010ffff" < keys.PART
 
 
 def test_place_is_computed_from_the_ids_of_both_writers() -> None:
     message_id, created_at = MessageIds(lambda: NOW).mint()
-    assert keys.computed_place(message_id) == keys.place(created_at, message_id)
+    assert place_from_id(message_id) == place_at(created_at, message_id)
     theirs = f"{int(NOW.timestamp() * 1000) + 7:015d}-000001-2b1f6e4e-7c55-4f0d-9a69-5b8f7f1c2d3e"
-    assert keys.computed_place(theirs) == f"2036-03-01T12:00:00.007Z#{theirs}"
-    assert keys.computed_place("mine") is None
+    assert place_from_id(theirs) == f"2036-03-01T12:00:00.007Z#{theirs}"
+    assert place_from_id("mine") is None
 
 
 @given(
@@ -178,9 +227,11 @@ def test_turn_is_put_at_rising_places_behind_the_last(wanted: list[tuple[str, in
         kept = f"{name}{number}" if chosen == "all" or (chosen == "some" and number % 2) else minted
         at = NOW + timedelta(milliseconds=offset)
         turn.append(Message(id=kept, session_id="s", role="user", content=name, created_at=at))
-    last = keys.place(NOW + timedelta(milliseconds=last_at), "m")
-    placed = in_order(turn, last, frozenset(own))
-    places = [keys.place(message.created_at, message.id) for message in placed]
+    last = place_at(NOW + timedelta(milliseconds=last_at), "m")
+    found = place_batch(turn, last, own)
+    places = [place for place, _ in found]
+    placed = [message for _, message in found]
+    assert places == [place_of(message) for message in placed]
     assert places == sorted(set(places))
     assert places[0] > last
     assert [message.content for message in placed] == [message.content for message in turn]
@@ -189,13 +240,27 @@ def test_turn_is_put_at_rising_places_behind_the_last(wanted: list[tuple[str, in
 
 def test_packing_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     long = Message(id="a", session_id="s", role="user", content="long " * 2000, created_at=NOW)
-    item = bodies.message_item(KEYS, long, own_id=False, compression="zstd")
+    item = item_of(KEYS, long, own_id=False, compression="zstd")
     monkeypatch.setitem(sys.modules, "zstandard", None)
     uses: list[Callable[[], object]] = [
-        lambda: bodies.message_of(item, "s"),
-        lambda: bodies.message_item(KEYS, long, own_id=False, compression="zstd"),
+        lambda: message_codec.message_of(item, "s"),
+        lambda: item_of(KEYS, long, own_id=False, compression="zstd"),
     ]
     for use in uses:
         with pytest.raises((ImportError, UnreadableItemError)) as failed:
             use()
-        assert "session-continuity-dynamodb[zstd]" in str(translate(failed.value, "get_message", "t"))
+        assert "session-continuity-dynamodb[zstd]" in str(translate(failed.value, "t"))
+
+
+def test_names_of_attributes_stand_in_one_module() -> None:
+    """Those that are ordinary words too, such as `status`, cannot be told from other uses of the word."""
+    package = Path(names.__file__).parents[1]
+    attributes = {value for value in vars(names).values() if isinstance(value, str) and not value.islower()}
+    found = [
+        f"{path.relative_to(package)}:{node.lineno} {node.value}"
+        for path in package.rglob("*.py")
+        if path != Path(names.__file__)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in attributes
+    ]
+    assert found == []

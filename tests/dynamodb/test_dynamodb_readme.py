@@ -8,9 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from session_continuity_dynamodb.config import DynamoDBOptions
 
+from ..kit.dynamodb_engines import TRUSTED
 from .bench import Bench
+
+pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
 
 README = (Path(__file__).parents[2] / "plugins/dynamodb/README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
@@ -25,21 +30,21 @@ COMMANDS = [
 
 def here(text: str, bench: Bench) -> str:
     """The same on the engine of the tests."""
-    options = f"region=us-east-1&endpoint_url={bench.engine.url.replace('/', '%2F')}&transaction_items=10"
+    options = f"region=us-east-1&endpoint_url={bench.engine.url.replace('/', '%2F')}"
     return re.sub(r"dynamodb://conversations[^\"]*", f"dynamodb://readme?{options}", text)
 
 
-def test_commands_and_program_run_as_printed(quick: Bench, tmp_path: Path) -> None:
+def test_commands_and_program_run_as_printed(bench: Bench, tmp_path: Path) -> None:
     assert [shlex.split(line)[2] for line in COMMANDS] == ["create-table", "describe", *["template"] * 3]
     for line in COMMANDS:
-        program, *arguments = shlex.split(here(line, quick))
+        program, *arguments = shlex.split(here(line, bench))
         command = [str(Path(sys.executable).with_name(program)), *arguments]
         assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
     [code] = [block for kind, block in BLOCKS if kind == "python"]
-    run = subprocess.run([sys.executable, "-c", here(code, quick)], cwd=tmp_path, capture_output=True, check=True)
+    run = subprocess.run([sys.executable, "-c", here(code, bench)], cwd=tmp_path, capture_output=True, check=True)
     assert (run.stdout, run.stderr) == (b"1\n", b"")
-    quick.table = "readme"
-    quick.raw("delete_table")
+    bench.table = "readme"
+    bench.raw("delete_table")
 
 
 def documented() -> dict[str, str]:

@@ -15,11 +15,15 @@ from session_continuity import (
     SessionFilter,
     SessionManager,
     SessionNotFoundError,
+    StorageAdapter,
     run_now,
 )
-from session_continuity_dynamodb import DynamoDBStorage
 
+from ..kit.dynamodb_engines import TRUSTED
+from ..kit.modes import MODES
 from .bench import Bench
+
+pytestmark = pytest.mark.on(engine=TRUSTED, mode=MODES)
 
 
 def overdue(bench: Bench, session: Session) -> list[dict[str, Any]]:
@@ -29,20 +33,20 @@ def overdue(bench: Bench, session: Session) -> list[dict[str, Any]]:
     return [{name: row[name] for name in ("PK", "SK")} for row in rows]
 
 
-def talk(bench: Bench, store: DynamoDBStorage, session: Session) -> None:
+def talk(bench: Bench, store: StorageAdapter, session: Session) -> None:
     """Messages of every kind: minted and chosen ids, a system message."""
     bench.append(store, session, 2)
     bench.append(store, session, role="system")
     chosen = bench.message(session, id="mine")
-    bench.run(store.append_messages(session.id, [chosen], chosen_ids={"mine"}))
+    bench.run(store.append_messages(session.id, [chosen], client_ids={"mine"}))
 
 
-def expired(bench: Bench, store: DynamoDBStorage) -> Session:
+def expired(bench: Bench, store: StorageAdapter) -> Session:
     """A session that was extended while it lived, and has expired."""
     session = bench.create(store, user_id="u", active_agent_id="a", expires_at=bench.clock() + timedelta(hours=1))
     talk(bench, store, session)
     bench.run(store.update_session(session.id, Patch({"expires_at": bench.clock() + timedelta(hours=5)})))
-    bench.clock.forward(hours=5, seconds=1)
+    bench.clock.advance(hours=5, seconds=1)
     return session
 
 
@@ -80,11 +84,11 @@ def test_session_in_use_loses_nothing_to_the_service(bench: Bench) -> None:
     session = bench.create(store, expires_at=bench.clock() + timedelta(hours=1))
     for hours in range(1, 4):
         talk(bench, store, session) if hours == 1 else bench.append(store, session, 2)
-        bench.clock.forward(minutes=59)
+        bench.clock.advance(minutes=59)
         bench.run(store.update_session(session.id, Patch({"expires_at": bench.clock() + timedelta(hours=1)})))
         assert overdue(bench, session) == []
     bench.run(store.update_session(session.id, Patch(clear=frozenset({"expires_at"}))))
-    bench.clock.forward(days=400)
+    bench.clock.advance(days=400)
     assert overdue(bench, session) == []
     held = bench.run(store.get_session(session.id))
     assert held is not None
@@ -101,13 +105,14 @@ def test_create_over_what_the_service_left_begins_with_nothing(bench: Bench) -> 
     assert {row["SK"]["S"] for row in bench.rows(anew.id)} == {"META", "MSG$ACTIVITY"}
 
 
-def test_cleanup_removes_every_row_although_the_service_came_first(quick: Bench) -> None:
-    store = quick.open()
-    sessions = [expired(quick, store) for _ in range(3)]
+@pytest.mark.on(mode=["blocking"])
+def test_cleanup_removes_every_row_although_the_service_came_first(bench: Bench) -> None:
+    store = bench.open()
+    sessions = [expired(bench, store) for _ in range(3)]
     for session in sessions[:2]:
-        for key in overdue(quick, session):
-            quick.raw("delete_item", Key=key)
-    alive = quick.create(store, expires_at=quick.clock() + timedelta(hours=1))
+        for key in overdue(bench, session):
+            bench.raw("delete_item", Key=key)
+    alive = bench.create(store, expires_at=bench.clock() + timedelta(hours=1))
     assert SessionManager(store).cleanup_expired_sessions() == 3
-    assert [quick.rows(session.id) for session in sessions] == [[], [], []]
+    assert [bench.rows(session.id) for session in sessions] == [[], [], []]
     assert run_now(store.get_session(alive.id)) == alive

@@ -8,34 +8,36 @@ from typing import Any
 
 import pytest
 
-from session_continuity import Message, Patch, Session, SessionFilter, run_now
-from session_continuity_dynamodb import DynamoDBStorage
-from session_continuity_dynamodb.system import MOST
+from session_continuity import Message, Patch, Session, SessionFilter, StorageAdapter, run_now
+from session_continuity_dynamodb.operations.system_messages import MOST
 
+from ..kit.dynamodb_engines import TRUSTED
+from ..kit.dynamodb_proxy import Call, DynamoDBProxy, Rule, proxy_to
 from .bench import Bench
-from .proxy import Call, Proxy, Rule, between
+
+pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
 
 
 @pytest.fixture
-def proxy(quick: Bench) -> Iterator[Proxy]:
-    with between(quick.engine.url) as held:
+def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
+    with proxy_to(bench.engine.url) as held:
         yield held
 
 
 @pytest.fixture
-def store(quick: Bench) -> DynamoDBStorage:
-    return quick.open()
+def store(bench: Bench) -> StorageAdapter:
+    return bench.open()
 
 
 @pytest.fixture
-def slow(quick: Bench, proxy: Proxy) -> DynamoDBStorage:
+def slow(bench: Bench, proxy: DynamoDBProxy) -> StorageAdapter:
     """A store that others overtake."""
-    return quick.open(endpoint_url=proxy.url, read_timeout=60)
+    return bench.open(endpoint_url=proxy.url, read_timeout=60)
 
 
 @pytest.fixture
-def session(quick: Bench, store: DynamoDBStorage) -> Session:
-    return quick.create(store, user_id="u")
+def session(bench: Bench, store: StorageAdapter) -> Session:
+    return bench.create(store, user_id="u")
 
 
 def after(act: Callable[[], Any]) -> Rule:
@@ -54,25 +56,30 @@ def sorts(bench: Bench, session: Session) -> list[str]:
 
 @pytest.mark.parametrize("change", [{"role": "system"}, {"content": "x" * 2_000_000}], ids=["a row more", "parts"])
 def test_messages_that_an_edit_makes_larger_while_all_are_deleted_go_too(
-    quick: Bench, store: DynamoDBStorage, slow: DynamoDBStorage, session: Session, proxy: Proxy, change: dict[str, Any]
+    bench: Bench,
+    store: StorageAdapter,
+    slow: StorageAdapter,
+    session: Session,
+    proxy: DynamoDBProxy,
+    change: dict[str, Any],
 ) -> None:
-    sent = quick.append(store, session, 9)
+    sent = bench.append(store, session, 9)
     proxy.rules["TransactWriteItems"] = [
         after(lambda: run_now(store.update_message(session.id, sent[3].id, Patch(change))))
     ]
     assert run_now(slow.delete_all_messages(session.id)) == 9
-    assert sorts(quick, session) == ["META", "MSG$ACTIVITY"]
+    assert sorts(bench, session) == ["META", "MSG$ACTIVITY"]
 
 
-def remade(bench: Bench, store: DynamoDBStorage, session: Session) -> None:
+def remade(bench: Bench, store: StorageAdapter, session: Session) -> None:
     """The session deleted and made anew, for another user with other system messages."""
     run_now(store.delete_session(session.id))
-    bench.clock.forward(seconds=1)
+    bench.clock.advance(seconds=1)
     run_now(store.create_session(session.model_copy(update={"user_id": "other"})))
     bench.append(store, session, MOST + 1, role="system")
 
 
-def edited(store: DynamoDBStorage, message: Message) -> None:
+def edited(store: StorageAdapter, message: Message) -> None:
     """The message made a system message, with other tokens, in one step."""
     run_now(store.update_message(message.session_id, message.id, Patch({"role": "system", "token_count": 100})))
 
@@ -80,22 +87,28 @@ def edited(store: DynamoDBStorage, message: Message) -> None:
 @pytest.mark.parametrize("exact", [False, True], ids=["get", "list"])
 @pytest.mark.parametrize("what", ["append", "removal", "edit", "delete", "made anew"])
 def test_session_is_read_as_it_was_at_one_moment(
-    quick: Bench, store: DynamoDBStorage, slow: DynamoDBStorage, session: Session, proxy: Proxy, what: str, exact: bool
+    bench: Bench,
+    store: StorageAdapter,
+    slow: StorageAdapter,
+    session: Session,
+    proxy: DynamoDBProxy,
+    what: str,
+    exact: bool,
 ) -> None:
     """Its system messages are listed in rows, which are read after its totals."""
-    rules = quick.append(store, session, 12, role="system", tokens=1)
-    user, _ = quick.append(store, session, 2, tokens=1)
+    rules = bench.append(store, session, 12, role="system", tokens=1)
+    user, _ = bench.append(store, session, 2, tokens=1)
     meanwhile: dict[str, Callable[[], Any]] = {
-        "append": lambda: quick.append(store, session, role="system"),
+        "append": lambda: bench.append(store, session, role="system"),
         "removal": lambda: run_now(store.delete_message(session.id, rules[-1].id)),
         "edit": lambda: edited(store, user),
         "delete": lambda: run_now(store.delete_session(session.id)),
-        "made anew": lambda: remade(quick, store, session),
+        "made anew": lambda: remade(bench, store, session),
     }
     moments = [run_now(store.get_session(session.id))]
     proxy.rules["Query"] = [*[Call.forward] * exact, after(meanwhile[what])]
     if exact:
-        listing = quick.open(endpoint_url=proxy.url, read_timeout=60, listing="exact")
+        listing = bench.open(endpoint_url=proxy.url, read_timeout=60, listing="exact")
         [*found] = run_now(listing.list_sessions(SessionFilter(user_id="u"), limit=10))
         held = found[0] if found else None
     else:
@@ -105,37 +118,37 @@ def test_session_is_read_as_it_was_at_one_moment(
 
 
 @pytest.fixture
-def message(quick: Bench, session: Session) -> Message:
-    return quick.message(session, "hello", id="mine")
+def message(bench: Bench, session: Session) -> Message:
+    return bench.message(session, "hello", id="mine")
 
 
-def append(store: DynamoDBStorage, message: Message) -> Message:
-    [stored] = run_now(store.append_messages(message.session_id, [message], chosen_ids=[message.id])).messages
+def append(store: StorageAdapter, message: Message) -> Message:
+    [stored] = run_now(store.append_messages(message.session_id, [message], client_ids=[message.id])).messages
     return stored
 
 
-def made_anew(store: DynamoDBStorage, session: Session) -> None:
+def made_anew(store: StorageAdapter, session: Session) -> None:
     run_now(store.delete_session(session.id))
     run_now(store.create_session(session))
 
 
 def test_session_that_another_makes_anew_takes_messages_at_their_own_times(
-    quick: Bench, store: DynamoDBStorage, session: Session, message: Message
+    bench: Bench, store: StorageAdapter, session: Session, message: Message
 ) -> None:
-    quick.append(store, session)
-    made_anew(quick.open(), session)
-    times = [quick.clock() - timedelta(days=days) for days in (3, 2, 1)]
+    bench.append(store, session)
+    made_anew(bench.open(), session)
+    times = [bench.clock() - timedelta(days=days) for days in (3, 2, 1)]
     sent = [message.model_copy(update={"id": f"m{at}", "created_at": at}) for at in times]
-    with quick.meter.counting() as made:
+    with bench.meter.counting() as made:
         assert [append(store, each) for each in sent] == sent
     assert [request.api for request in made].count("TransactWriteItems") == len(sent) + 1
 
 
 @pytest.mark.parametrize("content", ["another", "x" * 5000])
 def test_edit_of_a_message_that_another_made_anew_keeps_what_it_says(
-    quick: Bench, store: DynamoDBStorage, session: Session, message: Message, content: str
+    bench: Bench, store: StorageAdapter, session: Session, message: Message, content: str
 ) -> None:
-    other = quick.open()
+    other = bench.open()
     append(store, message)
     made_anew(other, session)
     append(other, message.model_copy(update={"content": content}))
@@ -145,15 +158,15 @@ def test_edit_of_a_message_that_another_made_anew_keeps_what_it_says(
 
 
 def test_serial_removals_that_an_edit_overtakes_are_counted(
-    quick: Bench, store: DynamoDBStorage, session: Session, proxy: Proxy
+    bench: Bench, store: StorageAdapter, session: Session, proxy: DynamoDBProxy
 ) -> None:
-    sent = quick.append(store, session, 6)
+    sent = bench.append(store, session, 6)
     change = Patch({"token_count": 50})
     proxy.rules["DeleteItem"] = [
         *[Call.forward] * 4,
         after(lambda: [run_now(store.update_message(session.id, each.id, change)) for each in sent[4:]]),
     ]
-    serial = quick.open(endpoint_url=proxy.url, append="serial")
+    serial = bench.open(endpoint_url=proxy.url, append="serial")
     assert run_now(serial.delete_all_messages(session.id)) == 6
     held = run_now(store.get_session(session.id))
     assert held is not None

@@ -6,30 +6,33 @@ from typing import Any
 
 import pytest
 
-from session_continuity import Message, MessageMetadata, MessageNotFoundError, Patch, Session
-from session_continuity_dynamodb import DynamoDBStorage
-from session_continuity_dynamodb.bodies import message_item, pointed_at, pointer_item
-from session_continuity_dynamodb.keys import Keys
-from session_continuity_dynamodb.values import item_size
+from session_continuity import Message, MessageMetadata, MessageNotFoundError, Patch, Session, StorageAdapter
+from session_continuity_dynamodb.items.keys import Keys
+from session_continuity_dynamodb.items.pointers import message_in_pointer, pointer_item
+from session_continuity_dynamodb.items.values import item_size
 
-from .bench import Bench
+from ..kit.dynamodb_engines import EVERY_ENGINE, TRUSTED
+from ..kit.modes import MODES
+from .bench import Bench, item_of
+
+pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
 
 LONG = "x" * 3000
 
 
 @pytest.fixture
-def store(anywhere: Bench) -> DynamoDBStorage:
-    return anywhere.open()
+def store(bench: Bench) -> StorageAdapter:
+    return bench.open()
 
 
 @pytest.fixture
-def session(anywhere: Bench, store: DynamoDBStorage) -> Session:
-    return anywhere.create(store)
+def session(bench: Bench, store: StorageAdapter) -> Session:
+    return bench.create(store)
 
 
-def chosen(bench: Bench, store: DynamoDBStorage, session: Session, **fields: Any) -> Message:
+def chosen(bench: Bench, store: StorageAdapter, session: Session, **fields: Any) -> Message:
     message = bench.message(session, id="mine", tokens=5, **fields)
-    bench.run(store.append_messages(session.id, [message], chosen_ids={"mine"}))
+    bench.run(store.append_messages(session.id, [message], client_ids={"mine"}))
     return message
 
 
@@ -39,12 +42,12 @@ def row_key(bench: Bench, session: Session) -> dict[str, Any]:
 
 
 def test_edit_keeps_what_another_writer_changed_past_the_pointer(
-    anywhere: Bench, store: DynamoDBStorage, session: Session
+    bench: Bench, store: StorageAdapter, session: Session
 ) -> None:
-    chosen(anywhere, store, session, metadata=MessageMetadata(annotations={"by": "us"}))
-    anywhere.raw(
+    chosen(bench, store, session, metadata=MessageMetadata(annotations={"by": "us"}))
+    bench.raw(
         "update_item",
-        Key=row_key(anywhere, session),
+        Key=row_key(bench, session),
         UpdateExpression="SET metadata = :m, tokenCount = :t, updatedAt = :u",
         ExpressionAttributeValues={
             ":m": {"S": '{"annotations":{"by":"them"}}'},
@@ -52,28 +55,29 @@ def test_edit_keeps_what_another_writer_changed_past_the_pointer(
             ":u": {"S": "2036-03-01T12:00:01.000Z"},
         },
     )
-    after = anywhere.run(anywhere.open().update_message(session.id, "mine", Patch({"content": "new"})))
+    after = bench.run(bench.open().update_message(session.id, "mine", Patch({"content": "new"})))
     assert (after.content, after.metadata.annotations) == ("new", {"by": "them"})
-    assert anywhere.run(anywhere.open().get_message(session.id, "mine")) == after
+    assert bench.run(bench.open().get_message(session.id, "mine")) == after
 
 
-def test_pointer_to_nothing_finds_nothing(anywhere: Bench, store: DynamoDBStorage, session: Session) -> None:
-    chosen(anywhere, store, session)
-    anywhere.raw("delete_item", Key=row_key(anywhere, session))
-    cold = anywhere.open()
+def test_pointer_to_nothing_finds_nothing(bench: Bench, store: StorageAdapter, session: Session) -> None:
+    chosen(bench, store, session)
+    bench.raw("delete_item", Key=row_key(bench, session))
+    cold = bench.open()
     with pytest.raises(MessageNotFoundError):
-        anywhere.run(cold.update_message(session.id, "mine", Patch({"content": "new"})))
-    assert not anywhere.run(cold.delete_message(session.id, "mine"))
-    assert anywhere.run(cold.get_message(session.id, "mine")) is None
+        bench.run(cold.update_message(session.id, "mine", Patch({"content": "new"})))
+    assert not bench.run(cold.delete_message(session.id, "mine"))
+    assert bench.run(cold.get_message(session.id, "mine")) is None
 
 
+@pytest.mark.on(engine=TRUSTED)
 def test_two_edits_of_different_fields_both_hold(bench: Bench) -> None:
     store = bench.open()
     session = bench.create(store)
     message = chosen(bench, store, session, content=[{"type": "text", "text": ""}])
     data = MessageMetadata(annotations={"n": 1})
     stores = bench.open(), bench.open()
-    bench.together(
+    bench.run_together(
         lambda: stores[0].update_message(session.id, "mine", Patch({"content": LONG})),
         lambda: stores[1].update_message(session.id, "mine", Patch({"metadata": data, "token_count": 8})),
     )
@@ -81,6 +85,7 @@ def test_two_edits_of_different_fields_both_hold(bench: Bench) -> None:
     assert held == message.model_copy(update={"content": LONG, "metadata": data, "token_count": 8})
 
 
+@pytest.mark.on(engine=TRUSTED, mode=["blocking"])
 @pytest.mark.parametrize(
     ("fields", "lacks"),
     [
@@ -93,14 +98,14 @@ def test_two_edits_of_different_fields_both_hold(bench: Bench) -> None:
 )
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_pointer_costs_one_unit_and_knows_what_it_lacks(
-    quick: Bench, fields: dict[str, Any], lacks: set[str], compression: Any
+    bench: Bench, fields: dict[str, Any], lacks: set[str], compression: Any
 ) -> None:
     stated = {**fields, "metadata": MessageMetadata.model_validate(fields.get("metadata", {}))}
-    message = quick.message("s", id="mine", **stated)
-    item = message_item(Keys(), message, own_id=True, compression=compression)
+    message = bench.message("s", id="mine", **stated)
+    item = item_of(Keys(), message, own_id=True, compression=compression)
     pointer = pointer_item(item)
     assert item_size(pointer) <= 1024
-    found, missing = pointed_at(pointer)
+    found, missing = message_in_pointer(pointer)
     assert found.items() <= item.items()
     assert missing <= {"content", "metadata"}
     if compression is None:

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from session_continuity import MessageQuery, Session, SessionNotFoundError, run_now, utc_now
-from session_continuity_dynamodb.bodies import message_item
-from session_continuity_dynamodb.keys import Keys
+from session_continuity_dynamodb.items.keys import Keys
 
-from .bench import Bench
-from .proxy import Call, between
+from ..kit.dynamodb_engines import TRUSTED
+from ..kit.dynamodb_proxy import Call, proxy_to
+from .bench import Bench, item_of
+
+pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -86,12 +88,12 @@ def against_acknowledgement(contents: list[str], acknowledged: list[Append]) -> 
     ]
 
 
-def test_16_writers_in_4_processes_lose_and_repeat_nothing(quick: Bench, starts: Starts) -> None:
-    store = quick.open()
-    quick.clock.now = utc_now()
-    session = quick.create(store)
+def test_16_writers_in_4_processes_lose_and_repeat_nothing(bench: Bench, starts: Starts) -> None:
+    store = bench.open()
+    bench.clock.now = utc_now()
+    session = bench.create(store)
     writers = [
-        starts("writer.py", told(quick, session, name=f"w{n}", skew=0, threads=4, count=40, in_turns=False))
+        starts("writer.py", told(bench, session, name=f"w{n}", skew=0, threads=4, count=40, in_turns=False))
         for n in range(4)
     ]
     assert [hear(writer) for writer in writers] == ["ready"] * 4
@@ -111,12 +113,12 @@ def test_16_writers_in_4_processes_lose_and_repeat_nothing(quick: Bench, starts:
     assert held.last_activity_at == page[-1].created_at
 
 
-def test_order_is_acknowledgement_order_whatever_the_clocks(quick: Bench, starts: Starts) -> None:
-    store = quick.open()
-    quick.clock.now = utc_now()
-    session = quick.create(store)
+def test_order_is_acknowledgement_order_whatever_the_clocks(bench: Bench, starts: Starts) -> None:
+    store = bench.open()
+    bench.clock.now = utc_now()
+    session = bench.create(store)
     behind, ahead = (
-        starts("writer.py", told(quick, session, name=name, skew=skew, threads=1, count=10, in_turns=True))
+        starts("writer.py", told(bench, session, name=name, skew=skew, threads=1, count=10, in_turns=True))
         for name, skew in (("behind", -2), ("ahead", 2))
     )
     assert (hear(behind), hear(ahead)) == ("ready", "ready")
@@ -131,14 +133,14 @@ def test_order_is_acknowledgement_order_whatever_the_clocks(quick: Bench, starts
     assert times == sorted(times)
 
 
-def test_delete_that_was_killed_half_way_is_finished_by_the_next(quick: Bench, starts: Starts) -> None:
-    store = quick.open()
-    session = quick.create(store, user_id="u")
-    keys = Keys(quick.namespace)
-    rows = [message_item(keys, quick.message(session, "x" * 200), own_id=False, compression=None) for _ in range(2000)]
-    quick.write_rows(rows)
+def test_delete_that_was_killed_half_way_is_finished_by_the_next(bench: Bench, starts: Starts) -> None:
+    store = bench.open()
+    session = bench.create(store, user_id="u")
+    keys = Keys(bench.namespace)
+    rows = [item_of(keys, bench.message(session, "x" * 200), own_id=False, compression=None) for _ in range(2000)]
+    bench.write_rows(rows)
     half_way = threading.Event()
-    with between(quick.engine.url) as proxy:
+    with proxy_to(bench.engine.url) as proxy:
 
         def stall(_: Call) -> tuple[int, dict[str, str], bytes]:
             half_way.set()
@@ -147,7 +149,7 @@ def test_delete_that_was_killed_half_way_is_finished_by_the_next(quick: Bench, s
 
         gone = threading.Event()
         proxy.rules["BatchWriteItem"] = [Call.forward] * 20 + [stall] * 80
-        task = told(quick, session)
+        task = told(bench, session)
         task["store"] |= {"endpoint_url": proxy.url, "read_timeout": 60}
         process = starts("deleter.py", task)
         assert half_way.wait(60)
@@ -155,32 +157,32 @@ def test_delete_that_was_killed_half_way_is_finished_by_the_next(quick: Bench, s
         process.wait()
         gone.set()
 
-    left = quick.rows(session.id)
+    left = bench.rows(session.id)
     assert 0 < len(left) < 2000
     with pytest.raises(SessionNotFoundError):
-        run_now(store.append_messages(session.id, [quick.message(session)]))
+        run_now(store.append_messages(session.id, [bench.message(session)]))
     with pytest.raises(SessionNotFoundError):
         run_now(store.get_messages(session.id, MessageQuery()))
     assert run_now(store.get_session(session.id)) is None
     assert run_now(store.delete_session(session.id))
-    assert quick.rows(session.id) == []
+    assert bench.rows(session.id) == []
     assert not run_now(store.delete_session(session.id))
 
 
 @pytest.mark.parametrize("given", [False, True])
 def test_children_that_are_forked_with_a_store_in_use_get_their_own_answers(
-    quick: Bench, starts: Starts, given: bool
+    bench: Bench, starts: Starts, given: bool
 ) -> None:
-    store = quick.open()
-    sessions = [quick.create(store) for _ in range(4)]
-    program = starts("forker.py", told(quick, sessions[0], given=given, sessions=[session.id for session in sessions]))
+    store = bench.open()
+    sessions = [bench.create(store) for _ in range(4)]
+    program = starts("forker.py", told(bench, sessions[0], given=given, sessions=[session.id for session in sessions]))
     assert hear(program) == "0"
 
 
-def test_program_that_ends_may_still_end_its_session(quick: Bench, starts: Starts) -> None:
-    store = quick.open()
-    session = quick.create(store)
-    quick.append(store, session, 30)
-    program = starts("ender.py", told(quick, session))
+def test_program_that_ends_may_still_end_its_session(bench: Bench, starts: Starts) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    bench.append(store, session, 30)
+    program = starts("ender.py", told(bench, session))
     assert (hear(program), program.wait()) == ("title after 30 messages", 0)
-    assert quick.rows(session.id) == []
+    assert bench.rows(session.id) == []

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the managers: every test that takes `face` runs on each face."""
+"""Fixtures of the manager's tests. A test says with `@pytest.mark.on(variant=...)` which variants it runs on."""
 
 from __future__ import annotations
 
@@ -10,51 +10,44 @@ from hypothesis import settings
 
 from session_continuity import SessionManager
 
-from .faces import FACES, Clock, Face, FaceName, Watched
-from .scribes import AsyncScribe, Scribe
+from ..kit.clocks import Clock
+from ..kit.recording import RecordingAdapter
+from .summarizers import AsyncRecordingSummarizer, RecordingSummarizer
+from .variants import Variant, VariantName
 
 settings.register_profile("manager", deadline=None, max_examples=60)
 settings.load_profile("manager")
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module says in FACES and STORES where it runs: on every face, and on the reference alone, if it does not.
-    The bridges are run on the reference only."""
-    if "face" in metafunc.fixturenames:
-        faces = getattr(metafunc.module, "FACES", FACES)
-        stores = getattr(metafunc.module, "STORES", ("memory",))
-        pairs = [(face, "memory") for face in faces] + [
-            (face, store) for store in stores if store != "memory" for face in ("blocking", "async")
-        ]
-        metafunc.parametrize("face", pairs, ids="-".join, indirect=True)
-
-
 @pytest.fixture
-def face(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Face]:
-    name: FaceName
-    name, store = request.param
-    opened = Face(name, "memory://" if store == "memory" else f"sqlite:///{tmp_path}/test.db")
+def variant(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Variant]:
+    """How the test reaches its managers and stores, one of those that its marker `on` lists."""
+    name: VariantName = request.param
+    opened = Variant(name, tmp_path)
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def clock() -> Clock:
+    """The clock of `store`."""
     return Clock()
 
 
 @pytest.fixture
-def store(face: Face, clock: Clock) -> Watched:
-    """A fresh store on a clock of the test's own."""
-    return face.store(clock=clock)
+def store(variant: Variant, clock: Clock) -> RecordingAdapter:
+    """An empty store."""
+    return variant.store(clock=clock)
 
 
 @pytest.fixture
-def manager(face: Face, store: Watched) -> SessionManager:
-    return face.manager(store)
+def manager(variant: Variant, store: RecordingAdapter) -> SessionManager:
+    """A manager on `store` with the default options."""
+    return variant.manager(store)
 
 
-@pytest.fixture(params=[Scribe, AsyncScribe])
-def scribe(request: pytest.FixtureRequest) -> Scribe:
-    made: Scribe = request.param()
-    return made
+@pytest.fixture(params=[RecordingSummarizer, AsyncRecordingSummarizer])
+def summarizer(request: pytest.FixtureRequest) -> RecordingSummarizer:
+    """A summarizer, as a plain function and as a coroutine function."""
+    created: RecordingSummarizer = request.param()
+    return created

@@ -22,15 +22,18 @@ from session_continuity import (
     Storage,
     StorageClosedError,
     open_storage,
+    portable,
 )
-from session_continuity.bridge import InThreads
+from session_continuity.backends.modes import ThreadedAdapter
 from session_continuity_memory import MemoryStorage
 
-from .faces import Clock, Watched, in_threads
-from .talks import said
+from ..kit.clocks import Clock
+from ..kit.conversations import REPLY, said
+from ..kit.recording import RecordingAdapter
+from ..kit.threads import run_in_threads
 
 
-class Suspending(Watched):
+class Suspending(RecordingAdapter):
     """A store that suspends before and after every call, and is cancelled at the `at`-th of these points."""
 
     def __init__(self) -> None:
@@ -38,11 +41,11 @@ class Suspending(Watched):
         self.at = -1
         self.points = 0
 
-    async def _call(self, name: str, *args: Any, **options: Any) -> Any:
+    async def forward(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
         await self._point()
-        answer = await super()._call(name, *args, **options)
+        result = await super().forward(method, *args, **kwargs)
         await self._point()
-        return answer
+        return result
 
     async def _point(self) -> None:
         self.points += 1
@@ -79,7 +82,7 @@ async def cancelled_at(point: int, work: Work) -> tuple[bool, AsyncSessionManage
     manager = AsyncSessionManager(
         store, ttl=3600, expiry="sliding", summarizer=lambda *_, **__: "summary", token_counter=lambda _: 1
     )
-    await manager.create_session(id="s", token_budget={"max_tokens": 6, "overflow_strategy": "compress"})
+    await manager.create_session(id="s", token_budget={"max_tokens": 6 + REPLY, "overflow_strategy": "compress"})
     await manager.create_session(id="old", ttl=60)
     for number in range(8):
         await manager.add_message("s", id=f"m{number}", **said(str(number)))
@@ -164,7 +167,7 @@ def test_a_summarizer_that_awaits_something_cancelled_fails_and_does_not_cancel_
 
     async def main() -> None:
         manager = AsyncSessionManager(MemoryStorage(mode="async"), summarizer=summarizer)
-        session = await manager.create_session(token_budget={"max_tokens": 4})
+        session = await manager.create_session(token_budget={"max_tokens": 4 + REPLY})
         await manager.add_messages(session.id, [said("new") for _ in range(9)])
         with pytest.raises(CompressionError, match="the summarizer failed"):
             await manager.compress_context(session.id, "summarization")
@@ -194,7 +197,7 @@ def test_a_call_that_is_cancelled_in_a_handler_ends_with_the_cancellation() -> N
 @pytest.mark.parametrize("native", ["async", "blocking"])
 def test_a_manager_moves_from_loop_to_loop(native: Any) -> None:
     memory = MemoryStorage(mode=native)
-    manager = AsyncSessionManager(memory if native == "async" else InThreads(memory), cleanup_interval=3600)
+    manager = AsyncSessionManager(memory if native == "async" else ThreadedAdapter(memory), cleanup_interval=3600)
 
     async def add() -> int:
         session = await manager.create_session()
@@ -263,9 +266,9 @@ def test_a_cleanup_under_way_is_cancelled_by_close() -> None:
 # Worker threads
 
 
-def blocked() -> tuple[Watched, threading.Event, threading.Event]:
+def blocked() -> tuple[RecordingAdapter, threading.Event, threading.Event]:
     """A blocking store whose `health` reports that it began and waits to be let go."""
-    store = Watched(MemoryStorage(mode="blocking"))
+    store = RecordingAdapter(MemoryStorage(mode="blocking"))
     began, go = threading.Event(), threading.Event()
 
     async def wait() -> None:
@@ -279,7 +282,7 @@ def blocked() -> tuple[Watched, threading.Event, threading.Event]:
 def test_a_call_that_is_cancelled_while_it_queues_for_a_thread_never_runs_and_leaks_nothing() -> None:
     """Warnings are errors: a coroutine that was made for it and never awaited fails this test."""
     store, began, go = blocked()
-    storage = InThreads(store, threads=1)
+    storage = ThreadedAdapter(store, threads=1)
 
     async def main() -> None:
         running = asyncio.ensure_future(storage.health())
@@ -301,7 +304,7 @@ def test_a_call_that_is_cancelled_while_it_queues_for_a_thread_never_runs_and_le
 
 def test_a_call_that_has_begun_in_a_thread_runs_to_its_end() -> None:
     store, began, go = blocked()
-    storage = InThreads(store)
+    storage = ThreadedAdapter(store)
 
     async def main() -> None:
         task = asyncio.ensure_future(storage.health())
@@ -318,7 +321,7 @@ def test_a_call_that_has_begun_in_a_thread_runs_to_its_end() -> None:
 
 def test_a_loop_goes_on_while_a_store_in_threads_is_closed_behind_a_call() -> None:
     store, began, go = blocked()
-    storage = InThreads(store)
+    storage = ThreadedAdapter(portable(store))
 
     async def main() -> None:
         running = asyncio.ensure_future(storage.health())
@@ -328,15 +331,16 @@ def test_a_loop_goes_on_while_a_store_in_threads_is_closed_behind_a_call() -> No
         assert not done
         go.set()
         await closing
+        assert (await running).status == "healthy"
         with pytest.raises(StorageClosedError):
-            await running
+            await storage.health()
 
     asyncio.run(main())
 
 
 def test_a_store_in_threads_shares_the_clock_and_the_features_of_the_one_below() -> None:
     below = MemoryStorage(mode="blocking")
-    storage = InThreads(below)
+    storage = ThreadedAdapter(below)
     clock = Clock()
     storage.clock = clock
     assert (storage.clock(), below.clock()) == (clock.now, clock.now)
@@ -347,7 +351,7 @@ def test_a_loop_goes_on_while_a_thread_waits_for_the_store() -> None:
     store, began, go = blocked()
 
     async def main() -> None:
-        manager = AsyncSessionManager(InThreads(store))
+        manager = AsyncSessionManager(ThreadedAdapter(store))
         task = asyncio.ensure_future(manager.health())
         await asyncio.to_thread(began.wait, 20)
         session = await manager.create_session()
@@ -365,13 +369,13 @@ def test_calls_from_many_threads_share_one_portal() -> None:
     storage = Storage.through_portal(Suspending())
     manager = SessionManager(storage)
     session = manager.create_session()
-    in_threads([lambda: manager.add_message(session.id, role="user", content="x")] * 10)
+    run_in_threads([lambda: manager.add_message(session.id, role="user", content="x")] * 10)
     assert manager.get_session(session.id).message_count == 10
     storage.close()
 
 
 def test_a_portal_store_closed_during_a_call_says_that_the_outcome_is_unknown() -> None:
-    store = Watched(MemoryStorage(mode="async"))
+    store = RecordingAdapter(MemoryStorage(mode="async"))
     storage = Storage.through_portal(store)
     began = threading.Event()
 
@@ -398,7 +402,7 @@ def test_a_portal_store_closed_during_a_call_says_that_the_outcome_is_unknown() 
 
 def test_the_guards_of_features_come_before_the_wire() -> None:
     store = Suspending()
-    store.capabilities = replace(store.capabilities, max_turn=1, unscoped_listing=False)
+    store.capabilities = replace(store.capabilities, max_batch=1, unscoped_listing=False)
 
     async def main() -> None:
         manager = AsyncSessionManager(store)

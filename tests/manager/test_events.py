@@ -15,6 +15,7 @@ from session_continuity import (
     AgentHandoff,
     BudgetExceeded,
     CompressionApplied,
+    CompressionFailed,
     ErrorOccurred,
     Event,
     MessageAdded,
@@ -36,8 +37,13 @@ from session_continuity import (
 )
 from session_continuity.events import EVENT_TYPES
 
-from .faces import START, Clock, Face, Watched, in_threads
-from .talks import said
+from ..kit.clocks import START, Clock
+from ..kit.conversations import REPLY, said
+from ..kit.recording import RecordingAdapter
+from ..kit.threads import run_in_threads
+from .variants import ON_MEMORY, Variant
+
+pytestmark = pytest.mark.on(variant=ON_MEMORY)
 
 
 @pytest.fixture
@@ -52,7 +58,7 @@ def facts(event: Event) -> dict[str, Any]:
     return {"type": event.type, **{field.name: getattr(event, field.name) for field in fields(event)}}
 
 
-def test_the_events_are_these_fourteen() -> None:
+def test_the_events_are_these_fifteen() -> None:
     assert list(EVENT_TYPES) == [
         "session:created",
         "session:updated",
@@ -66,6 +72,7 @@ def test_the_events_are_these_fourteen() -> None:
         "participant:left",
         "agent:handoff",
         "compression:applied",
+        "compression:failed",
         "budget:exceeded",
         "error",
     ]
@@ -76,7 +83,7 @@ def live(manager: SessionManager, clock: Clock) -> list[str]:
     """The life of a session, with every event in it but an error; the ids of its two messages."""
     manager.create_session(id="s", token_budget={"max_tokens": 10, "overflow_strategy": "error"}, active_agent_id="a")
     clock.advance(seconds=1)
-    first, second = manager.add_messages("s", [said("x", tokens=2), said("y", role="assistant", tokens=3)])
+    first, second = manager.add_messages("s", [said("x", tokens=2), said("y", role="user", tokens=3)])
     manager.update_message("s", first.id, content="z", token_count=2)
     manager.add_participant("s", "p")
     manager.remove_participant("s", "p")
@@ -84,7 +91,7 @@ def live(manager: SessionManager, clock: Clock) -> list[str]:
     with pytest.raises(TokenBudgetExceededError):
         manager.add_message("s", **said("big", tokens=6))
     manager.compress_context("s", "sliding_window")
-    manager.update_session("s", token_budget={"max_tokens": 3}, user_id="u")
+    manager.update_session("s", token_budget={"max_tokens": 3 + REPLY}, user_id="u")
     manager.compress_context("s", "sliding_window")
     manager.delete_message("s", second.id)
     manager.delete_all_messages("s")
@@ -97,16 +104,17 @@ def live(manager: SessionManager, clock: Clock) -> list[str]:
 
 
 def test_a_life_is_told_with_its_facts_in_order(
-    manager: SessionManager, told: list[Event], clock: Clock, store: Watched
+    manager: SessionManager, told: list[Event], clock: Clock, store: RecordingAdapter
 ) -> None:
     del store
     first, second = live(manager, clock)
     at = START + timedelta(seconds=1)
     one = {"session_id": "s", "at": at}
+    unnamed = {"message_id": None, "message_tokens": None}
     assert [facts(event) for event in told] == [
         {"type": "session:created", "session_id": "s", "at": START},
         {"type": "message:added", **one, "message_id": first, "role": "user", "token_count": 2},
-        {"type": "message:added", **one, "message_id": second, "role": "assistant", "token_count": 3},
+        {"type": "message:added", **one, "message_id": second, "role": "user", "token_count": 3},
         {"type": "message:updated", **one, "message_id": first, "fields": {"content", "token_count"}},
         {"type": "participant:joined", **one, "participant_id": "p"},
         {"type": "participant:left", **one, "participant_id": "p"},
@@ -118,13 +126,14 @@ def test_a_life_is_told_with_its_facts_in_order(
             "reason": "why",
             "context": {"k": [1]},
         },
-        {"type": "budget:exceeded", **one, "requested": 6, "limit": 10},
+        {"type": "budget:exceeded", **one, "requested": 6, "limit": 10, **unnamed},
         {"type": "session:updated", **one, "fields": {"token_budget", "user_id"}, "version": 5},
         {
             "type": "compression:applied",
             **one,
             "strategy": "sliding_window",
             "messages": 1,
+            "shortened": 0,
             "tokens_before": 5,
             "tokens_after": 3,
         },
@@ -135,11 +144,13 @@ def test_a_life_is_told_with_its_facts_in_order(
         {"type": "session:created", **one, "session_id": "t"},
         {"type": "session:expired", "session_id": "t", "at": at + timedelta(seconds=1)},
     ]
-    covered = {type(event) for event in told} | {ErrorOccurred}
+    covered = {type(event) for event in told} | {ErrorOccurred, CompressionFailed}
     assert covered == set(EVENT_TYPES.values())
 
 
-def test_an_event_is_told_after_the_fact_and_cannot_be_changed(manager: SessionManager, store: Watched) -> None:
+def test_an_event_is_told_after_the_fact_and_cannot_be_changed(
+    manager: SessionManager, store: RecordingAdapter
+) -> None:
     seen: list[int] = []
 
     def look(event: SessionCreated) -> None:
@@ -183,6 +194,7 @@ HANDLED: dict[str, type[Event]] = {
     "participant:left": ParticipantLeft,
     "agent:handoff": AgentHandoff,
     "compression:applied": CompressionApplied,
+    "compression:failed": CompressionFailed,
     "budget:exceeded": BudgetExceeded,
     "error": ErrorOccurred,
 }
@@ -215,11 +227,11 @@ def test_a_handler_counts_once_and_can_be_taken_off(manager: SessionManager) -> 
     assert len(heard) == 1
 
 
-def test_handlers_may_be_coroutine_functions_or_return_awaitables(face: Face, manager: SessionManager) -> None:
+def test_handlers_may_be_coroutine_functions_or_return_awaitables(variant: Variant, manager: SessionManager) -> None:
     heard: list[str] = []
 
     async def handler(event: Event) -> None:
-        if face.name != "blocking":
+        if variant.name != "blocking":
             await asyncio.sleep(0)
         heard.append(event.type)
 
@@ -252,7 +264,7 @@ def test_a_handler_that_fails_becomes_an_error_event_and_the_others_go_on(manage
     assert "broken_later" in errors[1].source
 
 
-def test_a_handler_that_suspends_in_blocking_mode_fails_alone(face: Face, manager: SessionManager) -> None:
+def test_a_handler_that_suspends_in_blocking_mode_fails_alone(variant: Variant, manager: SessionManager) -> None:
     errors: list[ErrorOccurred] = []
     heard: list[Event] = []
 
@@ -269,7 +281,7 @@ def test_a_handler_that_suspends_in_blocking_mode_fails_alone(face: Face, manage
     added = manager.add_message(session.id, role="user", content="x")
     assert list(manager.get_messages(session.id)) == [added]
     assert len(heard) == 1
-    assert [type(error.error) for error in errors] == ([WouldSuspendError] * 2 if face.name == "blocking" else [])
+    assert [type(error.error) for error in errors] == ([WouldSuspendError] * 2 if variant.name == "blocking" else [])
 
 
 def test_an_error_of_an_error_handler_is_logged_and_ends_there(
@@ -303,21 +315,21 @@ def test_an_error_that_nobody_wants_to_hear_is_logged(
     assert record.exc_info is not None
 
 
-def test_a_handler_may_call_the_manager(face: Face, manager: SessionManager) -> None:
+def test_a_handler_may_call_the_manager(variant: Variant, manager: SessionManager) -> None:
     async def greet_awaiting(event: SessionCreated) -> None:
         await manager.inner.add_message(event.session_id, role="system", content="hello")  # type: ignore[attr-defined]
 
     def greet(event: SessionCreated) -> None:
         manager.add_message(event.session_id, role="system", content="hello")
 
-    if face.name == "portal":
+    if variant.name == "portal":
         errors: list[ErrorOccurred] = []
         manager.on("error", errors.append)
         manager.on("session:created", greet)
         manager.create_session()
         assert "portal's own thread" in str(errors[0].error)
         return
-    manager.on("session:created", greet_awaiting if face.is_async else greet)
+    manager.on("session:created", greet_awaiting if variant.is_async else greet)
     session = manager.create_session()
     assert manager.get_session(session.id).message_count == 1
 
@@ -334,12 +346,14 @@ class Observer:
             raise self.error
 
 
-def test_extensions_observe_after_the_handlers_and_cannot_break_anything(face: Face, store: Watched) -> None:
+def test_extensions_observe_after_the_handlers_and_cannot_break_anything(
+    variant: Variant, store: RecordingAdapter
+) -> None:
     quiet, broken = Observer(), Observer(ValueError("oops"))
     registry = Registry()
     registry.register_extension(broken, "broken")
     registry.register_extension(quiet, "quiet")
-    manager = face.manager(store, registry=registry)
+    manager = variant.manager(store, registry=registry)
     errors: list[ErrorOccurred] = []
     manager.on("error", errors.append)
     manager.create_session()
@@ -349,9 +363,9 @@ def test_extensions_observe_after_the_handlers_and_cannot_break_anything(face: F
     assert [(error.source, type(error.error)) for error in errors] == [("broken", ValueError)]
 
 
-def test_an_extension_that_is_registered_later_observes_too(face: Face, store: Watched) -> None:
+def test_an_extension_that_is_registered_later_observes_too(variant: Variant, store: RecordingAdapter) -> None:
     registry = Registry()
-    manager = face.manager(store, registry=registry)
+    manager = variant.manager(store, registry=registry)
     manager.create_session()
     observer = Observer()
     registry.register_extension(observer)
@@ -365,6 +379,6 @@ def test_handlers_added_at_once_are_all_kept(manager: SessionManager) -> None:
     def adding(number: int) -> None:
         manager.on("session:created", lambda _: heard.append(number))
 
-    in_threads([partial(adding, number) for number in range(32)])
+    run_in_threads([partial(adding, number) for number in range(32)])
     manager.create_session()
     assert sorted(heard) == list(range(32))

@@ -21,9 +21,12 @@ from session_continuity import (
     UnavailableError,
 )
 
-from .faces import START, Clock, Face, Watched
+from ..kit.clocks import START, Clock
+from ..kit.recording import RecordingAdapter
+from .variants import ON_MEMORY, ON_SQLITE, Variant
 
-STORES = ("memory", "sqlite")
+pytestmark = pytest.mark.on(variant=ON_MEMORY + ON_SQLITE)
+
 HOUR = timedelta(hours=1)
 
 
@@ -41,8 +44,10 @@ def unavailable(*_: Any, **__: Any) -> Awaitable[None]:
 # Fixed
 
 
-def test_a_session_is_gone_at_its_expiry_for_every_call(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store, ttl=HOUR)
+def test_a_session_is_gone_at_its_expiry_for_every_call(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    manager = variant.manager(store, ttl=HOUR)
     session = manager.create_session()
     clock.advance(minutes=59)
     hello(manager, session.id)
@@ -60,8 +65,8 @@ def test_a_session_is_gone_at_its_expiry_for_every_call(face: Face, store: Watch
     assert len(manager.list_sessions()) == 0
 
 
-def test_fixed_expiry_is_never_written_again(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store, ttl=HOUR)
+def test_fixed_expiry_is_never_written_again(variant: Variant, store: RecordingAdapter, clock: Clock) -> None:
+    manager = variant.manager(store, ttl=HOUR)
     session = manager.create_session()
     for _ in range(5):
         clock.advance(minutes=10)
@@ -73,12 +78,12 @@ def test_fixed_expiry_is_never_written_again(face: Face, store: Watched, clock: 
 
 
 @pytest.fixture
-def sliding(face: Face, store: Watched) -> SessionManager:
-    return face.manager(store, ttl=HOUR, expiry="sliding")
+def sliding(variant: Variant, store: RecordingAdapter) -> SessionManager:
+    return variant.manager(store, ttl=HOUR, expiry="sliding")
 
 
 def test_a_session_that_is_used_stays_and_is_stamped_rarely(
-    sliding: SessionManager, store: Watched, clock: Clock
+    sliding: SessionManager, store: RecordingAdapter, clock: Clock
 ) -> None:
     session = sliding.create_session()
     assert session.sliding_ttl == 3600
@@ -109,29 +114,33 @@ def test_a_session_may_have_its_own_time_to_live(sliding: SessionManager, clock:
     assert sliding.get_session(session.id).expires_at == clock.now + timedelta(minutes=10)
 
 
-def test_sliding_goes_on_after_a_restart_of_the_manager(face: Face, store: Watched, clock: Clock) -> None:
-    session = face.manager(store, ttl=HOUR, expiry="sliding").create_session(ttl=timedelta(minutes=20))
+def test_sliding_goes_on_after_a_restart_of_the_manager(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    session = variant.manager(store, ttl=HOUR, expiry="sliding").create_session(ttl=timedelta(minutes=20))
     clock.advance(minutes=10)
-    restarted = face.manager(store, ttl=HOUR, expiry="sliding")
-    calls = store.during(lambda: hello(restarted, session.id))
+    restarted = variant.manager(store, ttl=HOUR, expiry="sliding")
+    calls = store.calls_during(lambda: hello(restarted, session.id))
     assert calls == ["setup", "append_messages", "get_session", "update_session"]
     assert restarted.get_session(session.id).expires_at == clock.now + timedelta(minutes=20)
-    assert store.during(lambda: hello(restarted, session.id)) == ["append_messages"]
+    assert store.calls_during(lambda: hello(restarted, session.id)) == ["append_messages"]
 
 
-def test_what_others_extended_is_never_cut_short(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store, ttl=HOUR, expiry="sliding")
+def test_what_others_extended_is_never_cut_short(variant: Variant, store: RecordingAdapter, clock: Clock) -> None:
+    manager = variant.manager(store, ttl=HOUR, expiry="sliding")
     session = manager.create_session()
     later = START + timedelta(days=30)
-    face.manager(store).update_session(session.id, expires_at=later)
+    variant.manager(store).update_session(session.id, expires_at=later)
     clock.advance(minutes=30)
-    assert store.during(lambda: hello(manager, session.id)) == ["append_messages", "get_session"]
-    assert store.during(lambda: hello(manager, session.id)) == ["append_messages"]
+    assert store.calls_during(lambda: hello(manager, session.id)) == ["append_messages", "get_session"]
+    assert store.calls_during(lambda: hello(manager, session.id)) == ["append_messages"]
     assert manager.get_session(session.id).expires_at == later
 
 
-def test_a_later_expiry_written_at_the_same_moment_is_kept(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store, ttl=HOUR, expiry="sliding")
+def test_a_later_expiry_written_at_the_same_moment_is_kept(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    manager = variant.manager(store, ttl=HOUR, expiry="sliding")
     session = manager.create_session()
     later = START + timedelta(days=30)
 
@@ -145,10 +154,12 @@ def test_a_later_expiry_written_at_the_same_moment_is_kept(face: Face, store: Wa
     assert manager.get_session(session.id).expires_at == later
 
 
-def test_a_session_created_anew_without_expiry_gets_none(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store, ttl=HOUR, expiry="sliding")
+def test_a_session_created_anew_without_expiry_gets_none(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    manager = variant.manager(store, ttl=HOUR, expiry="sliding")
     manager.create_session(id="s")
-    other = face.manager(store)
+    other = variant.manager(store)
     other.delete_session("s")
     other.create_session(id="s")
     clock.advance(minutes=30)
@@ -156,30 +167,44 @@ def test_a_session_created_anew_without_expiry_gets_none(face: Face, store: Watc
     assert manager.get_session("s").expires_at is None
 
 
-def test_sessions_of_managers_without_sliding_are_left_alone(face: Face, store: Watched, clock: Clock) -> None:
-    fixed = face.manager(store, ttl=HOUR).create_session()
-    endless = face.manager(store).create_session()
-    manager = face.manager(store, ttl=HOUR, expiry="sliding")
+def test_sessions_of_managers_without_sliding_are_left_alone(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    fixed = variant.manager(store, ttl=HOUR).create_session()
+    endless = variant.manager(store).create_session()
+    manager = variant.manager(store, ttl=HOUR, expiry="sliding")
     clock.advance(minutes=50)
     for session in (fixed, endless):
         hello(manager, session.id)
         assert manager.get_session(session.id).expires_at == session.expires_at
 
 
-def test_many_that_append_at_once_stamp_as_one(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store, ttl=HOUR, expiry="sliding")
+def test_a_session_slides_also_in_a_manager_that_has_no_ttl(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    session = variant.manager(store, ttl=HOUR, expiry="sliding").create_session()
+    other = variant.manager(store)
+    for _ in range(4):
+        clock.advance(minutes=40)
+        other.get_conversation_context(session.id)
+        hello(other, session.id)
+    assert other.get_session(session.id).expires_at == clock.now + timedelta(hours=1)
+
+
+def test_many_that_append_at_once_stamp_as_one(variant: Variant, store: RecordingAdapter, clock: Clock) -> None:
+    manager = variant.manager(store, ttl=HOUR, expiry="sliding")
     session = manager.create_session()
     errors: list[ErrorOccurred] = []
     manager.on("error", errors.append)
     clock.advance(minutes=30)
-    face.together(manager, [lambda m: m.add_message(session.id, role="user", content="x")] * 8)
+    variant.run_together(manager, [lambda m: m.add_message(session.id, role="user", content="x")] * 8)
     after = manager.get_session(session.id)
     assert (after.message_count, after.expires_at, after.version, errors) == (8, clock.now + HOUR, 2, [])
 
 
 @pytest.mark.parametrize("failing", ["get_session", "update_session"])
 def test_an_error_after_an_acknowledged_append_is_an_event_and_the_next_append_tries_again(
-    sliding: SessionManager, store: Watched, clock: Clock, failing: str
+    sliding: SessionManager, store: RecordingAdapter, clock: Clock, failing: str
 ) -> None:
     session = sliding.create_session()
     errors: list[ErrorOccurred] = []
@@ -197,7 +222,7 @@ def test_an_error_after_an_acknowledged_append_is_an_event_and_the_next_append_t
 
 
 def test_a_session_deleted_right_after_the_append_is_an_event(
-    sliding: SessionManager, store: Watched, clock: Clock
+    sliding: SessionManager, store: RecordingAdapter, clock: Clock
 ) -> None:
     session = sliding.create_session()
     errors: list[ErrorOccurred] = []
@@ -213,31 +238,33 @@ def test_a_session_deleted_right_after_the_append_is_an_event(
 
 
 def test_what_is_remembered_is_bounded_and_forgotten_with_the_session(
-    face: Face, store: Watched, monkeypatch: pytest.MonkeyPatch
+    variant: Variant, store: RecordingAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("session_continuity.recent.Recent.most", 2)
-    manager = face.manager(store, ttl=HOUR, expiry="sliding")
+    monkeypatch.setattr("session_continuity.runtime.cache.BoundedCache.max_size", 2)
+    manager = variant.manager(store, ttl=HOUR, expiry="sliding")
     first, second, third = (manager.create_session() for _ in range(3))
-    assert store.during(lambda: hello(manager, third.id)) == ["append_messages"]
-    assert store.during(lambda: hello(manager, second.id)) == ["append_messages"]
-    assert store.during(lambda: hello(manager, first.id)) == ["append_messages", "get_session"]
+    assert store.calls_during(lambda: hello(manager, third.id)) == ["append_messages"]
+    assert store.calls_during(lambda: hello(manager, second.id)) == ["append_messages"]
+    assert store.calls_during(lambda: hello(manager, first.id)) == ["append_messages", "get_session"]
     manager.delete_session(first.id)
-    face.manager(store).create_session(id=first.id)
-    assert store.during(lambda: hello(manager, first.id)) == ["append_messages", "get_session"]
+    variant.manager(store).create_session(id=first.id)
+    assert store.calls_during(lambda: hello(manager, first.id)) == ["append_messages", "get_session"]
 
 
-def test_a_context_tells_what_the_next_append_needs_to_know(face: Face, store: Watched) -> None:
-    session = face.manager(store, ttl=HOUR, expiry="sliding").create_session()
-    manager = face.manager(store, ttl=HOUR, expiry="sliding")
-    assert store.during(lambda: manager.get_conversation_context(session.id)) == ["setup", "get_conversation"]
-    assert store.during(lambda: hello(manager, session.id)) == ["append_messages"]
+def test_a_context_tells_what_the_next_append_needs_to_know(variant: Variant, store: RecordingAdapter) -> None:
+    session = variant.manager(store, ttl=HOUR, expiry="sliding").create_session()
+    manager = variant.manager(store, ttl=HOUR, expiry="sliding")
+    assert store.calls_during(lambda: manager.get_conversation_context(session.id)) == ["setup", "get_conversation"]
+    assert store.calls_during(lambda: hello(manager, session.id)) == ["append_messages"]
 
 
 # Cleanup
 
 
-def test_a_cleanup_removes_what_has_expired_and_tells_it(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store)
+def test_a_cleanup_removes_what_has_expired_and_tells_it(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    manager = variant.manager(store)
     expiring = [manager.create_session(ttl=60).id for _ in range(3)]
     staying = [manager.create_session(ttl=3600).id, manager.create_session().id]
     told: list[Event] = []
@@ -250,20 +277,20 @@ def test_a_cleanup_removes_what_has_expired_and_tells_it(face: Face, store: Watc
     assert {session.id for session in manager.list_sessions()} == set(staying)
 
 
-def test_a_cleanup_reads_page_after_page(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store)
+def test_a_cleanup_reads_page_after_page(variant: Variant, store: RecordingAdapter, clock: Clock) -> None:
+    manager = variant.manager(store)
     for _ in range(150):
         manager.create_session(ttl=1)
     clock.advance(seconds=1)
-    calls = store.during(lambda: manager.cleanup_expired_sessions())
+    calls = store.calls_during(lambda: manager.cleanup_expired_sessions())
     assert (calls.count("delete_session"), calls.count("get_expired_sessions")) == (150, 2)
 
 
 @pytest.mark.parametrize("rescue", ["extended", "created anew"])
 def test_a_session_rescued_since_it_was_listed_is_not_removed(
-    face: Face, store: Watched, clock: Clock, rescue: str
+    variant: Variant, store: RecordingAdapter, clock: Clock, rescue: str
 ) -> None:
-    manager = face.manager(store)
+    manager = variant.manager(store)
     session = manager.create_session(id="s", ttl=60)
     told: list[Event] = []
     manager.on(SessionExpired, told.append)
@@ -286,9 +313,9 @@ def test_a_session_rescued_since_it_was_listed_is_not_removed(
 
 
 def test_one_delete_that_fails_does_not_stop_the_rest_and_is_raised_at_the_end(
-    face: Face, store: Watched, clock: Clock
+    variant: Variant, store: RecordingAdapter, clock: Clock
 ) -> None:
-    manager = face.manager(store)
+    manager = variant.manager(store)
     for number in range(4):
         manager.create_session(id=f"s{number}", ttl=60)
     clock.advance(seconds=60)
@@ -307,13 +334,15 @@ def test_one_delete_that_fails_does_not_stop_the_rest_and_is_raised_at_the_end(
     assert manager.cleanup_expired_sessions() == 2
 
 
-def test_a_cleaned_session_is_forgotten_by_sliding_expiry(face: Face, store: Watched, clock: Clock) -> None:
-    manager = face.manager(store, ttl=HOUR, expiry="sliding")
+def test_a_cleaned_session_is_forgotten_by_sliding_expiry(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    manager = variant.manager(store, ttl=HOUR, expiry="sliding")
     manager.create_session(id="s")
     clock.advance(hours=1)
     assert manager.cleanup_expired_sessions() == 1
-    face.manager(store).create_session(id="s")
-    assert store.during(lambda: hello(manager, "s")) == ["append_messages", "get_session"]
+    variant.manager(store).create_session(id="s")
+    assert store.calls_during(lambda: hello(manager, "s")) == ["append_messages", "get_session"]
 
 
 # In the background
@@ -328,28 +357,32 @@ class Signal:
     async def __call__(self, *_: Any, **__: Any) -> None:
         self._happened.set()
 
-    def wait(self, face: Face) -> None:
-        """Until it happened; an async face runs its loop meanwhile."""
-        if face.is_async:
-            face.run(lambda: asyncio.to_thread(self._happened.wait, 20))
+    def wait(self, variant: Variant) -> None:
+        """Until it happened; an async variant runs its loop meanwhile."""
+        if variant.is_async:
+            variant.run(lambda: asyncio.to_thread(self._happened.wait, 20))
         assert self._happened.wait(20)
 
 
-def test_the_background_cleanup_removes_what_has_expired(face: Face, store: Watched, clock: Clock) -> None:
+def test_the_background_cleanup_removes_what_has_expired(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
     removed = Signal()
     store.after["delete_session"] = removed
-    manager = face.manager(store, cleanup_interval=0.005)
+    manager = variant.manager(store, cleanup_interval=0.005)
     session = manager.create_session(ttl=60)
     clock.advance(seconds=60)
-    removed.wait(face)
+    removed.wait(variant)
     manager.close()
-    assert face.manager(store).cleanup_expired_sessions() == 0
+    assert variant.manager(store).cleanup_expired_sessions() == 0
     with pytest.raises(SessionNotFoundError):
         manager.get_session(session.id)
 
 
 @pytest.mark.parametrize("error", [UnavailableError("down", backend="test", operation="test"), RuntimeError("raw")])
-def test_a_background_cleanup_that_fails_is_told_and_goes_on(face: Face, store: Watched, error: Exception) -> None:
+def test_a_background_cleanup_that_fails_is_told_and_goes_on(
+    variant: Variant, store: RecordingAdapter, error: Exception
+) -> None:
     again = Signal()
     errors: list[ErrorOccurred] = []
 
@@ -360,58 +393,59 @@ def test_a_background_cleanup_that_fails_is_told_and_goes_on(face: Face, store: 
         raise error
 
     store.before["get_expired_sessions"] = broken
-    manager = face.manager(store, cleanup_interval=timedelta(milliseconds=5))
+    manager = variant.manager(store, cleanup_interval=timedelta(milliseconds=5))
     manager.on("error", errors.append)
     manager.create_session()
-    again.wait(face)
+    again.wait(variant)
     manager.close()
-    assert [(event.source, event.error) for event in errors] == [("cleanup", error)] * 2
+    assert [event.source for event in errors] == ["cleanup", "cleanup"]
+    assert all(error in (event.error, event.error.__cause__) for event in errors)
 
 
-def test_closing_stops_the_background_cleanup(face: Face, store: Watched) -> None:
+def test_closing_stops_the_background_cleanup(variant: Variant, store: RecordingAdapter) -> None:
     began = Signal()
     store.before["get_expired_sessions"] = began
-    manager = face.manager(store, cleanup_interval=0.001)
+    manager = variant.manager(store, cleanup_interval=0.001)
     manager.create_session()
-    began.wait(face)
-    assert face.background_work() == 1
+    began.wait(variant)
+    assert variant.background_work() == 1
     manager.close()
-    assert face.background_work() == 0
+    assert variant.background_work() == 0
     manager.close()
 
 
-def test_without_an_interval_nothing_runs_in_the_background(face: Face, store: Watched) -> None:
-    face.manager(store).create_session()
-    assert face.background_work() == 0
+def test_without_an_interval_nothing_runs_in_the_background(variant: Variant, store: RecordingAdapter) -> None:
+    variant.manager(store).create_session()
+    assert variant.background_work() == 0
 
 
-def test_the_background_cleanup_starts_once_however_many_call_first(face: Face, store: Watched) -> None:
-    manager = face.manager(store, cleanup_interval=3600)
-    face.together(manager, [lambda m: m.create_session()] * 8)
-    assert face.background_work() == 1
+def test_the_background_cleanup_starts_once_however_many_call_first(variant: Variant, store: RecordingAdapter) -> None:
+    manager = variant.manager(store, cleanup_interval=3600)
+    variant.run_together(manager, [lambda m: m.create_session()] * 8)
+    assert variant.background_work() == 1
     manager.close()
-    assert face.background_work() == 0
+    assert variant.background_work() == 0
 
 
-def test_a_manager_that_is_entered_again_cleans_up_again(face: Face, store: Watched) -> None:
-    manager = face.manager(store, cleanup_interval=3600)
+def test_a_manager_that_is_entered_again_cleans_up_again(variant: Variant, store: RecordingAdapter) -> None:
+    manager = variant.manager(store, cleanup_interval=3600)
     for _ in range(2):
         with manager:
-            assert face.background_work() == 1
-        assert face.background_work() == 0
+            assert variant.background_work() == 1
+        assert variant.background_work() == 0
 
 
-def test_a_manager_that_was_closed_starts_no_cleanup(face: Face, store: Watched) -> None:
-    manager = face.manager(store, cleanup_interval=3600)
+def test_a_manager_that_was_closed_starts_no_cleanup(variant: Variant, store: RecordingAdapter) -> None:
+    manager = variant.manager(store, cleanup_interval=3600)
     manager.close()
     manager.create_session()
-    assert face.background_work() == 0
+    assert variant.background_work() == 0
 
 
 def test_a_conflict_that_never_ends_becomes_an_event(
-    sliding: SessionManager, store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    sliding: SessionManager, store: RecordingAdapter, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("session_continuity.concurrency.DEADLINE", 0.0)
+    monkeypatch.setattr("session_continuity.contract.changes.DEADLINE", 0.0)
     session = sliding.create_session()
     errors: list[ErrorOccurred] = []
     sliding.on("error", errors.append)

@@ -11,10 +11,12 @@ import pytest
 
 from session_continuity import MessageNotFoundError, SessionManager, StorageClosedError
 
-from .faces import Clock, Face, Watched
-from .talks import said
+from ..kit.clocks import Clock
+from ..kit.conversations import said
+from ..kit.recording import RecordingAdapter
+from .variants import ON_MEMORY, ON_SQLITE, Variant
 
-STORES = ("memory", "sqlite")
+pytestmark = pytest.mark.on(variant=ON_MEMORY + ON_SQLITE)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def numbers(messages: Any) -> list[int]:
 
 
 def test_nothing_is_read_before_the_first_is_asked_for_and_no_page_before_it_is_needed(
-    long: tuple[SessionManager, str], store: Watched
+    long: tuple[SessionManager, str], store: RecordingAdapter
 ) -> None:
     manager, session_id = long
     start = len(store.calls)
@@ -48,7 +50,7 @@ def test_nothing_is_read_before_the_first_is_asked_for_and_no_page_before_it_is_
     assert list(items) == []
 
 
-def test_sessions_are_read_in_the_same_way(long: tuple[SessionManager, str], store: Watched) -> None:
+def test_sessions_are_read_in_the_same_way(long: tuple[SessionManager, str], store: RecordingAdapter) -> None:
     manager, _ = long
     start = len(store.calls)
     found = [session.id for session in manager.iter_sessions(user_id="u")]
@@ -56,7 +58,9 @@ def test_sessions_are_read_in_the_same_way(long: tuple[SessionManager, str], sto
     assert store.calls[start:] == ["list_sessions"] * 2
 
 
-def test_conditions_limits_and_cursors_are_those_of_the_pages(long: tuple[SessionManager, str], store: Watched) -> None:
+def test_conditions_limits_and_cursors_are_those_of_the_pages(
+    long: tuple[SessionManager, str], store: RecordingAdapter
+) -> None:
     manager, session_id = long
     ids = {message.content: message.id for message in manager.iter_messages(session_id)}
     assert numbers(manager.iter_messages(session_id, order="desc", limit=3)) == [249, 248, 247]
@@ -116,16 +120,16 @@ def test_leaving_early_leaks_nothing(long: tuple[SessionManager, str]) -> None:
     gc.collect()
 
 
-def test_an_iterator_that_outlives_its_manager_says_that_it_is_closed(face: Face, clock: Clock) -> None:
+def test_an_iterator_that_outlives_its_manager_says_that_it_is_closed(variant: Variant, clock: Clock) -> None:
     del clock
-    manager = face.open()
+    manager = variant.open()
     with manager:
         session = manager.create_session()
         manager.add_messages(session.id, [said(str(number)) for number in range(150)])
         items, left = manager.iter_messages(session.id), manager.iter_messages(session.id)
         next(items)
         next(left)
-    if face.name not in ("async", "threads"):
+    if variant.name not in ("async", "threads"):
         with pytest.raises(StorageClosedError):
             list(items)
     del left

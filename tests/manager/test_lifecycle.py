@@ -25,10 +25,14 @@ from session_continuity import (
     open_async_storage,
     open_storage,
 )
-from session_continuity.bridge import InThreads
+from session_continuity.backends.modes import ThreadedAdapter
 from session_continuity_memory import MemoryStorage
 
-from .faces import Clock, Face, Watched
+from ..kit.clocks import Clock
+from ..kit.recording import RecordingAdapter
+from .variants import ON_MEMORY, Variant
+
+pytestmark = pytest.mark.on(variant=ON_MEMORY)
 
 MODES: tuple[Mode, ...] = ("async", "blocking")
 
@@ -46,8 +50,8 @@ class Backend:
 
     def __init__(self, *modes: Mode) -> None:
         self.modes = frozenset[Mode](modes or ("async", "blocking"))
-        self.made: list[Watched] = []
-        self.prepare: Callable[[Watched], None] = print
+        self.made: list[RecordingAdapter] = []
+        self.prepare: Callable[[RecordingAdapter], None] = print
 
     def capabilities(self, options: Options) -> Any:
         del options
@@ -55,7 +59,7 @@ class Backend:
 
     def create(self, options: Options, mode: Mode) -> StorageAdapter:
         del options
-        store = Watched(MemoryStorage(mode=mode))
+        store = RecordingAdapter(MemoryStorage(mode=mode))
         self.prepare(store)
         self.made.append(store)
         return store
@@ -72,8 +76,8 @@ def registered(backend: Backend) -> Registry:
     return registry
 
 
-def test_what_a_manager_opened_it_sets_up_once_and_closes(face: Face, backend: Backend) -> None:
-    manager = face.open("test://", registry=registered(backend))
+def test_what_a_manager_opened_it_sets_up_once_and_closes(variant: Variant, backend: Backend) -> None:
+    manager = variant.open("test://", registry=registered(backend))
     with manager as entered:
         assert entered is manager
         manager.create_session()
@@ -83,8 +87,8 @@ def test_what_a_manager_opened_it_sets_up_once_and_closes(face: Face, backend: B
         manager.create_session()
 
 
-def test_a_manager_works_without_with_until_it_is_closed(face: Face, backend: Backend) -> None:
-    manager = face.open("test://", registry=registered(backend))
+def test_a_manager_works_without_with_until_it_is_closed(variant: Variant, backend: Backend) -> None:
+    manager = variant.open("test://", registry=registered(backend))
     session = manager.create_session()
     assert manager.get_session(session.id) == session
     manager.close()
@@ -92,41 +96,41 @@ def test_a_manager_works_without_with_until_it_is_closed(face: Face, backend: Ba
         manager.get_session(session.id)
 
 
-def test_closing_twice_is_no_error(face: Face, store: Watched) -> None:
-    opened, handed = face.open(), face.manager(store)
+def test_closing_twice_is_no_error(variant: Variant, store: RecordingAdapter) -> None:
+    opened, handed = variant.open(), variant.manager(store)
     for manager in (opened, handed):
         manager.create_session()
         manager.close()
         manager.close()
-    with face.open() as manager:
+    with variant.open() as manager:
         manager.close()
 
 
-def test_a_storage_that_was_handed_in_stays_open(face: Face, store: Watched) -> None:
-    first = face.manager(store)
+def test_a_storage_that_was_handed_in_stays_open(variant: Variant, store: RecordingAdapter) -> None:
+    first = variant.manager(store)
     with first:
         session = first.create_session()
     assert "close" not in store.calls
-    assert face.manager(store).get_session(session.id) == session
+    assert variant.manager(store).get_session(session.id) == session
     assert first.get_session(session.id) == session
 
 
-def test_a_manager_can_be_closed_after_its_storage(face: Face, store: Watched) -> None:
-    manager = face.manager(store, cleanup_interval=3600)
+def test_a_manager_can_be_closed_after_its_storage(variant: Variant, store: RecordingAdapter) -> None:
+    manager = variant.manager(store, cleanup_interval=3600)
     manager.create_session()
-    if face.is_async:
-        face.run(manager.inner._adapter.close)  # type: ignore[attr-defined]
+    if variant.is_async:
+        variant.run(manager.inner._storage.close)  # type: ignore[attr-defined]
     else:
         manager._storage.close()
     manager.close()
 
 
-def test_a_store_that_cannot_be_set_up_is_closed_again(face: Face, backend: Backend) -> None:
+def test_a_store_that_cannot_be_set_up_is_closed_again(variant: Variant, backend: Backend) -> None:
     async def refuse() -> None:
         raise UnavailableError("down", backend="test", operation="setup")
 
     backend.prepare = lambda store: store.before.update(setup=refuse)
-    with pytest.raises(UnavailableError), face.open("test://", registry=registered(backend)):
+    with pytest.raises(UnavailableError), variant.open("test://", registry=registered(backend)):
         pytest.fail("entered")
     assert backend.made[0].calls == ["setup", "close"]
 
@@ -141,24 +145,24 @@ def test_a_manager_that_cannot_be_made_closes_what_it_opened() -> None:
         assert threading.active_count() == threads
 
 
-def test_an_error_while_closing_the_cleanup_still_closes_the_store(face: Face, backend: Backend) -> None:
-    manager = face.open("test://", registry=registered(backend), cleanup_interval=3600)
+def test_an_error_while_closing_the_cleanup_still_closes_the_store(variant: Variant, backend: Backend) -> None:
+    manager = variant.open("test://", registry=registered(backend), cleanup_interval=3600)
     with manager:
         pass
     assert backend.made[0].calls[-1] == "close"
 
 
-def test_the_url_may_come_from_the_environment(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_may_come_from_the_environment(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSION_CONTINUITY_URL", "memory://")
-    kind = AsyncSessionManager if face.is_async else SessionManager
+    kind = AsyncSessionManager if variant.is_async else SessionManager
     assert kind.open() is not None
     monkeypatch.delenv("SESSION_CONTINUITY_URL")
     with pytest.raises(ConfigError):
         kind.open()
 
 
-def test_two_managers_on_one_url_share_their_sessions(face: Face) -> None:
-    with face.open("memory://shared") as first, face.open("memory://shared") as second:
+def test_two_managers_on_one_url_share_their_sessions(variant: Variant) -> None:
+    with variant.open("memory://shared") as first, variant.open("memory://shared") as second:
         session = first.create_session()
         first.close()
         assert second.get_session(session.id) == session
@@ -175,16 +179,16 @@ def test_a_store_of_the_wrong_mode_is_refused_at_construction() -> None:
         lambda: SessionManager(awaiting),
         lambda: Storage(awaiting),
         lambda: Storage.through_portal(blocking),
-        lambda: InThreads(awaiting),
+        lambda: ThreadedAdapter(awaiting),
     ):
         with pytest.raises(ConfigError, match="SessionManager"):
             wrong()
 
 
 @pytest.mark.parametrize("native", MODES)
-def test_a_backend_of_one_mode_serves_both_faces(face: Face, native: Mode) -> None:
+def test_a_backend_of_one_mode_serves_both_faces(variant: Variant, native: Mode) -> None:
     backend = Backend(native)
-    with face.open("test://", registry=registered(backend)) as manager:
+    with variant.open("test://", registry=registered(backend)) as manager:
         session = manager.create_session()
         added = manager.add_message(session.id, role="user", content="x")
         assert list(manager.iter_messages(session.id)) == [added]
@@ -265,6 +269,6 @@ def test_a_blocking_manager_serves_a_file_of_its_own(tmp_path: Path) -> None:
         assert manager.get_session(session.id).message_count == 1
 
 
-def test_health_does_not_set_up_and_does_not_raise(manager: SessionManager, store: Watched) -> None:
-    assert store.during(lambda: manager.health()) == ["health"]
+def test_health_does_not_set_up_and_does_not_raise(manager: SessionManager, store: RecordingAdapter) -> None:
+    assert store.calls_during(lambda: manager.health()) == ["health"]
     assert manager.health().status == "healthy"

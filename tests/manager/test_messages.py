@@ -23,9 +23,12 @@ from session_continuity import (
     minted_at,
 )
 
-from .faces import START, Clock, Face, Watched
+from ..kit.clocks import START, Clock
+from ..kit.conversations import REPLY
+from ..kit.recording import RecordingAdapter
+from .variants import ON_MEMORY, ON_SQLITE, Variant
 
-STORES = ("memory", "sqlite")
+pytestmark = pytest.mark.on(variant=ON_MEMORY + ON_SQLITE)
 
 
 def texts(messages: Any) -> list[Any]:
@@ -102,12 +105,14 @@ def test_messages_come_in_the_order_in_which_they_were_added(manager: SessionMan
     assert sorted(message.id for message in read) == [message.id for message in read]
 
 
-def test_a_manager_whose_clock_is_behind_appends_at_the_end(face: Face, store: Watched, clock: Clock) -> None:
-    ahead = face.manager(store)
+def test_a_manager_whose_clock_is_behind_appends_at_the_end(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    ahead = variant.manager(store)
     session = ahead.create_session()
     first = ahead.add_message(session.id, role="user", content="first")
     clock.advance(minutes=-5)
-    behind = face.manager(store)
+    behind = variant.manager(store)
     second = behind.add_message(session.id, role="user", content="second")
     chosen = behind.add_message(session.id, role="user", content="third", id="chosen")
     assert texts(ahead.get_messages(session.id)) == ["first", "second", "third"]
@@ -134,9 +139,9 @@ def test_a_turn_may_come_from_a_generator(manager: SessionManager) -> None:
     assert texts(manager.get_messages(session.id)) == ["a", "b", "c"]
 
 
-def test_a_turn_beyond_the_store_is_refused_before_it_is_asked(face: Face, store: Watched) -> None:
-    store.capabilities = replace(store.capabilities, max_turn=2)
-    manager = face.manager(store)
+def test_a_turn_beyond_the_store_is_refused_before_it_is_asked(variant: Variant, store: RecordingAdapter) -> None:
+    store.capabilities = replace(store.capabilities, max_batch=2)
+    manager = variant.manager(store)
     session = manager.create_session()
     with pytest.raises(NotSupportedError) as caught:
         manager.add_messages(session.id, [{"role": "user", "content": "x"}] * 3)
@@ -188,19 +193,19 @@ def test_part_of_a_turn_stored_before_refuses_the_turn(manager: SessionManager) 
     session = manager.create_session()
     manager.add_messages(session.id, [NewMessage(role="user", content=text, id=text) for text in "ab"])
     for turn in ("abc", "xa"):
-        with pytest.raises(ValidationError, match="part of this turn"):
+        with pytest.raises(ValidationError, match="part of this batch"):
             manager.add_messages(session.id, [NewMessage(role="user", content=text, id=text) for text in turn])
     assert texts(manager.get_messages(session.id)) == ["a", "b"]
 
 
 @pytest.mark.parametrize("kind", [UnavailableError, ThrottledError])
 def test_a_lost_answer_says_whether_the_call_can_be_repeated(
-    face: Face, store: Watched, kind: type[StorageError]
+    variant: Variant, store: RecordingAdapter, kind: type[StorageError]
 ) -> None:
     async def lose(*_: Any, **__: Any) -> None:
         raise kind("the answer was lost", backend="test", operation="append_messages")
 
-    manager = face.manager(store)
+    manager = variant.manager(store)
     session = manager.create_session()
     store.after["append_messages"] = lose
     with pytest.raises(kind) as caught:
@@ -210,28 +215,28 @@ def test_a_lost_answer_says_whether_the_call_can_be_repeated(
         manager.add_messages(
             session.id, [NewMessage(role="user", content="x", id="n"), {"role": "user", "content": "y"}]
         )
-    assert "give each an id, and repeating the call is safe" in caught.value.__notes__[0]
+    assert "pass an `id` for each message: then retrying is safe" in caught.value.__notes__[0]
     del store.after["append_messages"]
     assert manager.add_message(session.id, role="user", content="named", id="m").id == "m"
     assert texts(manager.get_messages(session.id)) == ["named", "x", "y"]
 
 
-def test_ten_that_race_with_one_id_store_one_message(face: Face, manager: SessionManager) -> None:
+def test_ten_that_race_with_one_id_store_one_message(variant: Variant, manager: SessionManager) -> None:
     session = manager.create_session()
     works = [lambda m: m.add_message(session.id, role="user", content="x", id="m")] * 10
-    outcomes = face.together(manager, works)
+    outcomes = variant.run_together(manager, works)
     assert [outcome.id for outcome in outcomes] == ["m"] * 10
     assert len({outcome.created_at for outcome in outcomes}) == 1
     assert manager.get_session(session.id).message_count == 1
 
 
-def test_parallel_appends_are_all_there_once(face: Face, manager: SessionManager) -> None:
+def test_parallel_appends_are_all_there_once(variant: Variant, manager: SessionManager) -> None:
     session = manager.create_session()
     works = [
         lambda m, n=number: m.add_messages(session.id, [{"role": "user", "content": f"{n}-{part}"} for part in "ab"])
         for number in range(12)
     ]
-    outcomes = face.together(manager, works)
+    outcomes = variant.run_together(manager, works)
     read = texts(manager.get_messages(session.id))
     assert sorted(read) == sorted(f"{n}-{part}" for n in range(12) for part in "ab")
     assert [first[:-2] for first in read[::2]] == [second[:-2] for second in read[1::2]]
@@ -332,7 +337,7 @@ def test_an_edit_counts_content_and_metadata_together(manager: SessionManager) -
 
 
 def test_an_edit_to_or_from_system_is_seen_by_the_context(manager: SessionManager) -> None:
-    session = manager.create_session(token_budget={"max_tokens": 2})
+    session = manager.create_session(token_budget={"max_tokens": 2 + REPLY})
     ids = [manager.add_message(session.id, role="user", content="xxxx").id for _ in range(4)]
     manager.update_message(session.id, ids[0], role="system")
     assert [m.id for m in manager.get_conversation_context(session.id)] == [ids[0], ids[3]]
@@ -384,10 +389,15 @@ def test_what_a_caller_holds_of_a_message_is_no_way_into_the_store(manager: Sess
     session = manager.create_session()
     blocks: list[dict[str, Any]] = [{"type": "text", "text": "a"}]
     annotations = {"k": [1]}
+    results = [ToolResult(tool_call_id="c")]
     new = NewMessage(
-        role="user", content=[{"type": "text", "text": "b"}], metadata=MessageMetadata(annotations={"k": [1]})
+        role="user",
+        content=[{"type": "text", "text": "b"}],
+        metadata=MessageMetadata(annotations={"k": [1]}, tool_results=results),
     )
-    first = manager.add_message(session.id, role="user", content=blocks, metadata={"annotations": annotations})
+    first = manager.add_message(
+        session.id, role="user", content=blocks, metadata={"annotations": annotations, "tool_results": results}
+    )
     second = manager.add_messages(session.id, [new])[0]
     expected = [message.model_copy(deep=True) for message in (first, second)]
     blocks[0]["text"] = "changed"

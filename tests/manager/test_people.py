@@ -21,12 +21,14 @@ from session_continuity import (
     ValidationError,
     run_now,
 )
-from session_continuity.concurrency import change_session
+from session_continuity.contract.changes import change_session
 from session_continuity_memory import MemoryStorage
 
-from .faces import START, Clock, Face, Watched
+from ..kit.clocks import START, Clock
+from ..kit.recording import RecordingAdapter
+from .variants import ON_MEMORY, ON_SQLITE, Variant
 
-STORES = ("memory", "sqlite")
+pytestmark = pytest.mark.on(variant=ON_MEMORY + ON_SQLITE)
 
 
 def ids(manager: SessionManager, session_id: str) -> list[str]:
@@ -82,23 +84,23 @@ def test_nobody_of_that_id_is_said(manager: SessionManager) -> None:
     assert manager.get_session(session.id) == session
 
 
-def test_of_twenty_who_join_at_once_none_is_lost(face: Face, manager: SessionManager) -> None:
+def test_of_twenty_who_join_at_once_none_is_lost(variant: Variant, manager: SessionManager) -> None:
     session = manager.create_session()
     heard: list[ParticipantJoined] = []
     manager.on(ParticipantJoined, heard.append)
     works = [lambda m, n=number: m.add_participant(session.id, f"p{n}") for number in range(20)]
-    outcomes = face.together(manager, works)
+    outcomes = variant.run_together(manager, works)
     assert sorted(outcome.id for outcome in outcomes) == sorted(f"p{n}" for n in range(20))
     assert sorted(ids(manager, session.id)) == sorted(f"p{n}" for n in range(20))
     assert len(heard) == 20
     assert manager.get_session(session.id).version == 21
 
 
-def test_joining_leaving_and_other_updates_at_once_all_count(face: Face, manager: SessionManager) -> None:
+def test_joining_leaving_and_other_updates_at_once_all_count(variant: Variant, manager: SessionManager) -> None:
     session = manager.create_session(participants=["stays", "leaves"])
     heard: list[ParticipantLeft] = []
     manager.on(ParticipantLeft, heard.append)
-    face.together(
+    variant.run_together(
         manager,
         [
             lambda m: m.add_participant(session.id, "joins"),
@@ -193,10 +195,10 @@ def test_the_active_agent_is_not_handed_its_own_session(manager: SessionManager)
     assert manager.get_session(session.id) == session
 
 
-def test_of_two_handoffs_at_once_each_starts_where_the_other_ended(face: Face, manager: SessionManager) -> None:
+def test_of_two_handoffs_at_once_each_starts_where_the_other_ended(variant: Variant, manager: SessionManager) -> None:
     session = manager.create_session(active_agent_id="start")
     works = [lambda m, n=number: m.handoff_to_agent(session.id, f"a{n}") for number in range(6)]
-    face.together(manager, works)
+    variant.run_together(manager, works)
     after = manager.get_session(session.id)
     chain = ["start", *(handoff.to_agent_id for handoff in after.handoffs)]
     assert [handoff.from_agent_id for handoff in after.handoffs] == chain[:-1]
@@ -206,7 +208,7 @@ def test_of_two_handoffs_at_once_each_starts_where_the_other_ended(face: Face, m
 # Conflicts
 
 
-def conflicting(store: Watched, times: int, *, attached: bool = True) -> None:
+def conflicting(store: RecordingAdapter, times: int, *, attached: bool = True) -> None:
     """The next updates of the store meet somebody who was faster."""
     left = [times]
 
@@ -226,11 +228,11 @@ def conflicting(store: Watched, times: int, *, attached: bool = True) -> None:
 
 @pytest.mark.parametrize("attached", [True, False])
 def test_a_conflict_is_retried_with_the_session_that_it_reports(
-    manager: SessionManager, store: Watched, attached: bool
+    manager: SessionManager, store: RecordingAdapter, attached: bool
 ) -> None:
     session = manager.create_session()
     conflicting(store, 3, attached=attached)
-    calls = store.during(lambda: manager.add_participant(session.id, "p"))
+    calls = store.calls_during(lambda: manager.add_participant(session.id, "p"))
     reads = 1 if attached else 4
     assert (calls.count("get_session"), calls.count("update_session")) == (reads, 4)
     after = manager.get_session(session.id)
@@ -263,7 +265,7 @@ def waits_of(conflicts: int) -> list[float]:
 def test_waits_are_random_below_a_bound_that_doubles_and_ends() -> None:
     rounds = [waits_of(12) for _ in range(60)]
     for attempt in range(12):
-        bound = min(0.5, 0.01 * 2**attempt)
+        bound = min(0.5, 0.005 * 2**attempt)
         waited = [seconds[attempt] for seconds in rounds]
         assert all(0 <= seconds <= bound for seconds in waited)
         assert min(waited) < bound / 3 < bound * 2 / 3 < max(waited)
@@ -275,9 +277,9 @@ def test_a_thousand_conflicts_in_no_time_are_no_arithmetic_problem() -> None:
 
 
 def test_a_change_gives_up_after_its_deadline_and_says_so(
-    manager: SessionManager, store: Watched, monkeypatch: pytest.MonkeyPatch
+    manager: SessionManager, store: RecordingAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("session_continuity.concurrency.DEADLINE", 0.05)
+    monkeypatch.setattr("session_continuity.contract.changes.DEADLINE", 0.05)
     session = manager.create_session()
     conflicting(store, 10_000)
     heard: list[ParticipantJoined] = []
@@ -291,7 +293,9 @@ def test_a_change_gives_up_after_its_deadline_and_says_so(
     assert (ids(manager, session.id), heard) == ([], [])
 
 
-def test_a_session_that_vanishes_between_attempts_is_said_to_be_gone(manager: SessionManager, store: Watched) -> None:
+def test_a_session_that_vanishes_between_attempts_is_said_to_be_gone(
+    manager: SessionManager, store: RecordingAdapter
+) -> None:
     session = manager.create_session()
 
     async def gone(session_id: str, *_: Any, **__: Any) -> None:
@@ -303,7 +307,7 @@ def test_a_session_that_vanishes_between_attempts_is_said_to_be_gone(manager: Se
         manager.add_participant(session.id, "p")
 
 
-def test_the_callers_own_expected_version_is_never_retried(manager: SessionManager, store: Watched) -> None:
+def test_the_callers_own_expected_version_is_never_retried(manager: SessionManager, store: RecordingAdapter) -> None:
     session = manager.create_session()
     manager.update_session(session.id, user_id="u")
 
@@ -311,4 +315,4 @@ def test_the_callers_own_expected_version_is_never_retried(manager: SessionManag
         with pytest.raises(ConcurrencyError):
             manager.update_session(session.id, expected_version=1, user_id="v")
 
-    assert store.during(stale) == ["update_session"]
+    assert store.calls_during(stale) == ["update_session"]

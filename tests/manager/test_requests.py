@@ -20,7 +20,11 @@ from session_continuity import (
     ValidationError,
 )
 
-from .faces import Clock, Face, Watched
+from ..kit.clocks import Clock
+from ..kit.recording import RecordingAdapter
+from .variants import ON_MEMORY, Variant
+
+pytestmark = pytest.mark.on(variant=ON_MEMORY)
 
 TABLE: dict[str, tuple[Callable[[Any, str, str], object], list[str]]] = {
     "create_session": (lambda m, s, i: m.create_session(user_id="u"), ["create_session"]),
@@ -89,12 +93,12 @@ TABLE: dict[str, tuple[Callable[[Any, str, str], object], list[str]]] = {
 
 @pytest.mark.parametrize("case", TABLE)
 def test_each_method_makes_the_calls_of_the_table_and_no_other(
-    manager: SessionManager, store: Watched, case: str
+    manager: SessionManager, store: RecordingAdapter, case: str
 ) -> None:
     session = manager.create_session(participants=["there"])
     message = manager.add_message(session.id, role="user", content="hello")
     call, expected = TABLE[case]
-    assert store.during(lambda: call(manager, session.id, message.id)) == expected
+    assert store.calls_during(lambda: call(manager, session.id, message.id)) == expected
 
 
 def test_the_table_names_every_method_of_the_contract_but_setup_and_close() -> None:
@@ -102,15 +106,15 @@ def test_the_table_names_every_method_of_the_contract_but_setup_and_close() -> N
     assert called == StorageAdapter.__abstractmethods__ - {"setup", "close"}
 
 
-def test_the_first_call_sets_the_store_up_and_no_other_does(manager: SessionManager, store: Watched) -> None:
-    assert store.during(lambda: manager.create_session()) == ["setup", "create_session"]
-    assert store.during(lambda: [manager.create_session(), manager.list_sessions()]) == [
+def test_the_first_call_sets_the_store_up_and_no_other_does(manager: SessionManager, store: RecordingAdapter) -> None:
+    assert store.calls_during(lambda: manager.create_session()) == ["setup", "create_session"]
+    assert store.calls_during(lambda: [manager.create_session(), manager.list_sessions()]) == [
         "create_session",
         "list_sessions",
     ]
 
 
-def test_a_failed_setup_is_tried_again_by_the_next_call(manager: SessionManager, store: Watched) -> None:
+def test_a_failed_setup_is_tried_again_by_the_next_call(manager: SessionManager, store: RecordingAdapter) -> None:
     async def refuse() -> None:
         raise ValidationError("not yet")
 
@@ -118,32 +122,34 @@ def test_a_failed_setup_is_tried_again_by_the_next_call(manager: SessionManager,
     with pytest.raises(ValidationError, match="not yet"):
         manager.create_session()
     del store.before["setup"]
-    assert store.during(lambda: manager.create_session()) == ["setup", "create_session"]
+    assert store.calls_during(lambda: manager.create_session()) == ["setup", "create_session"]
 
 
 @pytest.mark.parametrize("options", [{"token_budget": TokenBudget(max_tokens=10_000, overflow_strategy="error")}, {}])
 def test_an_append_asks_once_whatever_the_options_and_the_length(
-    face: Face, store: Watched, options: dict[str, Any]
+    variant: Variant, store: RecordingAdapter, options: dict[str, Any]
 ) -> None:
-    manager = face.manager(store, ttl=timedelta(hours=1), expiry="sliding", **options)
+    manager = variant.manager(store, ttl=timedelta(hours=1), expiry="sliding", **options)
     session = manager.create_session()
     for _ in range(30):
-        assert store.during(lambda: manager.add_message(session.id, role="user", content="x")) == ["append_messages"]
+        assert store.calls_during(lambda: manager.add_message(session.id, role="user", content="x")) == [
+            "append_messages"
+        ]
 
 
-def test_a_refused_append_asks_once_too(face: Face, store: Watched) -> None:
+def test_a_refused_append_asks_once_too(variant: Variant, store: RecordingAdapter) -> None:
     budget = TokenBudget(max_tokens=10, overflow_strategy="error")
-    manager = face.manager(store, token_budget=budget)
+    manager = variant.manager(store, token_budget=budget)
     session = manager.create_session()
 
     def refused() -> None:
         with pytest.raises(TokenBudgetExceededError):
             manager.add_message(session.id, role="user", content="x" * 100)
 
-    assert store.during(refused) == ["append_messages"]
+    assert store.calls_during(refused) == ["append_messages"]
 
 
-def test_a_missing_message_asks_as_little(manager: SessionManager, store: Watched) -> None:
+def test_a_missing_message_asks_as_little(manager: SessionManager, store: RecordingAdapter) -> None:
     session = manager.create_session()
 
     def missing(call: Callable[[], object]) -> list[str]:
@@ -151,7 +157,7 @@ def test_a_missing_message_asks_as_little(manager: SessionManager, store: Watche
             with pytest.raises(MessageNotFoundError):
                 call()
 
-        return store.during(work)
+        return store.calls_during(work)
 
     assert missing(lambda: manager.get_message(session.id, "ghost")) == ["get_message"]
     assert missing(lambda: manager.update_message(session.id, "ghost", content="x")) == ["get_message"]
@@ -159,34 +165,36 @@ def test_a_missing_message_asks_as_little(manager: SessionManager, store: Watche
     assert missing(lambda: manager.delete_message(session.id, "ghost")) == ["get_message", "get_session"]
 
 
-def test_reading_to_the_end_takes_a_page_for_every_thousand(face: Face, store: Watched) -> None:
-    manager = face.manager(store)
+def test_reading_to_the_end_takes_a_page_for_every_thousand(variant: Variant, store: RecordingAdapter) -> None:
+    manager = variant.manager(store)
     session = manager.create_session()
     manager.add_messages(session.id, [{"role": "user", "content": str(n)} for n in range(1001)])
-    assert store.during(lambda: manager.get_messages(session.id)) == ["get_messages"] * 2
+    assert store.calls_during(lambda: manager.get_messages(session.id)) == ["get_messages"] * 2
     assert store.messages_read == 1001
 
 
-def test_a_context_of_an_empty_session_does_not_make_the_next_one_read_more(face: Face, store: Watched) -> None:
-    manager = face.manager(store, token_budget=TokenBudget(max_tokens=120))
+def test_a_context_of_an_empty_session_does_not_make_the_next_one_read_more(
+    variant: Variant, store: RecordingAdapter
+) -> None:
+    manager = variant.manager(store, token_budget=TokenBudget(max_tokens=120))
     session = manager.create_session()
     assert manager.get_conversation_context(session.id) == []
     manager.add_messages(session.id, [{"role": "user", "content": "w" * 40}] * 500)
     store.messages_read = 0
-    assert store.during(lambda: manager.get_conversation_context(session.id)) == ["get_conversation"]
+    assert store.calls_during(lambda: manager.get_conversation_context(session.id)) == ["get_conversation"]
     assert store.messages_read < 30
 
 
-def test_the_cost_of_a_context_does_not_grow_with_the_conversation(face: Face, clock: Clock) -> None:
+def test_the_cost_of_a_context_does_not_grow_with_the_conversation(variant: Variant, clock: Clock) -> None:
     costs = []
     for length in (50, 1000, 3000):
-        store = face.store(clock=clock)
-        manager = face.manager(store, token_budget=TokenBudget(max_tokens=120))
+        store = variant.store(clock=clock)
+        manager = variant.manager(store, token_budget=TokenBudget(max_tokens=120))
         session = manager.create_session()
         manager.add_message(session.id, role="system", content="s" * 40)
         for start in range(0, length, 500):
             manager.add_messages(session.id, [{"role": "user", "content": "w" * 40}] * min(length - start, 500))
         store.messages_read = 0
-        calls = store.during(partial(manager.get_conversation_context, session.id))
+        calls = store.calls_during(partial(manager.get_conversation_context, session.id))
         costs.append((calls, store.messages_read))
     assert costs == [(["get_conversation"], 17)] * 3

@@ -11,10 +11,12 @@ import pytest
 from session_continuity import (
     CompressionConfig,
     ConcurrencyError,
+    Event,
     NotSupportedError,
     Page,
     Session,
     SessionClosedError,
+    SessionCreated,
     SessionExistsError,
     SessionManager,
     SessionMetadata,
@@ -23,13 +25,15 @@ from session_continuity import (
     ValidationError,
 )
 
-from .faces import START, Clock, Face, Watched
+from ..kit.clocks import START, Clock
+from ..kit.recording import RecordingAdapter
+from .variants import ON_MEMORY, ON_SQLITE, Variant
 
-STORES = ("memory", "sqlite")
+pytestmark = pytest.mark.on(variant=ON_MEMORY + ON_SQLITE)
 
 
-def test_a_session_is_stored_as_it_was_given(face: Face, store: Watched) -> None:
-    manager = face.manager(store, summarizer=lambda *_, **__: "summary")
+def test_a_session_is_stored_as_it_was_given(variant: Variant, store: RecordingAdapter) -> None:
+    manager = variant.manager(store, summarizer=lambda *_, **__: "summary")
     created = manager.create_session(
         id="a/b#c:d é 🙂",
         user_id="user 1",
@@ -62,11 +66,16 @@ def test_a_session_without_anything_has_an_id_of_its_own(manager: SessionManager
     first, second = manager.create_session(), manager.create_session()
     assert first.id != second.id
     assert len(first.id) == 36
-    assert first == Session(id=first.id, created_at=START, last_activity_at=START)
+    token = first.creation_token
+    assert first == Session(id=first.id, created_at=START, last_activity_at=START, creation_token=token)
+    assert token
+    assert token != second.creation_token
 
 
-def test_the_defaults_of_the_manager_go_with_the_session_and_its_own_come_first(face: Face, store: Watched) -> None:
-    manager = face.manager(
+def test_the_defaults_of_the_manager_go_with_the_session_and_its_own_come_first(
+    variant: Variant, store: RecordingAdapter
+) -> None:
+    manager = variant.manager(
         store,
         token_budget={"max_tokens": 50},
         compression={"strategy": "hybrid"},
@@ -89,6 +98,15 @@ def test_an_id_is_taken_once(manager: SessionManager, clock: Clock) -> None:
         manager.create_session(id="s", user_id="other")
     assert caught.value.session_id == "s"
     assert manager.get_session("s") == first
+
+
+def test_an_id_is_taken_once_also_by_equal_calls_of_one_moment(manager: SessionManager) -> None:
+    created: list[Event] = []
+    manager.on("session:created", created.append)
+    first = manager.create_session(id="s", user_id="u")
+    with pytest.raises(SessionExistsError):
+        manager.create_session(id="s", user_id="u")
+    assert created == [SessionCreated(session_id="s", at=first.created_at)]
 
 
 def test_an_update_sets_what_it_names_and_clears_what_it_names_none(manager: SessionManager) -> None:
@@ -216,9 +234,9 @@ def test_a_listing_goes_on_where_its_cursor_points(listed: SessionManager) -> No
         listed.list_sessions(user_id="odd", limit=2, cursor=first.next_cursor)
 
 
-def test_listing_everything_is_refused_where_the_store_cannot(face: Face, store: Watched) -> None:
+def test_listing_everything_is_refused_where_the_store_cannot(variant: Variant, store: RecordingAdapter) -> None:
     store.capabilities = replace(store.capabilities, unscoped_listing=False)
-    manager = face.manager(store)
+    manager = variant.manager(store)
     manager.create_session(id="s", user_id="u")
     for listing in (
         lambda: manager.list_sessions(),

@@ -20,12 +20,15 @@ from session_continuity import (
     Participant,
     SessionManager,
     SessionNotFoundError,
+    TokenBudget,
     ValidationError,
 )
 
-from .faces import Face, Watched
+from ..kit.recording import RecordingAdapter
+from .variants import Variant
 
-FACES = ("blocking", "async")
+pytestmark = pytest.mark.on(variant=("blocking-memory", "async-memory"))
+
 CANARY = "s3cr3t-canary"
 BEFORE_THE_FIRST_YEAR = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
 
@@ -91,7 +94,9 @@ def refusal(work: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("fault", BAD_MESSAGES)
-def test_a_bad_message_is_refused_by_the_name_of_its_field(manager: SessionManager, store: Watched, fault: str) -> None:
+def test_a_bad_message_is_refused_by_the_name_of_its_field(
+    manager: SessionManager, store: RecordingAdapter, fault: str
+) -> None:
     session = manager.create_session()
     field, wrong = BAD_MESSAGES[fault]
     good: dict[str, Any] = {"role": "user", "content": "hello"}
@@ -104,7 +109,9 @@ def test_a_bad_message_is_refused_by_the_name_of_its_field(manager: SessionManag
 
 
 @pytest.mark.parametrize("fault", [fault for fault in BAD_MESSAGES if "id" not in BAD_MESSAGES[fault][1]])
-def test_a_bad_edit_is_refused_and_the_message_stays(manager: SessionManager, store: Watched, fault: str) -> None:
+def test_a_bad_edit_is_refused_and_the_message_stays(
+    manager: SessionManager, store: RecordingAdapter, fault: str
+) -> None:
     session = manager.create_session()
     message = manager.add_message(session.id, role="user", content="hello")
     field, wrong = BAD_MESSAGES[fault]
@@ -114,22 +121,24 @@ def test_a_bad_edit_is_refused_and_the_message_stays(manager: SessionManager, st
 
 
 @pytest.mark.parametrize("turn", [CANARY, None, 5, {"role": "user", "content": CANARY}, [CANARY], [None], []])
-def test_a_turn_is_a_sequence_of_messages(manager: SessionManager, store: Watched, turn: Any) -> None:
+def test_a_turn_is_a_sequence_of_messages(manager: SessionManager, store: RecordingAdapter, turn: Any) -> None:
     session = manager.create_session()
     refusal(lambda: manager.add_messages(session.id, turn))
     assert "append_messages" not in store.calls
 
 
 @pytest.mark.parametrize("key", ["tool_calls", "tool_call_id", "function_call"])
-def test_a_chat_that_is_not_converted_is_told_the_way(manager: SessionManager, store: Watched, key: str) -> None:
+def test_a_chat_that_is_not_converted_is_told_the_way(
+    manager: SessionManager, store: RecordingAdapter, key: str
+) -> None:
     session = manager.create_session()
     chat = [{"role": "user", "content": "x"}, {"role": "assistant", "content": None, key: CANARY}]
     told = refusal(lambda: manager.add_messages(session.id, chat))
-    assert told == f"messages.1: {key} is of the OpenAI chat format, from which from_openai makes messages"
+    assert told == f"messages.1: {key} belongs to the OpenAI chat format; convert the chat with from_openai"
     assert "append_messages" not in store.calls
 
 
-def test_a_turn_with_one_id_twice_is_refused(manager: SessionManager, store: Watched) -> None:
+def test_a_turn_with_one_id_twice_is_refused(manager: SessionManager, store: RecordingAdapter) -> None:
     session = manager.create_session()
     twice = [NewMessage(role="user", content=text, id="m") for text in ("a", "b")]
     assert "same id" in refusal(lambda: manager.add_messages(session.id, twice))
@@ -155,7 +164,7 @@ def test_texts_and_numbers_of_enumerations_serve_as_what_they_are(manager: Sessi
 
 
 def test_a_query_by_members_of_enumerations_reaches_the_store_as_plain_texts(
-    manager: SessionManager, store: Watched
+    manager: SessionManager, store: RecordingAdapter
 ) -> None:
     class Word(str, Enum):  # noqa: UP042  # formats as its name and not as its text, which is what matters here
         AGENT = "refunds"
@@ -217,7 +226,7 @@ BAD_SESSIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "budget as text": ("token_budget.max_tokens", {"token_budget": {"max_tokens": "300"}}),
     "budget as truth": ("token_budget.max_tokens", {"token_budget": {"max_tokens": True}}),
     "target as text": ("target_tokens", {"compression": {"strategy": "sliding_window", "target_tokens": "3"}}),
-    "budget of another type": ("token_budget", {"token_budget": 5}),
+    "budget of another type": ("token_budget", {"token_budget": 5.5}),
     "reserve that takes all": ("token_budget", {"token_budget": {"max_tokens": 5, "reserve_tokens": 5}}),
     "unknown strategy of overflow": (
         "overflow_strategy",
@@ -235,7 +244,9 @@ BAD_SESSIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("fault", BAD_SESSIONS)
-def test_a_bad_session_is_refused_by_the_name_of_its_field(manager: SessionManager, store: Watched, fault: str) -> None:
+def test_a_bad_session_is_refused_by_the_name_of_its_field(
+    manager: SessionManager, store: RecordingAdapter, fault: str
+) -> None:
     field, wrong = BAD_SESSIONS[fault]
     assert field in refusal(lambda: manager.create_session(**wrong))
     assert "create_session" not in store.calls
@@ -257,7 +268,7 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "sliding time as truth": ("sliding_ttl", {"sliding_ttl": True}),
     "naive expiry": ("expires_at", {"expires_at": "2025-01-01T00:00:00"}),
     "too many handoffs": ("handoffs", {"handoffs": [{"to_agent_id": "a", "at": "2025-01-01T00:00:00Z"}] * 21}),
-    "unknown strategy of compression": ("there are hybrid, sliding_window", {"compression": CANARY}),
+    "unknown strategy of compression": ("there are hybrid, micro, sliding_window", {"compression": CANARY}),
     "strategy with words and no summarizer": ("give the manager a summarizer", {"compression": "hybrid"}),
     "expected version as text": ("expected_version", {"expected_version": "1", "user_id": "u"}),
     "expected version as truth": ("expected_version", {"expected_version": True, "user_id": "u"}),
@@ -265,7 +276,9 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("fault", BAD_CHANGES)
-def test_a_bad_change_of_a_session_is_refused_and_it_stays(manager: SessionManager, store: Watched, fault: str) -> None:
+def test_a_bad_change_of_a_session_is_refused_and_it_stays(
+    manager: SessionManager, store: RecordingAdapter, fault: str
+) -> None:
     session = manager.create_session()
     field, wrong = BAD_CHANGES[fault]
     assert field in refusal(lambda: manager.update_session(session.id, **wrong))
@@ -316,7 +329,7 @@ WITH_ANOTHER_ID: dict[str, tuple[str, Callable[[SessionManager, str, Any], objec
 
 @pytest.mark.parametrize("method", WITH_SESSION_ID)
 def test_what_cannot_be_a_session_id_never_reaches_the_store(
-    manager: SessionManager, store: Watched, method: str
+    manager: SessionManager, store: RecordingAdapter, method: str
 ) -> None:
     for bad in BAD_IDS.values():
         assert "session_id" in refusal(partial(WITH_SESSION_ID[method], manager, bad))
@@ -333,7 +346,9 @@ def test_every_method_says_that_a_session_is_missing(manager: SessionManager, me
 
 
 @pytest.mark.parametrize("method", WITH_ANOTHER_ID)
-def test_what_cannot_be_an_id_is_refused_by_its_parameter(manager: SessionManager, store: Watched, method: str) -> None:
+def test_what_cannot_be_an_id_is_refused_by_its_parameter(
+    manager: SessionManager, store: RecordingAdapter, method: str
+) -> None:
     session = manager.create_session()
     name, call = WITH_ANOTHER_ID[method]
     for bad in BAD_IDS.values():
@@ -402,19 +417,25 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
     "cleanup_interval": {"cleanup_interval": 0},
     "image_token_cost": {"image_token_cost": -1},
     "image_token_cost ": {"image_token_cost": "5"},
+    "file_token_cost": {"file_token_cost": -1},
+    "context": {"context": {"max_turns": 0}},
+    "context.system": {"context": {"system": CANARY}},
+    "context.unknown": {"context": {"unknown": 1}},
+    "summarizer_timeout": {"summarizer_timeout": 0},
+    "summarizer_pause": {"summarizer_pause": "1"},
     "token_counter": {"token_counter": 5},
     "summarizer": {"summarizer": 5},
     "token_budget": {"token_budget": {}},
     "token_budget ": {"token_budget": {"max_tokens": "300"}},
     "compression": {"compression": {}},
-    "there are hybrid, sliding_window, summarization": {"compression": CANARY},
+    "there are hybrid, micro, sliding_window, summarization": {"compression": CANARY},
     "give the manager a summarizer": {"compression": "hybrid"},
 }
 
 
 @pytest.mark.parametrize("fault", BAD_OPTIONS)
-def test_a_manager_with_a_bad_option_is_never_made(face: Face, store: Watched, fault: str) -> None:
-    for make in (face.open, lambda **options: face.manager(store, **options)):
+def test_a_manager_with_a_bad_option_is_never_made(variant: Variant, store: RecordingAdapter, fault: str) -> None:
+    for make in (variant.open, lambda **options: variant.manager(store, **options)):
         with pytest.raises((ConfigError, ValidationError)) as caught:
             make(**BAD_OPTIONS[fault])
         assert CANARY not in str(caught.value)
@@ -444,3 +465,51 @@ def test_models_serve_where_fields_are_given(manager: SessionManager) -> None:
     message = manager.add_message(session.id, role="user", content="x", metadata=metadata)
     assert [p.id for p in session.participants] == ["p", "q"]
     assert message.metadata == metadata
+
+
+def test_role_and_content_work_by_place(manager: SessionManager) -> None:
+    session = manager.create_session()
+    message = manager.add_message(session.id, "user", "hello")
+    assert (message.role, message.content) == ("user", "hello")
+
+
+def test_a_number_serves_as_a_token_budget(variant: Variant, store: RecordingAdapter, manager: SessionManager) -> None:
+    budget = TokenBudget(max_tokens=4000)
+    session = manager.create_session(token_budget=4000)
+    assert session.token_budget == budget
+    assert manager.update_session(session.id, token_budget=4000).token_budget == budget
+    assert variant.manager(store, token_budget=4000).create_session().token_budget == budget
+
+
+def test_none_means_the_default_by_key_as_by_place(manager: SessionManager) -> None:
+    session = manager.create_session(
+        id=None, user_id=None, metadata=None, participants=None, token_budget=None, compression=None, ttl=None
+    )
+    nothing: dict[str, Any] = {"metadata": None, "token_count": None, "id": None}
+    by_place = manager.add_message(session.id, "user", "x", **nothing)
+    [by_key] = manager.add_messages(session.id, [{"role": "user", "content": "x", **nothing}])
+    assert (by_key.metadata, by_key.token_count) == (by_place.metadata, by_place.token_count)
+    fields = {"id": "p", "role": None, "metadata": None, "joined_at": None, "left_at": None}
+    person = manager.create_session(participants=[fields]).participants[0]
+    assert (person.role, person.metadata, person.left_at) == ("user", {}, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "call"),
+    [
+        ("role: 'human' is called 'user' here", lambda m, s: m.add_message(s, role="human", content="x")),
+        (
+            "messages.0.role: 'ai' is called 'assistant' here; messages.0.content: is required",
+            lambda m, s: m.add_messages(s, [{"role": "ai"}]),
+        ),
+        ("role: 'bot' is called 'agent' here", lambda m, s: m.add_participant(s, "p", role="bot")),
+        ("roles: 'human' is called 'user' here", lambda m, s: list(m.get_messages(s, roles="human"))),
+        ("status: 'closed' is called 'completed' here", lambda m, _: m.list_sessions(status="closed")),
+        ("status: 'closed' is called 'completed' here", lambda m, s: m.update_session(s, status="closed")),
+    ],
+)
+def test_a_word_of_another_library_is_answered_with_the_word_here(
+    manager: SessionManager, said: str, call: Callable[[Any, str], object]
+) -> None:
+    session = manager.create_session()
+    assert refusal(lambda: call(manager, session.id)) == said

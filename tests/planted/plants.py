@@ -1,4 +1,4 @@
-"""Subtle bugs, each written into a copy of a real plugin, and the clause that has to name it."""
+"""Subtle bugs, each written into a copy of a real plugin, and the clause that the suite has to name."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from session_continuity import Mode
+
 
 @dataclass(frozen=True)
 class Plant:
-    """`edits` are (file, text, other text) in `package`; each text stands in its file exactly once."""
+    """A bug in a package, the clause that it breaks, and the mode of the suite in which it always shows.
+
+    An edit replaces a text of a file, in which it occurs once, by another.
+    """
 
     clause: str
     package: str
     edits: tuple[tuple[str, str, str], ...]
+    mode: Mode = "blocking"
 
     def write(self, directory: Path) -> None:
         """Copy the package into this directory, with the bug in it."""
@@ -48,23 +54,19 @@ SQLITE = {
         "SC-PAG-001",
         "session_continuity_sqlite",
         (
-            ("session_rows.py", "        conditions.append(_any_tag(filter.tags, names))\n", "        pass\n"),
+            ("session_rows.py", "        conditions.append(_any_tag(filter.tags, parameters))\n", "        pass\n"),
             (
                 "session_rows.py",
-                "    found = tuple(codec.sessions(rows[:limit]))\n",
-                "    found = tuple(session for session in codec.sessions(rows[:limit]) if filter.matches(session))\n",
-            ),
-            (
-                "session_rows.py",
-                "found[-1].id] if len(rows) > limit else None",
-                "found[-1].id] if len(found) == limit else None",
+                "    return Page(tuple(session for session in sessions if session is not None), more, unreadable)\n",
+                "    listed = tuple(session for session in sessions if session and filter.matches(session))\n"
+                "    return Page(listed, more if len(listed) == limit else None, unreadable)\n",
             ),
         ),
     ),
     "a cursor skips a message": Plant(
         "SC-PAG-005",
         "session_continuity_sqlite",
-        (("message_rows.py", "encode_cursor(rows[query.limit - 1][0]", "encode_cursor(rows[query.limit][0]"),),
+        (("message_pages.py", "encode_cursor(rows[query.limit - 1][0]", "encode_cursor(rows[query.limit][0]"),),
     ),
     "a session lives on at the very moment of its expiry": Plant(
         "SC-TTL-001",
@@ -77,12 +79,12 @@ SQLITE = {
         (
             (
                 "session_rows.py",
-                '    connection.execute(f"{_DELETE} AND NOT {LIVE}", names)\n',
+                "    connection.execute(_DELETE_EXPIRED, parameters)\n",
                 '    mine = "namespace = :namespace AND id = :session_id"\n'
                 '    revive = f"UPDATE sessions SET expires_at = :end WHERE {mine}"\n'
                 "    end = codec.time_text(session.expires_at)\n"
-                '    if connection.execute(f"{revive} AND NOT {LIVE}", {**names, "end": end}).rowcount:\n'
-                "        return codec.detached(session)\n",
+                '    if connection.execute(f"{revive} AND NOT {LIVE}", {**parameters, "end": end}).rowcount:\n'
+                "        return codec.detach(session)\n",
             ),
         ),
     ),
@@ -108,17 +110,17 @@ SQLITE = {
         (
             (
                 "adapter.py",
-                '        return await self._write("update_session", session_rows.update, '
-                "session_id, patch, expected_version)\n",
-                '        current = await self._read("update_session", session_rows.get, session_id)\n'
+                "        return await self._write(session_rows.update, session_id, patch, expected_version)\n",
+                "        current = await self._read(session_rows.get, session_id)\n"
                 "        if current is not None and expected_version not in (None, current.version):\n"
                 "            raise ConcurrencyError(\n"
                 "                session_id, expected=expected_version, actual=current.version, current=current\n"
                 "            )\n"
-                '        return await self._write("update_session", session_rows.update, session_id, patch, None)\n',
+                "        return await self._write(session_rows.update, session_id, patch, None)\n",
             ),
             ("adapter.py", "    Appended,\n", "    Appended,\n    ConcurrencyError,\n"),
         ),
+        mode="async",  # there a read and a write are two turns of a thread, and other updates come between them
     ),
 }
 
@@ -127,16 +129,20 @@ REDIS = {
         "SC-OCC-003",
         "session_continuity_redis",
         (
-            ("adapter.py", '            "" if expected_version is None else expected_version,\n', '            "",\n'),
             (
-                "adapter.py",
-                "        code, (document, number, *before) = await self._existing(\n",
-                "        current = (await self._index.read([session_id], self._now())).sessions.get(session_id)\n"
+                "sessions.py",
+                '        expected = "" if expected_version is None else expected_version\n',
+                '        expected = ""\n',
+            ),
+            (
+                "sessions.py",
+                "        code, (document, number, *is_behind) = await self._runner.write(\n",
+                "        current = await self.get(session_id)\n"
                 "        if current is not None and expected_version not in (None, current.version):\n"
                 "            raise ConcurrencyError(\n"
                 "                session_id, expected=expected_version, actual=current.version, current=current\n"
                 "            )\n"
-                "        code, (document, number, *before) = await self._existing(\n",
+                "        code, (document, number, *is_behind) = await self._runner.write(\n",
             ),
         ),
     ),
@@ -146,14 +152,13 @@ REDIS = {
         (
             ("lua/append.lua", "= found[4] + #names - facts, '#count'", "= found[4], '#count'"),
             (
-                "adapter.py",
-                "        count, total, expires, *stored = facts\n",
-                "        count, total, expires, *stored = facts\n"
-                "        if code == Answer.OK:\n"
-                "            words = (len(turn), '#count')\n"
-                '            await self._wire.ask_all([Command("ZINCRBY", self._keys.session(session_id), words)])\n',
+                "messages.py",
+                "        return Appended(messages=tuple(batch), repeated=code == Reply.DONE)\n",
+                "        count = Command('ZINCRBY', self._runner.keys.session(session_id), (len(batch), '#count'))\n"
+                "        await self._runner.client.send_all([count])\n"
+                "        return Appended(messages=tuple(batch))\n",
             ),
-            ("adapter.py", "import Argument, Call,", "import Argument, Call, Command,"),
+            ("messages.py", "import Age, Argument\n", "import Age, Argument, Command\n"),
         ),
     ),
     "messages after a moment include those of the moment": Plant(
@@ -164,6 +169,6 @@ REDIS = {
     "namespaces that begin alike share an index": Plant(
         "SC-ISO-006",
         "session_continuity_redis",
-        (("keys.py", "{{{escaped(namespace)}:{number}}}", "{{{escaped(namespace)[:-1]}:{number}}}"),),
+        (("keys.py", "{{{escape(namespace)}:{number}}}", "{{{escape(namespace)[:-1]}:{number}}}"),),
     ),
 }

@@ -11,36 +11,38 @@ from pathlib import Path
 
 import pytest
 
-from ..redis.servers import NEEDED, Server, engines
+from ..kit.missing import skip_test
+from ..kit.redis_servers import NEEDED, Server, find_engines
 from .plants import MEMORY, REDIS, SQLITE, Plant
+
+COMMAND = Path(sys.executable).with_name("session-continuity")
 
 
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    found = engines()
+    found = find_engines()
     if not found:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(NEEDED)
+        skip_test(NEEDED)
     server = Server(next(iter(found.values())), tmp_path_factory.mktemp("redis")).start()
     yield server.url
     server.stop()
 
 
 def broken_clauses(plant: Plant, url: str, directory: Path) -> set[str]:
-    """What the command finds broken in the area of the plant's clause, in a process that imports the copy."""
+    """The clauses of the plant's area that the command finds broken when it imports the copy with the bug."""
     plant.write(directory)
-    report = directory / "report.json"
     area = plant.clause.rpartition("-")[0]
-    command = [sys.executable, "-m", "session_continuity_conformance", url, "--mode", "blocking", "--clause", area]
-    told = subprocess.run(
-        [*command, "--json", str(report)],
+    command = [COMMAND, "conformance", url, "--mode", plant.mode, "--clause", area, "--json"]
+    run = subprocess.run(
+        command,
         env={**os.environ, "PYTHONPATH": str(directory)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert told.returncode == 1, told.stdout + told.stderr
-    (store,) = json.loads(report.read_text())["stores"]
+    assert run.returncode == 1, run.stdout + run.stderr
+    (store,) = json.loads(run.stdout)["stores"]
     return {clause["id"] for clause in store["clauses"] if clause["status"] == "failed"}
 
 

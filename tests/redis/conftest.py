@@ -1,9 +1,8 @@
-"""Fixtures of the Redis tests: a server for the run, stores on it in both modes, and a namespace for each test."""
+"""Fixtures of the Redis tests. A test says with `@pytest.mark.on(engine=..., mode=...)` where it runs."""
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,60 +10,62 @@ import pytest
 
 from session_continuity import Mode
 
-from .servers import NEEDED, Proxy, Server, engines
+from ..kit.missing import skip_test
+from ..kit.redis_proxy import RedisProxy
+from ..kit.redis_servers import NEEDED, Server, find_engines
 from .stores import Bench
 
 _numbers = itertools.count()
-_found = engines()
+_programs = find_engines()
 
 MakeServer = Callable[..., Server]
 
 
-@pytest.fixture(scope="session", params=sorted(_found) or ["none"])
+@pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> str:
-    """The program of each engine found."""
-    if request.param == "none":
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(NEEDED)
-    return _found[request.param]
+    """The program of one of the engines that the test's marker `on` lists."""
+    return _programs.get(request.param) or skip_test(NEEDED)
 
 
 @pytest.fixture(scope="session")
 def one_engine() -> str:
-    """The program of one engine, where one is enough."""
-    if not _found:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(NEEDED)
-    return next(iter(_found.values()))
+    """The program of one engine, for tests that start servers of their own."""
+    return next(iter(_programs.values()), None) or skip_test(NEEDED)
 
 
 @pytest.fixture(scope="session")
 def server(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the whole run. A test keeps to its namespace."""
     running = Server(engine, tmp_path_factory.mktemp("redis"), "--appendonly", "yes").start()
     yield running
     running.stop()
 
 
-@pytest.fixture(params=["blocking", "async"])
+@pytest.fixture
 def mode(request: pytest.FixtureRequest) -> Mode:
+    """One of the modes that the test's marker `on` lists."""
     mode: Mode = request.param
     return mode
 
 
 @pytest.fixture
 def namespace() -> str:
+    """A namespace that no other test uses."""
     return f"test{next(_numbers)}"
 
 
 @pytest.fixture
 def bench(server: Server, mode: Mode, namespace: str) -> Iterator[Bench]:
-    """A store on the server in this mode."""
+    """A store on the server in the mode."""
     opened = Bench(f"{server.url}?namespace={namespace}", mode)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    between = Proxy(server.port)
+def proxy(server: Server) -> Iterator[RedisProxy]:
+    """A proxy in front of the server."""
+    between = RedisProxy(server.port)
     yield between
     between.close()
 

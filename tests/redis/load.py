@@ -1,4 +1,4 @@
-"""A load on one session, and what must be true of it afterwards."""
+"""Writers on one session, and a check of the conversation that they leave."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from session_continuity import SessionContinuityError, SessionManager
 
-from .servers import until
+from ..kit.waiting import wait_until
 
 
 class Load:
-    """Writers that append to one session until they are stopped, each message under an id of its own; on an error that
-    may be repeated they send the same again."""
+    """Writers that append to one session until `stop`, each message with an id, its content.
+
+    After an error that may be retried they send the same message again. `acknowledged` lists the ids of the messages
+    that were stored, `errors` the errors on the way.
+    """
 
     def __init__(self, url: str, session_id: str, writers: int = 4) -> None:
         self.acknowledged: list[str] = []
@@ -40,12 +43,15 @@ class Load:
                 self.acknowledged.append(name)
                 number += 1
 
-    def reached(self, more: int) -> None:
-        """Wait until so many more messages are acknowledged."""
+    def wait_for(self, more: int) -> None:
+        """Wait until so many more messages are acknowledged, or a writer has failed."""
         goal = len(self.acknowledged) + more
-        until(lambda: len(self.acknowledged) >= goal or any(each.done() for each in self._running), f"{more} appends")
+        wait_until(
+            lambda: len(self.acknowledged) >= goal or any(each.done() for each in self._running), f"{more} appends"
+        )
 
     def stop(self) -> list[str]:
+        """Stop the writers, and return the acknowledged ids. Raises the error of a writer that failed."""
         self._done.set()
         for each in self._running:
             each.result(60)
@@ -54,7 +60,7 @@ class Load:
 
 
 def check_history(url: str, session_id: str, acknowledged: list[str]) -> None:
-    """Every acknowledged message once, nothing else, each writer's own in its order, totals exact."""
+    """Assert that the acknowledged messages are stored, once each and in each writer's order, with exact totals."""
     with SessionManager.open(url) as manager:
         stored = [str(message.content) for message in manager.get_messages(session_id)]
         found = manager.get_session(session_id)

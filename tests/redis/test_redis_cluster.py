@@ -15,20 +15,29 @@ import redis.asyncio
 from redis.connection import AbstractConnection
 
 from session_continuity import (
+    ConcurrencyError,
     Mode,
     Patch,
     SessionFilter,
     SessionManager,
     UnavailableError,
+    utc_now,
 )
 from session_continuity_redis import RedisStorage
+from session_continuity_redis.client import ScriptClient
+from session_continuity_redis.index import Index
 from session_continuity_redis.keys import Keys
-from session_continuity_redis.wire import Wire
 
-from .clusters import Cluster, cluster, slot_of
+from ..kit.clocks import Clock
+from ..kit.conversations import new_session
+from ..kit.modes import MODES
+from ..kit.redis_cluster import Cluster, cluster_command, slot_of
+from ..kit.redis_servers import EVERY_ENGINE
+from ..kit.waiting import wait_until
 from .load import Load, check_history
-from .servers import until
-from .stores import Bench, Clock, struck_before
+from .stores import Bench, is_trace, raises_before
+
+pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +62,56 @@ def keys_in(cluster: Cluster, namespace: str) -> list[bytes]:
     return found
 
 
+def has_content(cluster: Cluster, namespace: str) -> bool:
+    for node in cluster.primaries:
+        with node.client() as client:
+            keys = [key for key in client.execute_command("KEYS", "*") if f"{{{namespace}:".encode() in key]
+            if not all(is_trace(client, key) for key in keys):
+                return True
+    return False
+
+
+def test_a_change_whose_writer_died_before_the_index_is_listed_at_once(
+    clustered: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clustered.create(user_id="ada")
+    with monkeypatch.context() as patched:
+        patched.setattr(Index, "put", dead)
+        with pytest.raises(UnavailableError):
+            clustered(clustered.store.update_session("s", Patch(set={"user_id": "bob"})))
+
+    def listed(user_id: str) -> list[str]:
+        return [each.id for each in clustered(clustered.store.list_sessions(SessionFilter(user_id=user_id), limit=9))]
+
+    assert listed("bob") == ["s"]
+    assert listed("ada") == []
+
+
+def test_turns_on_a_cluster_create_and_change_sessions_that_are_listed(clustered: Bench) -> None:
+    def listed(user_id: str) -> list[str]:
+        return [each.id for each in clustered(clustered.store.list_sessions(SessionFilter(user_id=user_id), limit=9))]
+
+    store = clustered.store
+    new = new_session("s", now=utc_now(), user_id="ada")
+    assert clustered(store.append_messages("s", [clustered.message("one")], create=new)).created
+    assert listed("ada") == ["s"]
+    assert not clustered(store.append_messages("s", [clustered.message("two")], create=new)).created
+    change = Patch(set={"user_id": "bob"})
+    clustered(store.append_messages("s", [clustered.message("three")], patch=change, expected_version=1))
+    with pytest.raises(ConcurrencyError):
+        clustered(store.append_messages("s", [clustered.message("four")], patch=change, expected_version=1))
+    assert (listed("ada"), listed("bob")) == ([], ["s"])
+    assert clustered.contents() == ["one", "two", "three"]
+
+
+async def dead(*_: object, **__: object) -> None:
+    raise ConnectionResetError("the writer dies here")
+
+
 def test_sessions_and_index_spread_over_the_nodes_and_leave_nothing(
     clustered: Bench, shared: Cluster, namespace: str
 ) -> None:
-    clock = Clock()
+    clock = Clock(utc_now())
     clustered.store.clock = clock
     for number in range(60):
         clustered.create(
@@ -79,28 +134,28 @@ def test_sessions_and_index_spread_over_the_nodes_and_leave_nothing(
             break
     assert sorted(seen) == sorted(f"s{n}" for n in range(60) if n % 2 == 1 and n % 3 in (0, 1))
     assert len(seen) == len(set(seen))
-    clock.forward(seconds=30)
+    clock.advance(seconds=30)
     expired = list(clustered(clustered.store.get_expired_sessions(clock.now, limit=100)))
     assert expired == [f"s{number}" for number in range(30)]
     for number in range(60):
         clustered(clustered.store.delete_session(f"s{number}"))
-    assert keys_in(shared, namespace) == []
+    assert not has_content(shared, namespace)
 
 
 def test_an_operation_on_a_cluster_takes_no_more_round_trips(clustered: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     trips: list[str] = []
 
     def counted(name: str) -> None:
-        original = getattr(Wire, name)
+        original = getattr(ScriptClient, name)
 
-        async def count(self: Wire, *arguments: Any) -> Any:
+        async def count(self: ScriptClient, *arguments: Any) -> Any:
             trips.append(name)
             return await original(self, *arguments)
 
-        monkeypatch.setattr(Wire, name, count)
+        monkeypatch.setattr(ScriptClient, name, count)
 
     counted("run")
-    counted("_pipelined")
+    counted("_pipeline")
 
     def spent(work: Callable[[], Any]) -> int:
         trips.clear()
@@ -118,16 +173,17 @@ def test_an_operation_on_a_cluster_takes_no_more_round_trips(clustered: Bench, m
 
     assert listing() == 100
     assert spent(listing) == 2
-    assert spent(lambda: clustered(clustered.store.update_session("s", Patch(set={"user_id": "bob"})))) == 2
+    assert spent(lambda: clustered(clustered.store.update_session("s", Patch(set={"user_id": "bob"})))) == 3
+    assert spent(lambda: clustered(clustered.store.update_session("s", Patch(set={"handoffs": []})))) == 1
     assert spent(lambda: clustered(clustered.store.delete_session("s"))) == 2
 
 
 def test_a_cluster_client_that_was_handed_in_serves(shared: Cluster, namespace: str) -> None:
     port = shared.nodes[2].port
     sync = redis.RedisCluster("127.0.0.1", port)
-    first = Bench("", "blocking", store=RedisStorage(sync, namespace=namespace))
+    first = Bench("", "blocking", driver=RedisStorage(sync, namespace=namespace))
     waiting = redis.asyncio.RedisCluster("127.0.0.1", port)
-    second = Bench("", "async", store=RedisStorage(waiting, namespace=namespace))
+    second = Bench("", "async", driver=RedisStorage(waiting, namespace=namespace))
     by_url = Bench(f"{shared.url}&namespace={namespace}", "blocking")
     assert (first.store.mode, second.store.mode) == ("blocking", "async")
     names = {maker.create(f"s{number}", user_id="ada").id for number, maker in enumerate([first, by_url] * 10)}
@@ -176,7 +232,7 @@ def test_slots_move_under_load_and_nobody_notices(shared: Cluster, namespace: st
         manager.create_session(id="s", user_id="ada")
         load = Load(url, "s")
         for number in range(6):
-            load.reached(60)
+            load.wait_for(60)
             slot = slot_of(keys.session("s"))
             target = next(node for node in shared.primaries if node is not shared.owner(slot))
             assert shared.move(slot, target) >= 1
@@ -184,7 +240,7 @@ def test_slots_move_under_load_and_nobody_notices(shared: Cluster, namespace: st
             shared.move(part, next(node for node in shared.primaries if node is not shared.owner(part)))
             manager.update_session("s", user_id=f"u{number}")
             assert [each.id for each in manager.list_sessions(user_id=f"u{number}")] == ["s"]
-        load.reached(60)
+        load.wait_for(60)
         check_history(url, "s", load.stop())
         assert {type(error) for error in load.errors} <= {UnavailableError}
 
@@ -198,8 +254,8 @@ def test_sessions_are_created_and_edited_while_their_slot_is_half_moved(
     for slot in slots:
         source = shared.owner(slot)
         target = next(node for node in shared.primaries if node is not source)
-        cluster(target, "SETSLOT", slot, "IMPORTING", shared.id_of(source))
-        cluster(source, "SETSLOT", slot, "MIGRATING", shared.id_of(target))
+        cluster_command(target, "SETSLOT", slot, "IMPORTING", shared.id_of(source))
+        cluster_command(source, "SETSLOT", slot, "MIGRATING", shared.id_of(target))
     clustered.create("new", user_id="ada")
     clustered.append("one", session_id="new")
     clustered.append("one")
@@ -208,7 +264,7 @@ def test_sessions_are_created_and_edited_while_their_slot_is_half_moved(
     assert {each.id: each.status for each in listed} == {"new": "active", "s": "paused"}
     for slot in slots:
         for node in shared.primaries:
-            cluster(node, "SETSLOT", slot, "STABLE")
+            cluster_command(node, "SETSLOT", slot, "STABLE")
 
 
 def serves_lists(manager: SessionManager) -> bool:
@@ -230,15 +286,15 @@ def test_a_killed_primary_is_followed_by_its_replica(one_engine: str, tmp_path: 
             name = next(name for name, slot in slots.items() if running.owner(slot) is running.nodes[0])
             manager.create_session(id=name, user_id="ada")
             load = Load(url, name)
-            load.reached(200)
+            load.wait_for(200)
             with running.nodes[0].client() as client:
                 kept = list(load.acknowledged)
                 client.execute_command("WAIT", 1, 5000)
             running.nodes[0].kill()
             began = time.monotonic()
             failed = len(load.errors)
-            until(lambda: len(load.errors) > failed, "an error")
-            load.reached(100)
+            wait_until(lambda: len(load.errors) > failed, "an error")
+            load.wait_for(100)
             recovered = time.monotonic() - began
             acknowledged = load.stop()
             stored = [str(message.content) for message in manager.get_messages(name)]
@@ -248,7 +304,7 @@ def test_a_killed_primary_is_followed_by_its_replica(one_engine: str, tmp_path: 
             assert not lost & set(kept)
             assert set(stored) <= set(acknowledged)
             assert manager.get_session(name).message_count == len(stored)
-            until(lambda: serves_lists(manager), "the nodes that were not concerned to see that the cluster is up")
+            wait_until(lambda: serves_lists(manager), "the nodes that were not concerned to see that the cluster is up")
             assert [each.id for each in manager.list_sessions(user_id="ada")] == [name]
             assert recovered < 30
     finally:
@@ -260,7 +316,7 @@ def test_ctrl_c_between_question_and_answer_leaves_no_answer_for_the_next(shared
     for name in ("a", "b"):
         bench.create(name)
     for _ in range(5):
-        with pytest.raises(KeyboardInterrupt), struck_before(AbstractConnection.read_response, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), raises_before(AbstractConnection.read_response, KeyboardInterrupt):
             bench(bench.store.get_session("a"))
         for name in ("a", "b"):
             found = bench(bench.store.get_session(name))

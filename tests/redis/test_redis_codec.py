@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from session_continuity import SESSION_FIELDS, Message, Session, SessionFilter, format_timestamp
 from session_continuity.models import MessageMetadata, SessionMetadata
 from session_continuity_redis import codec, scripts
-from session_continuity_redis.keys import Keys, entry_of, facts_of, id_of, merged
+from session_continuity_redis.keys import Keys, entry_of, facts_of, id_of, merge
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 ids = texts.filter(lambda text: 1 <= len(text.encode()) <= 256)
@@ -58,9 +58,9 @@ sessions = st.builds(
 @settings(deadline=None)
 @given(messages)
 def test_a_message_comes_back_and_shows_its_head_at_fixed_columns(message: Message) -> None:
-    body = codec.body_of(message)
-    assert codec.message_from(body) == message
-    assert codec.messages_from([body, body.encode()]) == [message, message]
+    body = codec.message_body(message)
+    assert codec.read_message(body) == message
+    assert codec.read_messages([body, body.encode()]) == [message, message]
     assert body[15:39] == format_timestamp(message.created_at)
     assert body[41:].startswith(f'"token_count":{"null" if message.token_count is None else message.token_count},')
 
@@ -68,10 +68,10 @@ def test_a_message_comes_back_and_shows_its_head_at_fixed_columns(message: Messa
 @settings(deadline=None)
 @given(sessions)
 def test_a_sessions_pieces_make_the_session(session: Session) -> None:
-    listed = codec.fields_of(session)
+    listed = codec.session_fragments(session)
     at = format_timestamp(session.last_activity_at)
     document = "{" + ",".join(map(str, listed[1::2])) + f',"last_activity_at":"{at}"' + "}"
-    assert codec.sessions_from([document]) == [session]
+    assert codec.read_sessions([document]) == [session]
     assert listed[::2] == sorted(set(listed[::2]), key=lambda code: int(code))
 
 
@@ -95,13 +95,13 @@ def test_keys_of_two_sessions_or_two_namespaces_differ(pair: tuple[str, str], sp
 
 
 def test_every_field_that_an_update_names_has_its_number() -> None:
-    assert set(scripts.FIELDS) == (SESSION_FIELDS - {"status"}) | {"id", "created_at"}
+    assert set(scripts.FIELDS) == (SESSION_FIELDS - {"status"}) | {"id", "created_at", "creation_token", "forked_from"}
     assert scripts.FIELDS[:4] == ("id", "created_at", "user_id", "active_agent_id")
 
 
 def test_several_lists_merge_down_to_where_all_were_read() -> None:
-    assert merged([["d", "b", "a"], ["d", "c"]], "b") == ["d", "c", "b"]
-    assert merged([], "") == []
+    assert merge([["d", "b", "a"], ["d", "c"]], "b") == ["d", "c", "b"]
+    assert merge([], "") == []
 
 
 def test_bounds_keep_their_meaning_at_millisecond_precision() -> None:

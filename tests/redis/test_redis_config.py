@@ -13,8 +13,9 @@ import redis.asyncio
 from session_continuity import ConfigError, Registry, parse_url
 from session_continuity_redis import RedisStorage
 from session_continuity_redis.config import RedisOptions
+from session_continuity_redis.connecting import open_clients
 from session_continuity_redis.errors import translate
-from session_continuity_redis.wire import opener
+from session_continuity_redis.health import status_of
 
 
 def options_of(url: str) -> Any:
@@ -93,8 +94,8 @@ def test_credentials_come_from_variables_and_stay_out_of_sight() -> None:
         ("redis://?grace=99999999999999", "grace"),
         ("unix://host/path", "unix:///path"),
         ("unix://", "unix:///path"),
-        ("redis+cluster://h/3", "no database"),
-        ("redis+sentinel://h", "names the service"),
+        ("redis+cluster://h/3", "must have no path"),
+        ("redis+sentinel://h", "must name the service"),
         ("redis://?node=b:1", "is unknown"),
     ],
 )
@@ -124,7 +125,7 @@ def test_a_scheme_opens_its_kind_of_connection(url: str, kind: type, asynchronou
     options: RedisOptions = options_of(url)
     scheme = parse_url(url).scheme
     for mode, expected in (("blocking", kind), ("async", asynchronous)):
-        pool = opener(scheme, options, mode)()[0].connection_pool  # type: ignore[arg-type]
+        pool = open_clients(scheme, options, mode)[0].connection_pool  # type: ignore[arg-type]
         assert pool.connection_class is expected
         assert pool.connection_kwargs["db"] == 3
         assert pool.connection_kwargs["socket_timeout"] == 5.0
@@ -134,13 +135,13 @@ def test_a_certificate_that_nobody_vouches_for_is_no_passing_failure() -> None:
     told = (
         "Error 1 connecting to h:1. [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate"
     )
-    error = translate(redis.ConnectionError(told), "setup")
+    error = translate(redis.ConnectionError(told))
     assert not error.retryable
     assert "tls_ca" in error.message
 
 
 def test_tls_trusts_the_authority_that_is_named() -> None:
-    pool = opener("rediss", options_of("rediss://h?tls_ca=/ca.pem"), "blocking")()[0].connection_pool
+    pool = open_clients("rediss", options_of("rediss://h?tls_ca=/ca.pem"), "blocking")[0].connection_pool
     assert pool.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
     assert pool.make_connection().cert_reqs.name == "CERT_REQUIRED"
 
@@ -151,3 +152,15 @@ def test_looking_at_the_plugin_imports_no_driver() -> None:
         "plugin.capabilities(plugin.options()); assert 'redis' not in sys.modules, 'the driver was imported'"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("check", "kept"), [("full", (True, "required")), ("authority", (False, "required")), ("none", (False, "none"))]
+)
+def test_less_of_a_certificate_may_be_checked_and_health_warns(check: str, kept: tuple[bool, str]) -> None:
+    options = options_of(f"rediss://h?tls_check={check}")
+    pool = open_clients("rediss", options, "blocking")[0].connection_pool
+    found = pool.connection_kwargs
+    assert (found["ssl_check_hostname"], found["ssl_cert_reqs"]) == kept
+    status = status_of([{"role": "master"}], None, tls_check=options.tls_check, latency_ms=1)
+    assert status.status == ("healthy" if check == "full" else "degraded")

@@ -11,15 +11,20 @@ import pytest
 
 from session_continuity import MessageQuery, Mode, Patch, SessionFilter, SessionManager, TokenBudget, utc_now
 
-from .servers import Proxy, Server, until
+from ..kit.modes import MODES
+from ..kit.redis_proxy import RedisProxy
+from ..kit.redis_servers import EVERY_ENGINE, Server
+from ..kit.waiting import wait_until
 from .stores import Bench
 
+pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
+
 SMALL, LARGE = 1000, 10_000
-BUDGETED = TokenBudget(max_tokens=12, reserve_tokens=0)
+BUDGETED = TokenBudget(max_tokens=15, reserve_tokens=0)  # twelve messages, and the frame of the answer
 
 
 @pytest.fixture
-def counted(proxy: Proxy, mode: Mode, namespace: str) -> Iterator[Bench]:
+def counted(proxy: RedisProxy, mode: Mode, namespace: str) -> Iterator[Bench]:
     opened = Bench(f"{proxy.url}?namespace={namespace}", mode)
     opened.create("warm", user_id="u", expires_at=None)
     warm = opened.append("warm", session_id="warm").messages[0]
@@ -45,7 +50,7 @@ def calls(server: Server) -> dict[str, int]:
 WORK: dict[str, Callable[[Bench, str, str], Any]] = {
     "get": lambda b, s, _: b(b.store.get_session(s)),
     "append": lambda b, s, _: b.append("one more", session_id=s),
-    "append a turn of 20": lambda b, s, _: b.append(*["one more"] * 20, session_id=s),
+    "append a batch of 20": lambda b, s, _: b.append(*["one more"] * 20, session_id=s),
     "last 20": lambda b, s, _: b(b.store.get_messages(s, MessageQuery(order="desc", limit=20))),
     "last 20 of a role": lambda b, s, _: b(
         b.store.get_messages(s, MessageQuery(order="desc", limit=20, roles=frozenset({"user"})))
@@ -60,12 +65,12 @@ WORK: dict[str, Callable[[Bench, str, str], Any]] = {
         b.store.update_session(s, Patch(set={"user_id": f"u{b.message().id}"}))
     ),
 }
-BUDGET = {"edit": 2, "update a field of the index": 2}
+BUDGET = {"edit": 2}
 
 
 @pytest.mark.parametrize("name", WORK)
 def test_an_operation_costs_the_same_at_ten_times_the_messages(
-    counted: Bench, proxy: Proxy, server: Server, name: str
+    counted: Bench, proxy: RedisProxy, server: Server, name: str
 ) -> None:
     spent: list[tuple[int, dict[str, int]]] = []
     for session_id in ("small", "large"):
@@ -85,7 +90,7 @@ def test_an_operation_costs_the_same_at_ten_times_the_messages(
     assert sum(small.values()) > small_trips
 
 
-def test_a_time_bound_costs_a_step_for_each_doubling(counted: Bench, proxy: Proxy, server: Server) -> None:
+def test_a_time_bound_costs_a_step_for_each_doubling(counted: Bench, proxy: RedisProxy, server: Server) -> None:
     spent: list[int] = []
     for session_id in ("small", "large"):
         middle = counted(counted.store.get_messages(session_id, MessageQuery(limit=150)))[-1]
@@ -97,7 +102,7 @@ def test_a_time_bound_costs_a_step_for_each_doubling(counted: Bench, proxy: Prox
 
 
 @pytest.mark.usefixtures("counted")
-def test_a_context_takes_one_round_trip_with_early_system_messages_too(proxy: Proxy, namespace: str) -> None:
+def test_a_context_takes_one_round_trip_with_early_system_messages_too(proxy: RedisProxy, namespace: str) -> None:
     with SessionManager.open(f"{proxy.url}?namespace={namespace}", token_budget=BUDGETED) as manager:
         manager.get_conversation_context("small")
         for session_id in ("small", "large"):
@@ -113,24 +118,24 @@ def test_a_context_takes_one_round_trip_with_early_system_messages_too(proxy: Pr
         assert proxy.requests - before == 1
 
 
-def test_create_delete_and_list_take_two_round_trips(counted: Bench, proxy: Proxy) -> None:
+def test_a_list_of_100_a_creation_and_a_delete_take_one_round_trip(counted: Bench, proxy: RedisProxy) -> None:
     def trips(work: Callable[[], Any]) -> int:
         before = proxy.requests
         work()
         return proxy.requests - before
 
     created = [trips(lambda number=number: counted.create(f"s{number}", user_id="ada")) for number in range(100)]
-    assert set(created) == {2}
+    assert set(created) == {1}
 
     def listing() -> int:
         return len(counted(counted.store.list_sessions(SessionFilter(user_id="ada"), limit=100)))
 
     assert listing() == 100
-    assert trips(listing) == 2
+    assert trips(listing) == 1
     paused = SessionFilter(user_id="ada", status="paused")
     assert trips(lambda: counted(counted.store.list_sessions(paused, limit=10))) == 1
-    assert trips(lambda: counted(counted.store.delete_session("s1"))) == 2
-    assert trips(lambda: counted(counted.store.delete_session("large"))) == 2
+    assert trips(lambda: counted(counted.store.delete_session("s1"))) == 1
+    assert trips(lambda: counted(counted.store.delete_session("large"))) == 1
 
 
 def test_no_script_holds_the_server_for_a_long_list(bench: Bench, server: Server) -> None:
@@ -146,9 +151,9 @@ def test_no_script_holds_the_server_for_a_long_list(bench: Bench, server: Server
         return after["evalsha"] - before["evalsha"], after["zmscore"] - before["zmscore"]
 
     bench(bench.store.list_sessions(SessionFilter(user_id="ada"), limit=250))
-    assert spent(SessionFilter(user_id="ada")) == (1 + 3, 250)
-    scripts, looks = spent(SessionFilter(user_id="ada", tags=frozenset(f"t{number}" for number in range(900))))
-    assert scripts == 10
+    assert spent(SessionFilter(user_id="ada")) == (1 + 2, 250)  # the first reads a hundred sessions along
+    scripts, looks = spent(SessionFilter(user_id="ada", tags=frozenset(f"t{number}" for number in range(100))))
+    assert scripts == 5 + 1
     assert looks <= scripts * 5  # of a thousand names
 
 
@@ -179,7 +184,7 @@ def test_many_messages_are_removed_behind_the_back_of_the_server(
     with server.client() as client:
         life, freed = client.pttl(key), client.info("memory")["lazyfreed_objects"]
         assert counted(counted.store.delete_all_messages("large")) == LARGE
-        until(lambda: client.info("memory")["lazyfreed_objects"] == freed + 1, "the thread to free them")
+        wait_until(lambda: client.info("memory")["lazyfreed_objects"] == freed + 1, "the thread to free them")
         assert 0 <= life - client.pttl(key) < 60_000
     after = counted(counted.store.get_session("large"))
     assert before is not None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,20 +15,24 @@ from session_continuity import (
     MessageQuery,
     Mode,
     Patch,
-    SessionContinuityError,
     SessionFilter,
     SessionManager,
     ThrottledError,
     UnavailableError,
     utc_now,
 )
-from session_continuity.runtime import run_now
-from session_continuity_redis import RedisStorage, scripts
+from session_continuity.runtime.modes import run_now
+from session_continuity_redis import RedisStorage
 
+from ..kit.modes import MODES
+from ..kit.redis_proxy import RedisProxy
+from ..kit.redis_servers import EVERY_ENGINE, Server
+from ..kit.waiting import wait_until
 from .conftest import MakeServer
 from .load import Load, check_history
-from .servers import Proxy, Server, until
-from .stores import Bench, struck_before
+from .stores import Bench, raises_before
+
+pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
 
 
 def test_a_killed_server_loses_nothing_that_it_acknowledged(make_server: MakeServer) -> None:
@@ -39,12 +42,12 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(make_server: MakeSer
         manager.create_session(id="s", user_id="ada")
         load = Load(url, "s")
         for _ in range(2):
-            load.reached(150)
+            load.wait_for(150)
             server.kill()
             seen = len(load.errors)
-            until(lambda seen=seen: len(load.errors) > seen, "an error")
+            wait_until(lambda seen=seen: len(load.errors) > seen, "an error")
             server.start()
-        load.reached(150)
+        load.wait_for(150)
         check_history(url, "s", load.stop())
         assert {type(error) for error in load.errors} == {UnavailableError}
         assert manager.get_session("s").user_id == "ada"
@@ -53,132 +56,19 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(make_server: MakeSer
 
 def test_forgotten_scripts_and_cut_connections_duplicate_nothing(make_server: MakeServer) -> None:
     server = make_server()
-    proxy = Proxy(server.port)
+    proxy = RedisProxy(server.port)
     with SessionManager.open(server.url) as manager, server.client() as client:
         manager.create_session(id="s")
         load = Load(proxy.url, "s")
         for _ in range(10):
-            load.reached(30)
+            load.wait_for(30)
             client.script_flush()
-            load.reached(30)
+            load.wait_for(30)
             proxy.cut()
-            load.reached(30)
+            load.wait_for(30)
             proxy.swallow_next_reply()
         check_history(server.url, "s", load.stop())
     proxy.close()
-
-
-@pytest.fixture
-def lossy(proxy: Proxy, mode: Mode, namespace: str) -> Iterator[Bench]:
-    """A store behind the proxy, its connection open and its scripts known to the server."""
-    opened = Bench(f"{proxy.url}?namespace={namespace}", mode)
-    opened.create("warm")
-    stored = opened.append("one", "two", session_id="warm").messages
-    opened(opened.store.update_session("warm", Patch(set={"handoffs": []})))
-    opened(opened.store.update_message("warm", stored[0].id, Patch(set={"content": "x"})))
-    opened(opened.store.delete_message("warm", stored[0].id))
-    opened(opened.store.delete_all_messages("warm"))
-    opened(opened.store.delete_session("warm"))
-    yield opened
-    opened.close()
-
-
-def test_an_append_whose_answer_was_lost_is_stored_once(lossy: Bench, proxy: Proxy) -> None:
-    lossy.create()
-    proxy.swallow_next_reply()
-    stored = lossy.append("one", "two")
-    assert (stored.repeated, stored.message_count) == (True, 2)
-    assert lossy.contents() == ["one", "two"]
-
-
-def test_a_creation_whose_answer_was_lost_succeeds(lossy: Bench, proxy: Proxy) -> None:
-    proxy.swallow_next_reply()
-    assert lossy.create(user_id="ada").user_id == "ada"
-
-
-def test_an_update_whose_answer_was_lost_counts_once(lossy: Bench, proxy: Proxy) -> None:
-    lossy.create()
-    proxy.swallow_next_reply()
-    changed = lossy(lossy.store.update_session("s", Patch(set={"sliding_ttl": None}), expected_version=1))
-    assert changed.version == 2
-
-
-def test_an_edit_whose_answer_was_lost_counts_its_tokens_once(lossy: Bench, proxy: Proxy) -> None:
-    lossy.create()
-    (stored,) = lossy.append("one").messages
-    edit = lossy.store._edit
-
-    async def losing() -> None:
-        body = lossy.store._body
-
-        async def read(*arguments: str) -> str | None:
-            found = await body(*arguments)
-            proxy.swallow_next_reply()
-            return found
-
-        lossy.store._body = read  # type: ignore[method-assign]
-        await edit("s", stored.id, Patch(set={"content": "two", "token_count": 6}))
-        lossy.store._body = body  # type: ignore[method-assign]
-
-    lossy(losing())
-    found = lossy(lossy.store.get_session("s"))
-    assert found is not None
-    assert found.token_count == 6
-    assert lossy.contents() == ["two"]
-
-
-def test_removals_whose_answer_was_lost_answer_the_same(lossy: Bench, proxy: Proxy) -> None:
-    lossy.create()
-    stored = lossy.append("one", "two", "three").messages
-    proxy.swallow_next_reply()
-    assert lossy(lossy.store.delete_message("s", stored[0].id))
-    proxy.swallow_next_reply()
-    assert lossy(lossy.store.delete_all_messages("s")) == 2
-    assert lossy.contents() == []
-
-
-def test_a_delete_whose_answer_was_lost_is_known_for_done(
-    lossy: Bench, proxy: Proxy, server: Server, namespace: str
-) -> None:
-    def keys() -> list[bytes]:
-        with server.client() as client:
-            return [key for key in client.keys("*") if f"{{{namespace}:".encode() in key]
-
-    lossy.create(user_id="ada")
-    lossy.append("one")
-    proxy.swallow_next_reply()
-    assert lossy(lossy.store.delete_session("s"))
-    assert keys() == []
-    assert not lossy(lossy.store.delete_session("s"))
-
-
-def test_an_id_is_free_at_once_for_a_session_that_outlives_an_unfinished_delete(
-    bench: Bench, server: Server, namespace: str
-) -> None:
-    key = f"sc:s:{{{namespace}:s}}"
-    bench.create()
-    code, (generation,) = bench(bench.store._run(scripts.DELETE, "s", "", "token"))
-    assert bench(bench.store._run(scripts.DELETE, "s", "", "token")) == (code, [generation])
-    with server.client() as client:
-        assert 0 < client.pttl(key) <= 60_000
-        assert bench(bench.store.get_session("s")) is None
-        bench.create(user_id="ada")
-        assert client.pttl(key) == -1
-    bench(bench.store._run(scripts.DELETED, "s", "token"))
-    assert bench(bench.store.get_session("s")) is not None
-
-
-def test_a_write_that_was_sent_again_after_sixteen_others_still_knows_itself(bench: Bench) -> None:
-    bench.create()
-    first = bench(bench.store._existing(scripts.CLEAR, "s", "token", 0))
-    for _ in range(15):
-        bench(bench.store.delete_all_messages("s"))
-        bench.append("new")
-    assert bench(bench.store._existing(scripts.CLEAR, "s", "token", 0)) == first
-    assert bench.contents() == ["new"]
-    bench(bench.store.delete_all_messages("s"))
-    bench.append("new")
-    assert bench(bench.store._existing(scripts.CLEAR, "s", "token", 0)) == (0, [1])
 
 
 def test_a_silent_server_is_a_typed_error_after_the_timeout_and_serves_again(
@@ -195,7 +85,7 @@ def test_a_silent_server_is_a_typed_error_after_the_timeout_and_serves_again(
     health = bench(bench.store.health())
     assert (health.status, bool(health.remedy)) == ("unhealthy", True)
     server.thaw()
-    until(lambda: _status(bench) != "unhealthy", "the server to answer")
+    wait_until(lambda: _status(bench) != "unhealthy", "the server to answer")
     bench.append("two")
     assert bench.contents()[-1] == "two"
     bench.close()
@@ -237,17 +127,17 @@ def test_ctrl_c_between_question_and_answer_leaves_no_answer_for_the_next(
     server: Server, namespace: str, by: type[BaseException], own_connection: bool
 ) -> None:
     client = redis.Redis(port=server.port, single_connection_client=own_connection)
-    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace))
+    bench = Bench("", "blocking", driver=RedisStorage(client, namespace=namespace))
     for name in ("a", "b", "c"):
         bench.create(name, user_id=name)
     for _ in range(5):
-        with pytest.raises(by), struck_before(AbstractConnection.read_response, by):
-            bench(bench.store.get_session("a"))
+        with pytest.raises(by), raises_before(AbstractConnection.read_response, by):
+            bench(bench.driver.get_session("a"))
         found = bench(bench.store.get_session("b"))
         assert found is not None
         assert found.id == "b"
-        with pytest.raises(by), struck_before(AbstractConnection.read_response, by):
-            bench(bench.store.list_sessions(SessionFilter(user_id="c"), limit=5))
+        with pytest.raises(by), raises_before(AbstractConnection.read_response, by):
+            bench(bench.driver.list_sessions(SessionFilter(user_id="c"), limit=5))
         assert [each.id for each in bench(bench.store.list_sessions(SessionFilter(user_id="b"), limit=5))] == ["b"]
     client.close()
 
@@ -282,28 +172,6 @@ def test_more_callers_than_connections_wait_for_one(server: Server, namespace: s
     bench.close()
 
 
-def test_an_async_store_in_a_second_event_loop_says_so(server: Server, namespace: str) -> None:
-    bench = Bench(f"{server.url}?namespace={namespace}", "async")
-    bench.create()
-    problems: list[BaseException] = []
-
-    def elsewhere() -> None:
-        try:
-            asyncio.run(_several(bench))
-        except BaseException as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert all(isinstance(problem, SessionContinuityError) for problem in problems)
-    bench.close()
-
-
-async def _several(bench: Bench) -> None:
-    await asyncio.gather(*(bench.store.get_session("s") for _ in range(5)))
-
-
 Refusal = Callable[[Server], None]
 
 
@@ -331,7 +199,7 @@ def test_a_replica_refuses_writes_and_says_where_to_go(make_server: MakeServer) 
     replica = make_server("--replicaof", "127.0.0.1", str(primary.port))
     bench = Bench(replica.url, "blocking")
     with replica.client() as client:
-        until(lambda: client.info("replication")["master_link_status"] == "up", "the replica's link")
+        wait_until(lambda: client.info("replication")["master_link_status"] == "up", "the replica's link")
     with pytest.raises(UnavailableError, match="primary"):
         bench.create(created_at=utc_now())
     health = bench(bench.store.health())
@@ -357,7 +225,7 @@ def test_more_threads_than_connections_wait_for_one(server: Server, namespace: s
 def test_waiting_for_a_connection_ends_in_a_typed_error(server: Server, namespace: str) -> None:
     bench = Bench(f"{server.url}?namespace={namespace}&max_connections=1&timeout=0.2", "blocking")
     bench.create()
-    pool = bench.store._wire._opened().connection_pool
+    pool = bench.driver._client._clients[0].connection_pool
     taken = pool.get_connection()
     with pytest.raises(ThrottledError, match="max_connections"):
         bench.append("one")
@@ -371,7 +239,7 @@ def test_a_pool_of_the_application_that_waits_in_vain_is_no_server_that_cannot_b
 ) -> None:
     pool = redis.BlockingConnectionPool(max_connections=1, timeout=0.1, port=server.port)
     client = redis.Redis(connection_pool=pool)
-    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace))
+    bench = Bench("", "blocking", driver=RedisStorage(client, namespace=namespace))
     taken = pool.get_connection()
     with pytest.raises(ThrottledError, match="max_connections"):
         bench.create()

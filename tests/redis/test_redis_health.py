@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from session_continuity import HealthStatus, Patch, StorageError, utc_now
-from session_continuity_redis.health import check_version
+from session_continuity_redis.health import check_server
 
+from ..kit.redis_servers import Server
 from .conftest import MakeServer
-from .servers import Server
 from .stores import Bench
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_is_full_is_degraded(make_server: MakeServer) -> None:
 
 
 def test_a_server_too_old_is_refused_at_setup() -> None:
-    check_version({"redis_version": "6.2.0"})
-    check_version({"redis_version": "10.0.1"})
-    with pytest.raises(StorageError, match=r"6\.2 is the oldest"):
-        check_version({"redis_version": "6.0.16"})
+    for known in ({"redis_version": "6.2.0"}, {"redis_version": "10.0.1"}, {"redis_version": "unknown"}, {}):
+        check_server(known, clustered=False)
+    with pytest.raises(StorageError, match=r"needs 6\.2 or newer"):
+        check_server({"redis_version": "6.0.16"}, clustered=False)

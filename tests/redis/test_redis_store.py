@@ -15,7 +15,6 @@ from session_continuity import (
     MessageQuery,
     MessageTooLargeError,
     Patch,
-    Session,
     SessionClosedError,
     SessionFilter,
     SessionNotFoundError,
@@ -30,8 +29,13 @@ from session_continuity import (
 from session_continuity_redis import RedisStorage
 from session_continuity_redis.index import Index
 
-from .servers import Server
-from .stores import Bench, Clock, session
+from ..kit.clocks import Clock
+from ..kit.conversations import new_session
+from ..kit.modes import MODES
+from ..kit.redis_servers import EVERY_ENGINE, Server
+from .stores import Bench, is_trace
+
+pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
 
 ODD_IDS = [
     "a:b",
@@ -51,15 +55,17 @@ ODD_IDS = [
 
 
 def keys_of(server: Server, namespace: str) -> list[bytes]:
+    """The keys of a namespace but those that hold only the traces of a deleted session."""
     with server.client() as client:
-        return sorted(each for each in client.execute_command("KEYS", "*") if f"{{{namespace}:".encode() in each)
+        found = sorted(each for each in client.execute_command("KEYS", "*") if f"{{{namespace}:".encode() in each)
+        return [key for key in found if not is_trace(client, key)]
 
 
 @pytest.mark.parametrize("odd", ODD_IDS)
 def test_any_id_names_a_session_a_user_an_agent_a_tag_and_a_message(bench: Bench, odd: str) -> None:
     created = bench.create(odd, user_id=odd, active_agent_id=odd, metadata={"tags": [odd]})
     message = bench.message(session_id=odd, id=odd, role="system")
-    bench(bench.store.append_messages(odd, [message], chosen_ids=[odd]))
+    bench(bench.store.append_messages(odd, [message], client_ids=[odd]))
     assert bench(bench.store.get_message(odd, odd)) == message
     stored = bench(bench.store.get_session(odd))
     assert stored is not None
@@ -87,7 +93,7 @@ def test_namespaces_that_share_a_prefix_never_meet(server: Server, namespace: st
     first, second = (RedisStorage(server.client(), namespace=name, prefix=f"p{namespace}") for name in (one, other))
     for store, user in ((first, "first"), (second, "second")):
         for name in ("s", "s:s", "0"):
-            run_now(store.create_session(session(name, user_id=user)))
+            run_now(store.create_session(new_session(name, now=utc_now(), user_id=user)))
     for store, user in ((first, "first"), (second, "second")):
         listed = run_now(store.list_sessions(SessionFilter(), limit=10))
         assert {(each.id, each.user_id) for each in listed} == {(name, user) for name in ("s", "s:s", "0")}
@@ -119,25 +125,25 @@ def test_a_key_lives_through_the_grace_and_no_longer(bench: Bench, server: Serve
 
 
 def test_a_frozen_clock_far_from_the_servers_does_not_shorten_a_life(bench: Bench) -> None:
-    clock = Clock()
+    clock = Clock(utc_now())
     clock.now = datetime(2001, 1, 1, tzinfo=UTC)
     bench.store.clock = clock
     bench.create(created_at=clock.now, expires_at=clock.now + timedelta(hours=1))
     assert bench(bench.store.get_session("s")) is not None
-    clock.forward(hours=1)
+    clock.advance(hours=1)
     assert bench(bench.store.get_session("s")) is None
     with pytest.raises(SessionNotFoundError):
         bench.append("late")
 
 
 def test_an_expired_session_is_found_until_it_is_deleted(bench: Bench, server: Server, namespace: str) -> None:
-    clock = Clock()
+    clock = Clock(utc_now())
     bench.store.clock = clock
     for number in range(3):
         bench.create(f"s{number}", expires_at=clock.now + timedelta(minutes=3 - number))
     bench.create("for ever")
     bench.append("kept until then", session_id="s0")
-    clock.forward(minutes=2)
+    clock.advance(minutes=2)
     found = bench(bench.store.get_expired_sessions(clock.now, limit=10))
     assert list(found) == ["s2", "s1"]
     assert [each.id for each in bench(bench.store.list_sessions(SessionFilter(), limit=10))] == ["for ever", "s0"]
@@ -149,11 +155,11 @@ def test_an_expired_session_is_found_until_it_is_deleted(bench: Bench, server: S
 
 
 def test_expired_sessions_come_in_pages_longest_expired_first(bench: Bench) -> None:
-    clock = Clock()
+    clock = Clock(utc_now())
     bench.store.clock = clock
     for number in range(7):
         bench.create(f"s{number}", expires_at=clock.now + timedelta(seconds=number + 1))
-    clock.forward(minutes=1)
+    clock.advance(minutes=1)
     seen: list[str] = []
     cursor = None
     while True:
@@ -166,11 +172,11 @@ def test_expired_sessions_come_in_pages_longest_expired_first(bench: Bench) -> N
 
 
 def test_nothing_of_an_expired_session_reappears_under_its_id(bench: Bench) -> None:
-    clock = Clock()
+    clock = Clock(utc_now())
     bench.store.clock = clock
     bench.create(user_id="ada", expires_at=clock.now + timedelta(minutes=1))
     bench.append("of the first", role="system")
-    clock.forward(minutes=1)
+    clock.advance(minutes=1)
     created = bench.create(user_id="bob", created_at=clock.now)
     assert bench.contents() == []
     assert bench(bench.store.get_session("s")) == created
@@ -179,12 +185,12 @@ def test_nothing_of_an_expired_session_reappears_under_its_id(bench: Bench) -> N
     assert list(bench(bench.store.get_expired_sessions(clock.now, limit=5))) == []
 
 
-def test_a_turn_behind_the_last_message_moves_up_and_keeps_chosen_ids(bench: Bench) -> None:
+def test_a_batch_behind_the_last_message_moves_up_and_keeps_client_ids(bench: Bench) -> None:
     bench.create()
     ahead = utc_now() + timedelta(hours=1)
     bench(bench.store.append_messages("s", [bench.message("ahead", created_at=ahead)]))
     minted, chosen = bench.message("minted"), bench.message("chosen", id="mine")
-    stored = bench(bench.store.append_messages("s", [minted, chosen], chosen_ids=["mine"]))
+    stored = bench(bench.store.append_messages("s", [minted, chosen], client_ids=["mine"]))
     assert [message.created_at for message in stored.messages] == [ahead, ahead]
     assert minted_at(stored.messages[0].id) == ahead
     assert stored.messages[1].id == "mine"
@@ -202,21 +208,21 @@ def test_after_the_last_message_is_deleted_an_earlier_time_is_kept(bench: Bench)
     assert bench(bench.store.append_messages("s", [between])).messages == (between,)
 
 
-def test_a_repeated_turn_is_answered_and_not_stored_again(bench: Bench) -> None:
+def test_a_repeated_batch_is_answered_and_not_stored_again(bench: Bench) -> None:
     bench.create()
-    turn = [bench.message("one", id="1"), bench.message("two", id="2")]
-    first = bench(bench.store.append_messages("s", turn, chosen_ids=["1", "2"]))
+    batch = [bench.message("one", id="1"), bench.message("two", id="2")]
+    first = bench(bench.store.append_messages("s", batch, client_ids=["1", "2"]))
     bench(bench.store.update_session("s", Patch(set={"status": "completed"})))
-    again = bench(bench.store.append_messages("s", turn, chosen_ids=["1", "2"]))
+    again = bench(bench.store.append_messages("s", batch, client_ids=["1", "2"]))
     assert (first.repeated, again.repeated) == (False, True)
     assert again.messages == first.messages
-    assert again.message_count == 2
-    with pytest.raises(ValidationError, match="part of this turn"):
-        bench(bench.store.append_messages("s", [*turn, bench.message(id="3")], chosen_ids=["1", "2", "3"]))
-    with pytest.raises(ValidationError, match="taken by another"):
-        bench(bench.store.append_messages("s", [bench.message("other", id="1")], chosen_ids=["1"]))
+    assert bench.totals() == (2, 2)
+    with pytest.raises(ValidationError, match="part of this batch"):
+        bench(bench.store.append_messages("s", [*batch, bench.message(id="3")], client_ids=["1", "2", "3"]))
+    with pytest.raises(ValidationError, match="belongs to another"):
+        bench(bench.store.append_messages("s", [bench.message("other", id="1")], client_ids=["1"]))
     with pytest.raises(ValidationError, match="same id"):
-        bench(bench.store.append_messages("s", [bench.message(id="4"), bench.message(id="4")], chosen_ids=["4"]))
+        bench(bench.store.append_messages("s", [bench.message(id="4"), bench.message(id="4")], client_ids=["4"]))
     with pytest.raises(SessionClosedError):
         bench.append("closed")
 
@@ -231,9 +237,11 @@ def test_the_hard_limit_follows_the_budget(bench: Bench) -> None:
     assert created.token_budget is not None
     wider = created.token_budget.model_copy(update={"max_tokens": 11})
     bench(bench.store.update_session("s", Patch(set={"token_budget": wider})))
-    assert bench.append("six", token_count=6).token_count == 11
+    bench.append("six", token_count=6)
+    assert bench.totals() == (2, 11)
     bench(bench.store.update_session("s", Patch(clear=frozenset({"token_budget"}))))
-    assert bench.append("more", token_count=100).token_count == 111
+    bench.append("more", token_count=100)
+    assert bench.totals() == (3, 111)
 
 
 def test_totals_follow_edits_and_removals(bench: Bench) -> None:
@@ -261,13 +269,15 @@ def test_concurrent_edits_of_other_fields_both_stay(bench: Bench, server: Server
     (stored,) = bench.append("text").messages
     first = RedisStorage(server.client(), namespace=namespace)
 
-    class Interrupted(RedisStorage):
-        async def _body(self, session_id: str, message_id: str) -> str | None:
-            body = await super()._body(session_id, message_id)
-            await first.update_message("s", stored.id, Patch(set={"content": "edited", "token_count": 7}))
-            return body
+    second = RedisStorage(server.client(), namespace=namespace)
+    read = second._messages._body
 
-    second = Interrupted(server.client(), namespace=namespace)
+    async def read_and_be_overtaken(session_id: str, message_id: str) -> str | None:
+        body = await read(session_id, message_id)
+        await first.update_message("s", stored.id, Patch(set={"content": "edited", "token_count": 7}))
+        return body
+
+    second._messages._body = read_and_be_overtaken  # type: ignore[method-assign]
     changed = run_now(second.update_message("s", stored.id, Patch(set={"role": "system"})))
     assert (changed.content, changed.role) == ("edited", "system")
     assert bench(bench.store.get_message("s", stored.id)) == changed
@@ -280,14 +290,14 @@ def test_a_page_is_the_same_however_it_is_asked_for(bench: Bench) -> None:
     bench.create()
     roles = ["user", "assistant", "tool", "system"]
     start = utc_now() - timedelta(minutes=1)
-    turn = [
+    batch = [
         bench.message(str(number), role=roles[number % 4], created_at=start + timedelta(seconds=number // 3))
         for number in range(40)
     ]
-    bench(bench.store.append_messages("s", turn))
+    bench(bench.store.append_messages("s", batch))
     for number in (0, 7, 8, 20, 39):
-        bench(bench.store.delete_message("s", turn[number].id))
-    left = [message for number, message in enumerate(turn) if number not in (0, 7, 8, 20, 39)]
+        bench(bench.store.delete_message("s", batch[number].id))
+    left = [message for number, message in enumerate(batch) if number not in (0, 7, 8, 20, 39)]
     texts = [message.content for message in left]
     assert bench.contents(limit=6) == texts
     assert bench.contents(limit=6, order="desc") == texts[::-1]
@@ -307,10 +317,10 @@ def test_a_page_is_the_same_however_it_is_asked_for(bench: Bench) -> None:
             == [m.content for m in left if m.created_at < finer][::-1]
         )
     assert bench.contents(after_id=left[3].id, before_id=left[9].id) == texts[4:9]
-    assert bench.contents(ids=frozenset({left[5].id, left[2].id, "no such", turn[0].id})) == [texts[2], texts[5]]
+    assert bench.contents(ids=frozenset({left[5].id, left[2].id, "no such", batch[0].id})) == [texts[2], texts[5]]
     assert bench.contents(ids=frozenset()) == []
     with pytest.raises(MessageNotFoundError):
-        bench.contents(after_id=turn[0].id)
+        bench.contents(after_id=batch[0].id)
 
 
 def test_a_cursor_in_a_conversation_stands_deletes_and_appends(bench: Bench) -> None:
@@ -349,11 +359,11 @@ def test_a_message_over_the_limit_is_refused_before_it_is_sent(server: Server, n
 
 def test_a_clients_settings_do_not_change_what_is_read(server: Server, namespace: str) -> None:
     client = redis.Redis(port=server.port, decode_responses=True, protocol=3)
-    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace, index_parts=3))
+    bench = Bench("", "blocking", driver=RedisStorage(client, namespace=namespace, index_parts=3))
     bench.create("é:1", user_id="ada")
-    turn = bench.append("text", session_id="é:1").messages
-    assert list(bench(bench.store.get_messages("é:1", MessageQuery()))) == list(turn)
-    bench(bench.store.update_message("é:1", turn[0].id, Patch(set={"content": "é"})))
+    batch = bench.append("text", session_id="é:1").messages
+    assert list(bench(bench.store.get_messages("é:1", MessageQuery()))) == list(batch)
+    bench(bench.store.update_message("é:1", batch[0].id, Patch(set={"content": "é"})))
     assert [each.id for each in bench(bench.store.list_sessions(SessionFilter(user_id="ada"), limit=5))] == ["é:1"]
     client.close()
 
@@ -361,7 +371,7 @@ def test_a_clients_settings_do_not_change_what_is_read(server: Server, namespace
 def test_a_client_that_was_handed_in_stays_open(server: Server, namespace: str) -> None:
     client = server.client()
     store = RedisStorage(client, namespace=namespace)
-    run_now(store.create_session(session()))
+    run_now(store.create_session(new_session(now=utc_now())))
     run_now(store.close())
     run_now(store.close())
     with pytest.raises(StorageClosedError):
@@ -371,10 +381,11 @@ def test_a_client_that_was_handed_in_stays_open(server: Server, namespace: str) 
 
 
 def test_a_call_that_goes_on_after_close_opens_nothing_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.driver._sessions._together = False
     announce = Index.announce
 
-    async def closing(self: Index, announced: Session) -> tuple[int, bool]:
-        answer = await announce(self, announced)
+    async def closing(self: Index, session_id: str, facts: str) -> tuple[int, bool]:
+        answer = await announce(self, session_id, facts)
         await bench.store.close()
         return answer
 
@@ -382,7 +393,7 @@ def test_a_call_that_goes_on_after_close_opens_nothing_anew(bench: Bench, monkey
     with pytest.raises(StorageClosedError):
         bench.create()
     with pytest.raises(StorageClosedError):
-        _ = bench.store.native
+        bench(bench.driver.get_session("s"))
 
 
 def test_a_key_of_another_application_is_named_as_the_cause(bench: Bench, server: Server, namespace: str) -> None:
@@ -422,7 +433,7 @@ def test_a_message_of_a_newer_version_is_refused_by_its_id(bench: Bench, server:
 
 def test_bytes_that_are_no_text_are_an_error_of_the_store(server: Server, namespace: str) -> None:
     client = redis.Redis(port=server.port, decode_responses=True)
-    bench = Bench("", "blocking", store=RedisStorage(client, namespace=namespace))
+    bench = Bench("", "blocking", driver=RedisStorage(client, namespace=namespace))
     bench.create()
     (message,) = bench.append("one").messages
     respell(server, namespace, b'"one"', b'"\xe9"')

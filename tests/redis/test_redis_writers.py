@@ -11,7 +11,10 @@ import pytest
 
 from session_continuity import Mode, SessionManager
 
-from .servers import Server
+from ..kit.modes import MODES
+from ..kit.redis_servers import EVERY_ENGINE, Server
+
+pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
 
 PROCESSES, WRITERS, EACH = 4, 4, 25
 
@@ -97,7 +100,6 @@ def check_all_there(url: str, acknowledged: list[str]) -> None:
         assert own == list(range(EACH))
 
 
-@pytest.mark.parametrize("mode", ["blocking", "async"])
 def test_sixteen_writers_in_four_processes_lose_and_repeat_nothing(server: Server, namespace: str, mode: Mode) -> None:
     url = f"{server.url}?namespace={namespace}"
     with SessionManager.open(url) as manager:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 
-from ..benchmarks import benchmark, every_operation, small_run
+from ..kit.benchmark_program import benchmark, every_operation, small_run
 
 
-@pytest.mark.parametrize(("backend", "line"), [("memory", "dict"), ("sqlite", "sqlite3")])
-def test_a_small_run_measures_every_operation_of_every_subject(backend: str, line: str) -> None:
-    assert small_run(backend).keys() == every_operation(line, "store", "manager")
+@pytest.mark.parametrize(
+    ("backend", "lines"),
+    [("memory", ["dict"]), ("sqlite", ["sqlite3-orjson", "sqlite3-json"])],
+    ids=["memory", "sqlite"],
+)
+def test_a_small_run_measures_every_operation_of_every_subject(backend: str, lines: list[str]) -> None:
+    assert small_run(backend).keys() >= every_operation(*lines, "store", "manager")
+
+
+def test_a_run_without_openai_agents_says_how_to_get_it() -> None:
+    missing = find_spec("agents") is None
+    run = benchmark("sqlite", "--sizes", "")
+    assert ("`nox -s bench -- --peers …` installs it" in run.stdout) == missing
+    insisting = benchmark("sqlite", "--sizes", "", "--peers")
+    assert ("pip install 'openai-agents[redis]'" in insisting.stderr, insisting.returncode != 0) == (missing, missing)
 
 
 @pytest.mark.parametrize(

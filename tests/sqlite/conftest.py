@@ -1,4 +1,4 @@
-"""Fixtures: real files in a folder of the test's own, stores that are closed after the test, programs beside it."""
+"""Fixtures of the SQLite tests: a database file, stores on it, and programs that use it from other processes."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from session_continuity import run_now
+from session_continuity import StorageAdapter, portable, run_now
 from session_continuity_sqlite import SqliteStorage
 
 PROGRAMS = Path(__file__).parent / "programs"
 
-Opens = Callable[..., SqliteStorage]
-Starts = Callable[..., "subprocess.Popen[str]"]
+OpenStore = Callable[..., StorageAdapter]
+StartProgram = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Where the test's database file is to lie."""
+    """The path of the test's database file, which does not exist yet."""
     return tmp_path / "chat.db"
 
 
 @pytest.fixture
-def opens(database: Path) -> Iterator[Opens]:
-    """Opens a store, on `database` unless told otherwise, and sets it up."""
+def open_store(database: Path) -> Iterator[OpenStore]:
+    """Opens a store in the file `database` or another one, and sets it up. It is closed after the test."""
     with ExitStack() as closing:
 
-        def open_one(path: Path | str = database, *, set_up: bool = True, **options: object) -> SqliteStorage:
-            store = SqliteStorage(path, **options)  # type: ignore[arg-type]
+        def open_one(path: Path | str = database, *, set_up: bool = True, **options: object) -> StorageAdapter:
+            store = portable(SqliteStorage(path, **options))  # type: ignore[arg-type]
             closing.callback(lambda: run_now(store.close()))
             if set_up:
                 run_now(store.setup())
@@ -41,14 +41,17 @@ def opens(database: Path) -> Iterator[Opens]:
 
 
 @pytest.fixture
-def store(opens: Opens) -> SqliteStorage:
+def store(open_store: OpenStore) -> StorageAdapter:
     """A store in blocking mode, set up."""
-    return opens()
+    return open_store()
 
 
 @pytest.fixture
-def starts() -> Iterator[Starts]:
-    """Starts one of the programs beside the tests; its standard input and output are pipes of lines."""
+def start_program() -> Iterator[StartProgram]:
+    """Starts a program of the folder `programs`, with pipes as standard input and output.
+
+    It is killed after the test.
+    """
     started: list[subprocess.Popen[str]] = []
 
     def start(program: str, *arguments: object) -> subprocess.Popen[str]:

@@ -21,10 +21,10 @@ import pytest
 
 from session_continuity import Message, Patch, run_now, utc_now
 
-from .making import a_session, messages
+from ..kit.conversations import new_session, stored_messages
 
 if TYPE_CHECKING:
-    from .conftest import Opens, Starts
+    from .conftest import OpenStore, StartProgram
 
 KILLS = int(os.environ.get("SC_SQLITE_KILLS", "2"))
 WRITERS = 8
@@ -74,9 +74,11 @@ def killed_after(process: subprocess.Popen[str], count: int) -> list[Acknowledge
 
 
 @pytest.mark.parametrize("round_", range(KILLS))
-def test_a_killed_writer_loses_nothing_acknowledged(opens: Opens, starts: Starts, database: Path, round_: int) -> None:
-    run_now(opens().create_session(a_session()))
-    writers = [starts("append.py", database, f"w{n}", APPENDS, BEHIND[n]) for n in range(WRITERS)]
+def test_a_killed_writer_loses_nothing_acknowledged(
+    open_store: OpenStore, start_program: StartProgram, database: Path, round_: int
+) -> None:
+    run_now(open_store().create_session(new_session()))
+    writers = [start_program("append.py", database, f"w{n}", APPENDS, BEHIND[n]) for n in range(WRITERS)]
     started_together(writers)
     victim = random.Random(round_).randrange(WRITERS)
     said = {victim: killed_after(writers[victim], random.Random(round_).randint(20, 150))}
@@ -84,8 +86,8 @@ def test_a_killed_writer_loses_nothing_acknowledged(opens: Opens, starts: Starts
         if number != victim:
             said[number] = [Acknowledged.read(line) for line in the_rest(writer)]
             assert len(said[number]) == APPENDS
-    store = opens()
-    stored = messages(store)
+    store = open_store()
+    stored = stored_messages(store)
     check_stored_once_and_in_order(stored, said, victim)
     session = run_now(store.get_session("s"))
     assert session is not None
@@ -124,9 +126,9 @@ def rows(database: Path) -> dict[str, int]:
         return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in tables}
 
 
-def racers(starts: Starts, database: Path) -> list[subprocess.Popen[str]]:
+def racers(start_program: StartProgram, database: Path) -> list[subprocess.Popen[str]]:
     """Writers under way: each has stored one message."""
-    writers = [starts("race.py", database) for _ in range(3)]
+    writers = [start_program("race.py", database) for _ in range(3)]
     started_together(writers)
     for writer in writers:
         assert writer.stdout is not None
@@ -141,23 +143,27 @@ def ends(writers: list[subprocess.Popen[str]]) -> list[list[str]]:
     return [lines[:-1] for lines in said]
 
 
-def test_writers_racing_a_delete_leave_no_orphan(opens: Opens, starts: Starts, database: Path) -> None:
-    store = opens()
-    run_now(store.create_session(a_session(metadata={"tags": ["vip"]})))
-    writers = racers(starts, database)
+def test_writers_racing_a_delete_leave_no_orphan(
+    open_store: OpenStore, start_program: StartProgram, database: Path
+) -> None:
+    store = open_store()
+    run_now(store.create_session(new_session(metadata={"tags": ["vip"]})))
+    writers = racers(start_program, database)
     assert run_now(store.delete_session("s")) is True
     ends(writers)
     assert rows(database) == {"sessions": 0, "session_bodies": 0, "session_tags": 0, "messages": 0}
-    run_now(store.create_session(a_session()))
+    run_now(store.create_session(new_session()))
     session = run_now(store.get_session("s"))
     assert session is not None
     assert (session.message_count, session.system_message_ids) == (0, [])
 
 
-def test_writers_racing_an_expiry_store_nothing_after_it(opens: Opens, starts: Starts, database: Path) -> None:
-    store = opens()
-    run_now(store.create_session(a_session()))
-    writers = racers(starts, database)
+def test_writers_racing_an_expiry_store_nothing_after_it(
+    open_store: OpenStore, start_program: StartProgram, database: Path
+) -> None:
+    store = open_store()
+    run_now(store.create_session(new_session()))
+    writers = racers(start_program, database)
     expiry = utc_now() + timedelta(milliseconds=30)
     run_now(store.update_session("s", Patch(set={"expires_at": expiry})))
     said = ends(writers)

@@ -3,58 +3,42 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from session_continuity import MessageQuery, Patch, SessionFilter, encode_cursor, run_now
-from session_continuity_sqlite import SqliteStorage
+from session_continuity import MessageQuery, Patch, SessionFilter, StorageAdapter, encode_cursor, run_now
 
-from .making import EVERYTHING, START, Speaker, a_session, contents, talk
+from ..kit.clocks import START, TickingClock
+from ..kit.conversations import EVERYTHING, Speaker, new_session, store_session, stored_contents
+from .pools import pool_of, traced, verbs
 
 if TYPE_CHECKING:
-    from .conftest import Opens
+    from .conftest import OpenStore
 
 
-@contextmanager
-def traced(store: SqliteStorage) -> Iterator[list[str]]:
-    """Every statement that the store runs meanwhile, with its parameters in place."""
-    statements: list[str] = []
-    store._connections.read("test", lambda connection: connection.set_trace_callback(statements.append))
-    try:
-        yield statements
-    finally:
-        store._connections.read("test", lambda connection: connection.set_trace_callback(None))
-
-
-def verbs(statements: list[str]) -> list[str]:
-    return [statement.split()[0] for statement in statements]
-
-
-def plan(store: SqliteStorage, statements: list[str]) -> list[str]:
+def plan(store: StorageAdapter, statements: list[str]) -> list[str]:
     """How SQLite runs these statements, a line for each step."""
 
     def explain(connection: sqlite3.Connection) -> list[str]:
         return [row[3] for text in statements for row in connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()]
 
-    return store._connections.read("test", explain)
+    return pool_of(store).read(explain)
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_an_append_is_one_transaction_that_reads_nothing_first(store: SqliteStorage, count: int) -> None:
-    talk(store, 10)
-    speaker = Speaker(start=START + timedelta(hours=1))
-    turn = [speaker.says("hello") for _ in range(count)]
+def test_an_append_is_one_transaction_that_reads_nothing_first(store: StorageAdapter, count: int) -> None:
+    store_session(store, 10)
+    speaker = Speaker(clock=TickingClock(START + timedelta(hours=1)))
+    batch = [speaker.says("hello") for _ in range(count)]
     with traced(store) as statements:
-        run_now(store.append_messages("s", turn))
+        run_now(store.append_messages("s", batch))
     assert verbs(statements) == ["BEGIN", "UPDATE", *["INSERT"] * count, "COMMIT"]
 
 
-def test_the_last_messages_are_one_statement(store: SqliteStorage) -> None:
-    talk(store, 30)
+def test_the_last_messages_are_one_statement(store: StorageAdapter) -> None:
+    store_session(store, 30)
     with traced(store) as statements:
         page = run_now(store.get_messages("s", MessageQuery(order="desc", limit=20)))
     assert len(page) == 20
@@ -62,8 +46,8 @@ def test_the_last_messages_are_one_statement(store: SqliteStorage) -> None:
     assert plan(store, statements)[0] == "SEARCH messages USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
 
 
-def test_reads_are_one_statement_each(store: SqliteStorage) -> None:
-    said = talk(store, 3)
+def test_reads_are_one_statement_each(store: StorageAdapter) -> None:
+    said = store_session(store, 3)
     with traced(store) as statements:
         run_now(store.get_session("s"))
         run_now(store.get_message("s", said[1].id))
@@ -73,12 +57,14 @@ def test_reads_are_one_statement_each(store: SqliteStorage) -> None:
     assert verbs(statements) == ["SELECT"] * 5
 
 
-def test_an_edit_that_keeps_its_tokens_and_role_leaves_session_and_indexes_alone(store: SqliteStorage) -> None:
-    said = talk(store, 3)
+def test_an_edit_that_keeps_its_tokens_and_role_leaves_session_and_indexes_alone(store: StorageAdapter) -> None:
+    said = store_session(store, 3)
     with traced(store) as statements:
         run_now(store.update_message("s", said[1].id, Patch(set={"content": "edited"})))
     assert verbs(statements) == ["BEGIN", "SELECT", "UPDATE", "COMMIT"]
-    assert statements[2].startswith("UPDATE messages SET tokens = 1, body = ")
+    assert statements[2].startswith(
+        "UPDATE messages SET tokens = 1, content = 'edited', metadata = NULL, body = NULL WHERE"
+    )
 
 
 QUERIES = {
@@ -96,9 +82,9 @@ QUERIES = {
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
 @pytest.mark.parametrize("further", [False, True], ids=["first page", "further page"])
 def test_a_page_of_messages_follows_its_index_and_sorts_ids_only(
-    store: SqliteStorage, query: MessageQuery, further: bool
+    store: StorageAdapter, query: MessageQuery, further: bool
 ) -> None:
-    run_now(store.create_session(a_session()))
+    run_now(store.create_session(new_session()))
     speaker = Speaker()
     run_now(store.append_messages("s", [speaker.says(text, id=text) for text in ("a", "b")]))
     cursor = encode_cursor(5, bound_to=query.key("s")) if further else None
@@ -127,7 +113,7 @@ FILTERS = {
 @pytest.mark.parametrize("filter_", FILTERS.values(), ids=FILTERS.keys())
 @pytest.mark.parametrize("further", [False, True], ids=["first page", "further page"])
 def test_a_listing_follows_an_index_and_sorts_nothing(
-    store: SqliteStorage, filter_: SessionFilter, further: bool
+    store: StorageAdapter, filter_: SessionFilter, further: bool
 ) -> None:
     cursor = encode_cursor(["2026", "x"], bound_to=filter_.key()) if further else None
     with traced(store) as statements:
@@ -138,7 +124,7 @@ def test_a_listing_follows_an_index_and_sorts_nothing(
     assert not [step for step in steps if "TEMP B-TREE" in step or step.startswith("SCAN sessions")]
 
 
-def test_expired_sessions_come_from_their_index_alone(store: SqliteStorage) -> None:
+def test_expired_sessions_come_from_their_index_alone(store: StorageAdapter) -> None:
     with traced(store) as statements:
         run_now(store.get_expired_sessions(START, limit=10))
     (step,) = plan(store, statements)
@@ -146,24 +132,24 @@ def test_expired_sessions_come_from_their_index_alone(store: SqliteStorage) -> N
 
 
 @pytest.mark.parametrize(("synchronous", "level"), [("normal", 1), ("full", 2)])
-def test_the_synchronous_option_reaches_the_connection(opens: Opens, synchronous: str, level: int) -> None:
-    store = opens(synchronous=synchronous)
+def test_the_synchronous_option_reaches_the_connection(open_store: OpenStore, synchronous: str, level: int) -> None:
+    store = open_store(synchronous=synchronous)
 
     def ask(connection: sqlite3.Connection) -> list[tuple[int, int]]:
         return connection.execute("SELECT * FROM pragma_synchronous, pragma_foreign_keys").fetchall()
 
-    assert store._connections.read("test", ask) == [(level, 1)]
+    assert pool_of(store).read(ask) == [(level, 1)]
 
 
-def test_no_statement_stays_open_after_a_read(store: SqliteStorage) -> None:
+def test_no_statement_stays_open_after_a_read(store: StorageAdapter) -> None:
     """A half-read statement would keep its snapshot, and the log could never be emptied."""
-    talk(store, 50)
+    store_session(store, 50)
     run_now(store.get_messages("s", MessageQuery(limit=3)))
     run_now(store.list_sessions(SessionFilter(), limit=1))
-    contents(store)
+    stored_contents(store)
 
     def checkpoint(connection: sqlite3.Connection) -> tuple[int, int, int]:
         ((busy, in_log, moved),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return busy, in_log, moved
 
-    assert store._connections.read("test", checkpoint) == (0, 0, 0)
+    assert pool_of(store).read(checkpoint) == (0, 0, 0)

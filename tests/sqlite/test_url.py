@@ -73,7 +73,7 @@ def test_a_host_is_refused_with_the_right_form(url: str) -> None:
         ("busy_timeout=nan", "busy_timeout"),
         ("synchronous=off", "synchronous"),
         ("synchronus=full", "did you mean synchronous"),
-        ("path=other.db", "stated twice"),
+        ("path=other.db", "given twice"),
     ],
 )
 def test_a_wrong_option_is_named(query: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""What a blocking application writes, as the type checkers see it. Checked, never run."""
+"""The calls of a blocking application. The type checkers check this file; it never runs."""
 
 from datetime import datetime, timedelta
 from typing import Any, assert_type

@@ -1,4 +1,4 @@
-"""What an async application writes, as the type checkers see it. Checked, never run."""
+"""The calls of an async application. The type checkers check this file; it never runs."""
 
 from collections.abc import Sequence
 from typing import assert_type

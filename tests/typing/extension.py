@@ -1,4 +1,4 @@
-"""What the author of an extension writes, as the type checkers see it. Checked, never run."""
+"""The code of an extension. The type checkers check this file; it never runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ def words(text: str) -> int:
 
 
 def halve(messages: Sequence[Message], tokens: Sequence[int], room: int, config: CompressionConfig) -> CompressionPlan:
-    return CompressionPlan(fold=len(messages) // 2 if sum(tokens) > room else 0, summary=config["summary"])
+    return CompressionPlan(count=len(messages) // 2 if sum(tokens) > room else 0, summarize=config["summary"])
 
 
 def headline(messages: Sequence[Message], *, previous: str | None, prompt: str | None) -> str:

@@ -1,5 +1,7 @@
-"""What both type checkers must catch: each line marked as wrong, where it says so by these rules, and no other line.
-Checked, never run."""
+"""Mistakes that both type checkers must find: each line marked as wrong, by the rules it names, and no other line.
+
+This file never runs.
+"""
 
 from session_continuity import (
     CONTRACT,
@@ -32,7 +34,7 @@ async def mixes_the_modes(manager: AsyncSessionManager, blocking: SessionManager
 def misspells(manager: SessionManager) -> None:
     manager.add_mesage("s")  # wrong
     manager.add_message("s", role="narrator", content="x")  # wrong
-    manager.add_message("s", "user", "x")  # wrong
+    manager.add_message("s", "user", "x", {})  # wrong
     manager.get_messages("s", order="newest")  # wrong
     manager.list_sessions(status="open")  # wrong
     TokenBudget(max_tokens=1, reserve=1)  # wrong

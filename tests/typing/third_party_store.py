@@ -1,14 +1,15 @@
-"""What the author of a store writes, as the type checkers see it. Checked, never run."""
+"""The code of a third party's store. The type checkers check this file; it never runs."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, assert_type
+from typing import Any, Unpack, assert_type
 
 from pydantic import Field, SecretStr
 
 from session_continuity import (
     CONTRACT,
     Appended,
+    AppendTerms,
     BackendOptions,
     BackendPlugin,
     BackendURL,
@@ -26,15 +27,15 @@ from session_continuity import (
     SessionManager,
     Storage,
     StorageAdapter,
+    call_runner,
     conversation_of,
     run_now,
     utc_now,
-    wire_for,
 )
 
 
 class Client:
-    """Somebody's blocking client library."""
+    """A blocking client library."""
 
     def __init__(self, token: str | None = None) -> None:
         self.token = token
@@ -63,7 +64,7 @@ class ShelfStorage(StorageAdapter):
         self.capabilities = Capabilities(durable=True, max_message_bytes=400_000)
         self.clock = utc_now
         self._client = client
-        self._wire = wire_for(mode)
+        self._wire = call_runner(mode)
 
     async def setup(self) -> None: ...
 
@@ -85,16 +86,25 @@ class ShelfStorage(StorageAdapter):
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
         raise NotImplementedError
 
-    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
+    async def delete_session(
+        self, session_id: str, *, expired_before: datetime | None = None, expected_version: int | None = None
+    ) -> bool:
         raise NotImplementedError
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         raise NotImplementedError
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        client_ids: Collection[str] = (),
+        **terms: Unpack[AppendTerms],
     ) -> Appended:
-        return Appended(messages=tuple(messages)) if session_id not in chosen_ids else Appended(messages=())
+        return (
+            Appended(messages=tuple(messages)) if session_id not in client_ids and not terms else Appended(messages=())
+        )
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
         raise NotImplementedError

@@ -1,6 +1,6 @@
 """The conformance suite: every sentence of the storage contract as a clause, and the proof that a store keeps it.
 
-`python -m session_continuity_conformance URL`, or `pytest --pyargs session_continuity_conformance.suite --sc-url=URL`.
+`session-continuity conformance URL`, or `pytest --pyargs session_continuity_conformance.suite --sc-url=URL`.
 """
 
 from session_continuity_conformance._version import __version__

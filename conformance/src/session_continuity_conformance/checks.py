@@ -1,4 +1,4 @@
-"""What examples say instead of bare asserts, so that a failure can tell what was expected and what was seen."""
+"""The checks of examples. A check that fails says what was expected and what was observed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class ViolationError(AssertionError):
-    """A clause is broken: `what` was looked at, what should have been there, and what was."""
+    """A clause is broken. `what` names the value that was checked."""
 
     def __init__(self, what: str, *, expected: str, observed: str) -> None:
         super().__init__(f"{what}: expected {expected}, observed {observed}")
@@ -26,7 +26,7 @@ class ViolationError(AssertionError):
 
 
 def same(what: str, observed: object, expected: object) -> None:
-    """Equal, and for models field by field, with floats and ints told apart."""
+    """Check that two values are equal. Models are compared field by field, and 1 is not 1.0."""
     if isinstance(observed, BaseModel) and isinstance(expected, BaseModel):
         _same_model(what, observed, expected)
     elif observed != expected:
@@ -46,13 +46,13 @@ def _same_model(what: str, observed: BaseModel, expected: BaseModel) -> None:
 
 
 def _plain(model: BaseModel) -> dict[str, str]:
-    """Each field as JSON text: 1 and 1.0 differ there, the order of keys does not count."""
+    """Each field as JSON text. There 1 and 1.0 differ, and the order of keys does not matter."""
     dumped = model.model_dump(mode="json")
     return {name: json.dumps(value, sort_keys=True) for name, value in dumped.items()}
 
 
 def same_models(what: str, observed: Iterable[BaseModel], expected: Iterable[BaseModel]) -> None:
-    """The same models in the same order."""
+    """Check that these are equal models in the same order."""
     left, right = list(observed), list(expected)
     same(f"number of {what}", len(left), len(right))
     for place, pair in enumerate(zip(left, right, strict=True)):
@@ -60,20 +60,20 @@ def same_models(what: str, observed: Iterable[BaseModel], expected: Iterable[Bas
 
 
 def holds(what: str, condition: bool, *, expected: str, observed: object) -> None:
-    """A condition that is more than equality."""
+    """Check a condition."""
     if not condition:
         raise ViolationError(what, expected=expected, observed=short(observed))
 
 
 def present(what: str, value: M | None) -> M:
-    """The value, which must be there."""
+    """Check that a value is not None, and return it."""
     if value is None:
         raise ViolationError(what, expected="it is there", observed="None")
     return value
 
 
 async def refused(what: str, call: Awaitable[Any], error: type[E]) -> E:
-    """The error of this class that the call raises; anything else is a violation."""
+    """Check that a call raises an error of this class, and return the error."""
     try:
         result = await call
     except SessionContinuityError as raised:
@@ -84,7 +84,7 @@ async def refused(what: str, call: Awaitable[Any], error: type[E]) -> E:
 
 
 def results(what: str, outcomes: Iterable[Any]) -> list[Any]:
-    """The results of concurrent calls, all of which must have succeeded."""
+    """Check that concurrent calls all succeeded, and return their results."""
     found = list(outcomes)
     for outcome in found:
         if isinstance(outcome, ViolationError):
@@ -94,8 +94,9 @@ def results(what: str, outcomes: Iterable[Any]) -> list[Any]:
     return found
 
 
-def sorted_out(what: str, outcomes: Iterable[Any], error: type[E]) -> tuple[list[Any], list[E]]:
-    """The results and the refusals of concurrent calls; an error of another class is a violation."""
+def partition(what: str, outcomes: Iterable[Any], error: type[E]) -> tuple[list[Any], list[E]]:
+    """The results of concurrent calls, and the errors of this class that the others raised. Any other error is a
+    violation."""
     won: list[Any] = []
     lost: list[E] = []
     for outcome in outcomes:

@@ -1,7 +1,7 @@
-"""How an example is run: as the tasks of a loop, in the caller's stack, or through a portal.
+"""The modes in which examples run: as tasks of an event loop, in the caller's stack, or through a portal.
 
-Beside `cancellation`, the only file of the suite that knows event loops. No policy is set and no current loop is
-replaced, so that a host project's own loops stay as they are.
+Only this module and `faults.cancellation` use event loops. They set no policy and replace no current loop, so those of
+a host project stay as they are.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from session_continuity import Mode, Portal, StorageAdapter, for_async, run_now, sleeper
+from session_continuity import ForwardingAdapter, Mode, Portal, StorageAdapter, as_async, run_now, sleeper
 from session_continuity_conformance.checks import ViolationError
-from session_continuity_conformance.wrapping import Forwarding, Method
+from session_continuity_conformance.options import ModeName
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-DriverName = Literal["async", "blocking", "portal"]
-DRIVERS: tuple[DriverName, ...] = ("async", "blocking", "portal")
 PATIENCE = 120.0
 """Seconds after which an example counts as hanging."""
 
@@ -28,30 +26,30 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 
 
 class Driver(Protocol):
-    """One way of running examples. `mode` is the mode in which it wants adapters; one of the other mode it bridges as
-    core does for applications."""
+    """One way of running examples. `mode` is the mode in which it opens adapters. It bridges the other mode as core
+    does."""
 
-    name: DriverName
+    name: ModeName
     mode: Mode
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run an example to its end."""
         ...
 
-    def reach(self, adapter: StorageAdapter) -> StorageAdapter:
-        """The adapter as an example run here can call it."""
+    def bridge(self, adapter: StorageAdapter) -> StorageAdapter:
+        """The adapter in a form that this driver can call."""
         ...
 
-    async def together(self, *works: Work[T]) -> list[T | BaseException]:
-        """Run several pieces of work at once: as tasks, or in a thread each. Results and errors in their order."""
+    async def gather(self, *works: Work[T]) -> list[T | BaseException]:
+        """Run several pieces of work at once, as tasks or in threads. Return results and errors in their order."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait so many seconds."""
         ...
 
-    async def give_way(self) -> None:
-        """Let concurrent work run, where there is any, so that it really mixes."""
+    async def yield_control(self) -> None:
+        """Let concurrent work run, so that calls really mix."""
         ...
 
     def close(self) -> None:
@@ -60,9 +58,9 @@ class Driver(Protocol):
 
 
 class AsyncDriver:
-    """An event loop of its own; concurrent work runs as tasks."""
+    """Runs examples in an event loop, and concurrent work as tasks."""
 
-    name: DriverName = "async"
+    name: ModeName = "async"
     mode: Mode = "async"
 
     def __init__(self) -> None:
@@ -72,10 +70,10 @@ class AsyncDriver:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(asyncio.wait_for(coroutine, PATIENCE))
 
-    def reach(self, adapter: StorageAdapter) -> StorageAdapter:
-        return for_async(adapter)
+    def bridge(self, adapter: StorageAdapter) -> StorageAdapter:
+        return as_async(adapter)
 
-    async def together(self, *works: Work[T]) -> list[T | BaseException]:
+    async def gather(self, *works: Work[T]) -> list[T | BaseException]:
         self._crowded = True
         outcomes = await asyncio.gather(*(work() for work in works), return_exceptions=True)
         self._crowded = False
@@ -84,7 +82,7 @@ class AsyncDriver:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def give_way(self) -> None:
+    async def yield_control(self) -> None:
         if self._crowded:
             await asyncio.sleep(0)
 
@@ -93,9 +91,9 @@ class AsyncDriver:
 
 
 class BlockingDriver:
-    """The caller's stack; concurrent work runs in threads. Whatever suspends fails."""
+    """Runs examples in the caller's stack, and concurrent work in threads. An awaitable that suspends is an error."""
 
-    name: DriverName = "blocking"
+    name: ModeName = "blocking"
     mode: Mode = "blocking"
 
     def __init__(self) -> None:
@@ -105,10 +103,10 @@ class BlockingDriver:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return run_now(coroutine)
 
-    def reach(self, adapter: StorageAdapter) -> StorageAdapter:
+    def bridge(self, adapter: StorageAdapter) -> StorageAdapter:
         return adapter if adapter.mode == "blocking" else _ThroughPortal(adapter, self._portal)
 
-    async def together(self, *works: Work[T]) -> list[T | BaseException]:
+    async def gather(self, *works: Work[T]) -> list[T | BaseException]:
         self._crowded = True
         outcomes = in_threads(*works)
         self._crowded = False
@@ -117,7 +115,7 @@ class BlockingDriver:
     async def sleep(self, seconds: float) -> None:
         await sleeper("blocking")(seconds)
 
-    async def give_way(self) -> None:
+    async def yield_control(self) -> None:
         if self._crowded:
             await sleeper("blocking")(0)
 
@@ -126,27 +124,29 @@ class BlockingDriver:
 
 
 class PortalDriver(BlockingDriver):
-    """Blocking code that drives an async-mode adapter in a background loop."""
+    """Runs examples in the caller's stack, on an async adapter in a background event loop."""
 
-    name: DriverName = "portal"
+    name: ModeName = "portal"
     mode: Mode = "async"
 
-    def reach(self, adapter: StorageAdapter) -> StorageAdapter:
-        return _ThroughPortal(for_async(adapter), self._portal)
+    def bridge(self, adapter: StorageAdapter) -> StorageAdapter:
+        return _ThroughPortal(as_async(adapter), self._portal)
 
 
-class _ThroughPortal(Forwarding):
+class _ThroughPortal(ForwardingAdapter):
+    """An async adapter for blocking code: each call runs in the portal's event loop."""
+
     def __init__(self, inner: StorageAdapter, portal: Portal) -> None:
         super().__init__(inner)
         self._portal = portal
 
-    async def forward(self, method: Method[P, R], /, *args: P.args, **options: P.kwargs) -> R:
-        return self._portal.run(asyncio.wait_for(method(*args, **options), PATIENCE))
+    async def forward(self, method: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._portal.run(asyncio.wait_for(method(*args, **kwargs), PATIENCE))
 
 
-def driver(name: DriverName) -> Driver:
-    """A new driver of this name."""
-    makers: dict[DriverName, Callable[[], Driver]] = {
+def driver(name: ModeName) -> Driver:
+    """A new driver for this mode."""
+    makers: dict[ModeName, Callable[[], Driver]] = {
         "async": AsyncDriver,
         "blocking": BlockingDriver,
         "portal": PortalDriver,
@@ -155,7 +155,7 @@ def driver(name: DriverName) -> Driver:
 
 
 def pending_tasks() -> set[str]:
-    """The names of the other tasks of the running loop; nothing where there is no loop."""
+    """The names of the other tasks of the running loop. Empty where no loop runs."""
     try:
         current = asyncio.current_task()
     except RuntimeError:
@@ -164,7 +164,7 @@ def pending_tasks() -> set[str]:
 
 
 def in_threads(*works: Work[T]) -> list[T | BaseException]:
-    """Run each piece of work, which must not suspend, in a thread of its own, all released at the same moment."""
+    """Run each piece of work, which must not suspend, in its own thread. All of them start at the same moment."""
     results: list[T | BaseException] = [
         ViolationError("concurrent calls return", expected="an answer", observed="none")
     ]

@@ -1,4 +1,4 @@
-"""The examples by clause, found by importing the suite: for whoever runs them without pytest."""
+"""The examples of each clause, for running them without pytest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE, PROOF_ATTRIBU
 
 @cache
 def examples() -> Mapping[str, tuple[Proof, ...]]:
-    """Every clause that has examples, with them."""
+    """The examples of every clause, found by importing the suite."""
     found: dict[str, list[Proof]] = {}
     for module in iter_modules(suite.__path__, f"{suite.__name__}."):
         for value in vars(import_module(module.name)).values():

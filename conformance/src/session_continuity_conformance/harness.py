@@ -1,7 +1,7 @@
-"""Stores that need code to start: `--sc-harness=module:name`.
+"""Harnesses: code that starts stores for a run, named by `--harness module:name`.
 
-`name` is a callable without arguments that returns a context manager (`contextlib.contextmanager` makes one). It
-yields a URL, a `Target`, or several of them; what follows the `yield` runs after the last test.
+`name` is a function without arguments that returns a context manager, as `contextlib.contextmanager` makes it. It
+yields a URL, a `Target`, or a list of them. The code after its `yield` runs after the last example.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import cast
 
 from session_continuity import ConfigError
-from session_continuity_conformance.target import Target, UrlTarget
+from session_continuity_conformance.target import PortableTarget, Target, UrlTarget
 
-Given = str | Target
+Yielded = str | Target
 
 
 class Harness:
-    """One harness, started once for a run."""
+    """One harness, started once in a run."""
 
     def __init__(self, name: str) -> None:
         module, colon, attribute = name.partition(":")
@@ -30,25 +30,27 @@ class Harness:
         self._context: AbstractContextManager[object] | None = None
 
     def start(self) -> list[Target]:
-        """Start the store and return what it can be reached by."""
+        """Start the stores, and return them."""
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)
         try:
-            found = getattr(import_module(self._module), self._attribute)
+            harness = getattr(import_module(self._module), self._attribute)
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"the harness {self._name} cannot be loaded: {error}") from error
-        self._context = cast("AbstractContextManager[object]", found())
-        return [UrlTarget(each) if isinstance(each, str) else each for each in _several(self._context.__enter__())]
+        self._context = cast("AbstractContextManager[object]", harness())
+        found = _several(self._context.__enter__())
+        return [UrlTarget(each) if isinstance(each, str) else PortableTarget(each) for each in found]
 
     def stop(self) -> None:
-        """Stop the store."""
+        """Stop the stores. May be called again."""
         context, self._context = self._context, None
         if context is not None:
             context.__exit__(None, None, None)
 
 
-def _several(given: object) -> Iterable[Given]:
-    if isinstance(given, (list, tuple)):
-        return cast("Iterable[Given]", given)
-    return (cast("Given", given),)
+def _several(yielded: object) -> Iterable[Yielded]:
+    """The stores in what a harness yielded."""
+    if isinstance(yielded, (list, tuple)):
+        return cast("Iterable[Yielded]", yielded)
+    return (cast("Yielded", yielded),)

@@ -1,29 +1,29 @@
-"""Remembers what an example did to the adapter, so that a failure can tell it."""
+"""Records the calls of an example, and shows them when it fails."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from pydantic import BaseModel
 
-from session_continuity import Page, StorageAdapter
-from session_continuity_conformance.wrapping import Forwarding, Method
+from session_continuity import ForwardingAdapter, Page, Session, StorageAdapter
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SHOWN = 160
-KEPT = 12
+SHOWN_CHARACTERS = 160
+SHOWN_CALLS = 12
+SHOWN_ITEMS = 4
 
 
 @dataclass(slots=True)
 class Call:
-    """One call: its arguments, and what came of it."""
+    """One call, with its arguments and its outcome."""
 
     method: str
     args: tuple[Any, ...]
@@ -39,72 +39,91 @@ class Call:
 
 @dataclass(slots=True)
 class Log:
-    """The calls of one example in the order in which they began, and the last one that ended."""
+    """The calls of one example.
+
+    `calls` are in the order in which they began, `last` is the one that ended last. `session_ids` are those of every
+    session that a call was asked to create, or returned. Nothing but these ids is added once the log is stopped.
+    """
 
     calls: list[Call] = field(default_factory=list[Call])
     last: Call | None = None
     notes: list[str] = field(default_factory=list[str])
+    session_ids: set[str] = field(default_factory=set[str])
     stopped: bool = False
 
-    def add(self, call: Call) -> None:
-        """A call begins."""
+    def begin(self, call: Call) -> None:
+        """Add a call that begins."""
+        self.session_ids.update(session_ids_in(call.args))
         if not self.stopped:
             self.calls.append(call)
 
-    def ended(self, call: Call) -> None:
-        """A call ended, one way or another."""
+    def end(self, call: Call, result: object = None) -> None:
+        """Note that a call ended, with this result or with an error."""
+        self.session_ids.update(session_ids_in(result))
         if not self.stopped:
             self.last = call
 
     def note(self, text: str) -> None:
-        """Add what is not a call."""
+        """Add a line that is not a call."""
         self.notes.append(text)
 
     def lines(self) -> list[str]:
         """The newest calls, for people."""
-        left_out = len(self.calls) - KEPT
-        earlier = [f"… {left_out} earlier {'call' if left_out == 1 else 'calls'}"] if left_out > 0 else []
-        return earlier + [str(call) for call in self.calls[-KEPT:]] + self.notes
+        hidden = len(self.calls) - SHOWN_CALLS
+        earlier = [f"… {hidden} earlier {'call' if hidden == 1 else 'calls'}"] if hidden > 0 else []
+        return earlier + [str(call) for call in self.calls[-SHOWN_CALLS:]] + self.notes
 
 
-class Recorder(Forwarding):
-    """Notes every call in a log, and gives way to concurrent work before each."""
+class Recorder(ForwardingAdapter):
+    """Records every call in a log. Before each it calls `yield_control`, so that concurrent work really mixes."""
 
-    def __init__(self, inner: StorageAdapter, log: Log, give_way: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, inner: StorageAdapter, log: Log, yield_control: Callable[[], Awaitable[None]]) -> None:
         super().__init__(inner)
         self._log = log
-        self._give_way = give_way
+        self._yield_control = yield_control
         self.closed = False
 
-    async def forward(self, method: Method[P, R], /, *args: P.args, **options: P.kwargs) -> R:
-        call = Call(method.__name__, args, options)
+    async def forward(self, method: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = Call(method.__name__, args, kwargs)
         self.closed = self.closed or call.method == "close"
-        self._log.add(call)
-        await self._give_way()
+        self._log.begin(call)
+        await self._yield_control()
+        result: object = None
         try:
-            result = await super().forward(method, *args, **options)
+            returned = await super().forward(method, *args, **kwargs)
+            result, call.outcome = returned, short(returned)
+            return returned
         except BaseException as error:
             call.outcome, call.failed = short(error), True
             raise
-        else:
-            call.outcome = short(result)
-            return result
         finally:
-            self._log.ended(call)
+            self._log.end(call, result)
+
+
+def session_ids_in(value: object) -> Iterator[str]:
+    """The ids of the sessions in an argument or a result: a session, a page or other values with sessions in them."""
+    if isinstance(value, Session):
+        yield value.id
+    elif isinstance(value, list | tuple | Page):
+        for item in cast("Iterable[object]", value):
+            yield from session_ids_in(item)
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from session_ids_in(getattr(value, each.name))
 
 
 def short(value: Any) -> str:
-    """A value for people: models and value types without their defaults, long texts cut."""
+    """A value for people: models and value types without fields at their defaults, long text cut."""
     text = _text(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, BaseModel):
-        told = value.model_dump(mode="json", exclude_defaults=True)
-        return _fields(value, {name: repr(item) for name, item in told.items()})
+        stated = value.model_dump(mode="json", exclude_defaults=True)
+        return _fields(value, {name: repr(item) for name, item in stated.items()})
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
+        return " → ".join(f"{type(error).__name__}: {error}" for error in reversed(chain(value)))
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Page):
@@ -117,25 +136,46 @@ def _text(value: Any) -> str:
     return repr(value)
 
 
-def _fields(value: object, told: Mapping[str, str]) -> str:
-    return f"{type(value).__name__}({', '.join(f'{name}={item}' for name, item in told.items())})"
+def _fields(value: object, texts: Mapping[str, str]) -> str:
+    return f"{type(value).__name__}({', '.join(f'{name}={text}' for name, text in texts.items())})"
 
 
 def _stated(value: Any) -> dict[str, str]:
-    """The fields of a dataclass that are not at their defaults."""
+    """The fields of a dataclass that are not at their defaults, as text."""
     stated = {each.name: getattr(value, each.name) for each in fields(value)}
     defaults = {each.name: each.default for each in fields(value)}
     return {name: _text(item) for name, item in stated.items() if item != defaults[name]}
 
 
 def _items(values: Sequence[Any]) -> str:
-    shown = [_text(value) for value in values[:4]]
+    shown = [_text(value) for value in values[:SHOWN_ITEMS]]
     return f"[{', '.join([*shown, '…'] if len(values) > len(shown) else shown)}]"
 
 
+def chain(error: BaseException) -> list[BaseException]:
+    """The error, its cause, the cause of that, and so on."""
+    found = [error]
+    while (cause := found[-1].__cause__) is not None:
+        found.append(cause)
+    return found
+
+
+def layers(adapter: StorageAdapter) -> list[StorageAdapter]:
+    """The adapter and those inside it, the outermost first, without core's own."""
+    found = [adapter]
+    while isinstance(last := found[-1], ForwardingAdapter):
+        found.append(last.inner)
+    return [layer for layer in found if not _is_cores(type(layer).__module__)]
+
+
+def _is_cores(module: str) -> bool:
+    return module.partition(".")[0] == "session_continuity"
+
+
 def source_of(adapter: StorageAdapter, method: str) -> str:
-    """Where a method of the adapter stands: `package/file.py:line Class.method`."""
-    function = inspect.unwrap(getattr(type(adapter), method))
+    """Where a method stands: `package/file.py:line Class.method`. A wrapper counts where it overrides the method."""
+    functions = [inspect.unwrap(getattr(type(layer), method)) for layer in layers(adapter)]
+    function = next((each for each in functions if not _is_cores(each.__module__)), functions[-1])
     code = function.__code__
     return f"{short_path(code.co_filename)}:{code.co_firstlineno} {function.__qualname__}"
 

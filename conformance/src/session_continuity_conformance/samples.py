@@ -1,4 +1,4 @@
-"""Values that exercise everything a model can hold."""
+"""Values that use everything that a model can hold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from session_continuity import (
 )
 
 if TYPE_CHECKING:
-    from session_continuity_conformance.store import Store
+    from session_continuity_conformance.store_fixture import StoreFixture
 
 FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 LAST_MOMENT = datetime.max.replace(microsecond=999_000, tzinfo=UTC)
@@ -86,7 +86,7 @@ IDS = (
 )
 
 
-def full_session(store: Store) -> Session:
+def full_session(store: StoreFixture) -> Session:
     """A session with a value in every field that a manager may set."""
     moment = store.tick()
     return store.new_session(
@@ -111,8 +111,8 @@ def full_session(store: Store) -> Session:
     )
 
 
-def compression_state(store: Store) -> CompressionState:
-    """A cached summary."""
+def compression_state(store: StoreFixture) -> CompressionState:
+    """A stored summary."""
     return CompressionState(
         strategy="hybrid",
         summary="so far",
@@ -126,7 +126,7 @@ def compression_state(store: Store) -> CompressionState:
 
 
 def full_metadata() -> MessageMetadata:
-    """Message metadata with calls, results, annotations and a key of the caller's own."""
+    """Message metadata with calls, results, annotations and a key that the caller added."""
     return MessageMetadata.model_validate(
         {
             "tool_calls": [
@@ -143,7 +143,7 @@ def full_metadata() -> MessageMetadata:
     )
 
 
-def full_message(store: Store, session_id: str) -> Message:
+def full_message(store: StoreFixture, session_id: str) -> Message:
     """A message with a value in every field."""
     return store.message(
         session_id,

@@ -1,4 +1,4 @@
-"""What a run was asked for: stores, modes, clauses, a contract."""
+"""What a run tests: its stores, and which examples run on each of them."""
 
 from __future__ import annotations
 
@@ -6,96 +6,112 @@ import math
 import secrets
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from session_continuity import ConfigError, PluginError, UnavailableError
 from session_continuity_conformance.cases import Case, Effort
-from session_continuity_conformance.clauses import Contract, all_clauses, clauses_of, parse_contract
-from session_continuity_conformance.drivers import DRIVERS, DriverName, driver
+from session_continuity_conformance.clauses import Contract, all_clauses, parse_contract
+from session_continuity_conformance.drivers import driver
+from session_continuity_conformance.extension_clauses import extension_examples
 from session_continuity_conformance.harness import Harness
+from session_continuity_conformance.options import MODES, SuiteOptions
 from session_continuity_conformance.reporting.report import Result, StoreReport, Subject
 from session_continuity_conformance.target import Target, UrlTarget, native_mode
-from session_continuity_conformance.vendors import vendor_examples
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A store of the run.
+
+    `label` is its short name in reports, `arguments` name it on the command line, and `complaint` is what its health
+    said before the first example.
+    """
+
+    label: str
+    target: Target
+    arguments: str
+    complaint: str
+
+
 class Selection:
-    """The stores under short names of their own, how the command line names each, what each complains of before it is
-    tested, and how they are to be tested."""
+    """The stores of a run, and what runs on them. `start` opens them, `stop` ends the harnesses."""
 
-    modes: tuple[DriverName, ...] = DRIVERS
-    clauses: tuple[str, ...] = ()
-    contract: Contract | None = None
-    pin: str | None = None
-    effort: Effort = field(default_factory=Effort)
-    targets: dict[str, Target] = field(default_factory=dict[str, Target])
-    asked: dict[str, str] = field(default_factory=dict[str, str])
-    complaints: dict[str, str] = field(default_factory=dict[str, str])
-    harnesses: list[Harness] = field(default_factory=list[Harness])
+    def __init__(self, options: SuiteOptions) -> None:
+        self._options = options
+        self._effort = effort_of(options.explore, options.seed)
+        self._contract = parse_contract(options.contract) if options.contract else None
+        self._harnesses: list[Harness] = []
+        self._candidates: list[Candidate] = []
 
-    def start(self, urls: Sequence[str], harnesses: Sequence[str], contract: str | None) -> None:
-        """Find the stores, start the harnesses and see that every store answers.
+    def start(self) -> None:
+        """Start the harnesses, and check that every store answers.
 
-        Raises ConfigError, PluginError and what a store raises that cannot be reached.
+        Raises ConfigError, PluginError, and the error of a store that cannot be reached.
         """
-        self.pin = contract
-        self.contract = parse_contract(contract) if contract else None
-        vendor_examples()
-        if self.clauses and not any(name.startswith(self.clauses) for name in all_clauses()):
-            raise ConfigError(f"no clause begins with {' or '.join(self.clauses)}")
+        extension_examples()
+        wanted = tuple(self._options.clause)
+        if wanted and not any(name.startswith(wanted) for name in all_clauses()):
+            raise ConfigError(f"no clause begins with {' or '.join(wanted)}")
         found: list[tuple[Target, str]] = []
-        for url in urls:
-            named = UrlTarget(url)
-            found.append((named, shlex.quote(named.name)))
-        for name in harnesses:
+        for url in self._options.urls:
+            target = UrlTarget(url)
+            found.append((target, shlex.quote(target.name)))
+        for name in self._options.harness:
             harness = Harness(name)
-            self.harnesses.append(harness)
+            self._harnesses.append(harness)
             found += [(target, f"--harness {shlex.quote(name)}") for target in harness.start()]
-        self.targets = labelled([target for target, _ in found])
-        self.asked = dict(zip(self.targets, [asked for _, asked in found], strict=True))
-        self.complaints = {label: greet(target) for label, target in self.targets.items()}
+        labels = labels_of([target for target, _ in found])
+        self._candidates = [
+            Candidate(label, target, arguments, greet(target))
+            for label, (target, arguments) in zip(labels, found, strict=True)
+        ]
 
     def stop(self) -> None:
-        """Stop what was started."""
-        while self.harnesses:
-            self.harnesses.pop().stop()
+        """Stop the harnesses that were started. May be called again."""
+        while self._harnesses:
+            self._harnesses.pop().stop()
 
     def cases(self, clause: str) -> dict[str, Case]:
-        """Where an example of this clause is run, by test id."""
-        if self.clauses and not clause.startswith(self.clauses):
-            return {}
+        """Where an example of this clause runs, by test id."""
+        modes = self._options.modes
         return {
-            f"{clause}-{label}-{mode}": Case(target, mode, self.effort, probing=mode == self.modes[0])
-            for label, target in self.targets.items()
-            if all_clauses()[clause].since <= self.contract_of(target)
-            for mode in self.modes
+            f"{clause}-{store.label}-{mode}": Case(store.target, mode, self._effort, mode == modes[0], store.label)
+            for store in self._candidates
+            if self._selects(clause) and all_clauses()[clause].since <= self._contract_of(store.target)
+            for mode in modes
         }
-
-    def contract_of(self, target: Target) -> Contract:
-        """The contract that a store is judged by."""
-        return self.contract or target.contract
 
     def reports(self, results: Sequence[Result]) -> list[StoreReport]:
         """One report per store."""
-        partial = bool(self.clauses) or set(self.modes) != set(DRIVERS)
+        clauses = [clause for name, clause in all_clauses().items() if self._selects(name)]
+        partial = bool(self._options.clause) or set(self._options.modes) != set(MODES)
         return [
             StoreReport.of(
-                self._subject(label, target),
-                self.contract_of(target),
-                results,
-                clauses_of(self.contract_of(target)),
+                self._subject(store),
+                self._contract_of(store.target),
+                [result for result in results if result.target == store.label],
+                clauses,
                 partial=partial,
-                effort=self.effort,
+                effort=self._effort,
             )
-            for label, target in self.targets.items()
+            for store in self._candidates
         ]
 
-    def _subject(self, label: str, target: Target) -> Subject:
+    def _selects(self, clause: str) -> bool:
+        return not self._options.clause or clause.startswith(tuple(self._options.clause))
+
+    def _contract_of(self, target: Target) -> Contract:
+        """The version of the contract that a store is tested against."""
+        return self._contract or target.contract
+
+    def _subject(self, store: Candidate) -> Subject:
+        target = store.target
+        contract = f" --contract {self._options.contract}" if self._options.contract else ""
         return Subject(
-            label=label,
+            label=store.label,
             name=target.name,
-            asked=self.asked[label] + (f" --contract {self.pin}" if self.pin else ""),
-            complaint=self.complaints[label],
+            arguments=f"{store.arguments}{contract}",
+            complaint=store.complaint,
             distribution=target.distribution,
             modes=target.modes,
             capabilities=asdict(target.open(native_mode(target, "blocking"), "").capabilities),
@@ -103,28 +119,28 @@ class Selection:
 
 
 def effort_of(programs: int, seed: int | None) -> Effort:
-    """The effort of a gate, or of a search through so many programs."""
+    """The usual effort, or that of a search through so many random programs."""
     if not programs and seed is None:
         return Effort()
-    chosen = secrets.randbelow(2**32) if seed is None else seed
-    return Effort(programs or Effort().programs, math.inf, chosen)
+    return Effort(programs or Effort().programs, math.inf, secrets.randbelow(2**32) if seed is None else seed)
 
 
-def labelled(targets: Sequence[Target]) -> dict[str, Target]:
-    """Each target under its scheme, numbered from the second of a scheme on."""
-    found: dict[str, Target] = {}
-    for target in targets:
-        number = sum(other.scheme == target.scheme for other in found.values())
-        found[f"{target.scheme}{number + 1 if number else ''}"] = target
-    return found
+def labels_of(targets: Sequence[Target]) -> list[str]:
+    """A label for each target: its scheme, with a number from the second store of that scheme on."""
+    schemes = [target.scheme for target in targets]
+    numbers = [schemes[:place].count(scheme) for place, scheme in enumerate(schemes)]
+    return [f"{scheme}{number + 1}" if number else scheme for scheme, number in zip(schemes, numbers, strict=True)]
 
 
 def greet(target: Target) -> str:
-    """See that a store can be reached at all, and return what its health complains of; what else is wrong with it, the
-    examples tell better."""
+    """Check that a store can be reached, and return what its health says is wrong; "" where it is healthy.
+
+    Raises ConfigError for a store that does not answer. Any other error is left to the examples, which meet it too and
+    show it better.
+    """
     chosen = driver(native_mode(target, "blocking"))
 
-    async def knock() -> str:
+    async def ask() -> str:
         adapter = target.open(chosen.mode, "")
         try:
             await adapter.setup()
@@ -134,12 +150,12 @@ def greet(target: Target) -> str:
         return "" if found.status == "healthy" else f"{found.status}: {found.remedy}"
 
     try:
-        return chosen.run(knock())
+        return chosen.run(ask())
     except UnavailableError as error:
         raise ConfigError(f"{target.name} does not answer: {error}") from error
     except (ConfigError, PluginError):
         raise
-    except Exception:  # every example runs into the same error, and tells it
+    except Exception:
         return ""
     finally:
         chosen.close()

@@ -1,22 +1,31 @@
-"""What is under test: something that opens adapters of one store."""
+"""The store under test.
+
+The suite tests a store as applications see it: inside core's portable layer, which checks limits, refuses calls after
+close and translates errors, the same way around every backend. `UrlTarget` opens stores through the registry, which
+adds the layer. `PortableTarget` adds it to the adapters of a harness.
+
+The suite's own reference and its mutants are not in the layer. They stand for a store and the layer together: so a
+mutant can break what the layer guarantees, and every clause has a store that fails it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Protocol
 from urllib.parse import quote
 
-from session_continuity import Mode, Probe, Registry, StorageAdapter, default_registry, parse_url
+from session_continuity import CostMeter, Damager, Mode, Registry, StorageAdapter, default_registry, parse_url, portable
 from session_continuity_conformance.clauses import Contract
 from session_continuity_conformance.faults.endpoints import Endpoint, endpoint_of
 
 
 class Target(Protocol):
-    """A store under test. A harness may give its own; for a URL there is `UrlTarget`."""
+    """A store under test. A harness may yield its own; `UrlTarget` is the one for a URL."""
 
     @property
     def name(self) -> str:
-        """The store for people, without secrets; as a rule its URL."""
+        """The name of the store in reports, without secrets: usually its URL."""
         ...
 
     @property
@@ -26,50 +35,89 @@ class Target(Protocol):
 
     @property
     def distribution(self) -> str:
-        """Name and version of the distribution that brings the store."""
+        """The name and version of the distribution with the store."""
         ...
 
     @property
     def modes(self) -> frozenset[Mode]:
-        """The modes in which adapters can be had."""
+        """The modes in which it opens adapters."""
         ...
 
     @property
     def contract(self) -> Contract:
-        """The contract that the store was written for."""
+        """The version of the contract that the store was written for."""
         ...
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that must not appear in what the store shows."""
+        """Texts that health and repr must not show."""
         ...
 
     def remote(self) -> dict[str, str] | None:
-        """How another process finds the store: `url`, or a `factory` (`module:name`, which makes a target) and its
-        `argument`. None where it cannot."""
+        """How another process opens the store; None where it cannot. Either `url`, or a `factory` (`module:name` of a
+        function that returns a target) with its `argument`."""
         ...
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
-        """A new adapter in one of `modes`, not yet set up. Two of the same namespace share their sessions, where the
-        store is not one that lives and dies with its adapter."""
+        """A new adapter in one of `modes`, not yet set up. Adapters of the same namespace share their sessions, unless
+        each has a store to itself."""
         ...
 
     def endpoint(self) -> Endpoint[Target] | None:
-        """Where the store's server listens; None where a proxy cannot be put before it."""
+        """The address of the store's server; None where a proxy cannot be put in front of it."""
         return None
 
-    def probe(self) -> Probe | None:
-        """What tells the costs of its calls; None where nothing does."""
+    def cost_meter(self) -> CostMeter | None:
+        """The store's cost meter; None where it has none."""
+        return None
+
+    def damager(self) -> Damager | None:
+        """The function that damages what the store has; None where there is none."""
         return None
 
 
 def native_mode(target: Target, wanted: Mode) -> Mode:
-    """The mode wanted, or the other one where the store has only that."""
+    """The wanted mode; the other one where the store has only that."""
     return wanted if wanted in target.modes else next(iter(target.modes))
 
 
+class PortableTarget:
+    """The target of a harness, with its adapters inside core's portable layer."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.name = target.name
+        self.scheme = target.scheme
+        self.distribution = target.distribution
+        self.modes = target.modes
+        self.contract = target.contract
+        self.secrets = target.secrets
+
+    def remote(self) -> dict[str, str] | None:
+        return self._target.remote()
+
+    def endpoint(self) -> Endpoint[Target] | None:
+        endpoint = self._target.endpoint()
+        if endpoint is None:
+            return None
+
+        def through(host: str, port: int) -> Target:
+            return PortableTarget(endpoint.through(host, port))
+
+        return replace(endpoint, through=through)
+
+    def cost_meter(self) -> CostMeter | None:
+        return self._target.cost_meter()
+
+    def damager(self) -> Damager | None:
+        return self._target.damager()
+
+    def open(self, mode: Mode, namespace: str) -> StorageAdapter:
+        return portable(self._target.open(mode, namespace))
+
+
 class UrlTarget:
-    """The store that a config string names."""
+    """The store at a URL."""
 
     def __init__(self, url: str, registry: Registry | None = None) -> None:
         self._url = url
@@ -90,15 +138,18 @@ class UrlTarget:
         options = self._registry.plugin(self.scheme).options
         return endpoint_of(self._url, options, lambda url: UrlTarget(url, self._registry))
 
-    def probe(self) -> Probe | None:
-        return self._registry.probe(self.scheme)
+    def cost_meter(self) -> CostMeter | None:
+        return self._registry.cost_meter(self.scheme)
+
+    def damager(self) -> Damager | None:
+        return self._registry.damager(self.scheme)
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self._registry.create(in_namespace(self._url, namespace), mode)
 
 
 def in_namespace(url: str, namespace: str) -> str:
-    """The URL with another namespace; one that it has already becomes a prefix of it."""
+    """The URL with this namespace. A namespace that the URL has already becomes its prefix."""
     address, mark, query = url.partition("?")
     options = [option for option in query.split("&") if option] if mark else []
     kept = [option for option in options if not option.startswith("namespace=")]

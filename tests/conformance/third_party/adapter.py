@@ -7,11 +7,12 @@ from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from pydantic import BaseModel
 from session_continuity import (
     Appended,
+    AppendTerms,
     ConcurrencyError,
     ConversationPage,
     HealthStatus,
@@ -27,9 +28,7 @@ from session_continuity import (
     SessionFilter,
     SessionNotFoundError,
     StorageAdapter,
-    StorageClosedError,
     TokenBudgetExceededError,
-    check_limit,
     conversation_of,
     decode_cursor,
     encode_cursor,
@@ -79,21 +78,21 @@ class Book:
             raise MessageNotFoundError(self.head.id, message_id)
         return self.numbers[message_id]
 
-    def append(self, turn: Sequence[Message], chosen_ids: Collection[str]) -> tuple[Sequence[Message], bool]:
-        stored = [self.find(message.id) for message in turn]
-        if is_repeated_append(stored, turn):
+    def append(self, batch: Sequence[Message], client_ids: Collection[str]) -> tuple[Sequence[Message], bool]:
+        stored = [self.find(message.id) for message in batch]
+        if is_repeated_append(stored, batch):
             return [message for message in stored if message is not None], True
-        self._refuse(sum(message.token_count or 0 for message in turn))
+        self._refuse(sum(message.token_count or 0 for message in batch))
         last = next(reversed(self.pages.values()), None)
-        if last is not None and turn[0].created_at < last.created_at:
-            turn = move_to(last.created_at, turn, chosen_ids=chosen_ids)
-        for message in turn:
+        if last is not None and batch[0].created_at < last.created_at:
+            batch = move_to(last.created_at, batch, client_ids=client_ids)
+        for message in batch:
             self.written += 1
             self.numbers[message.id] = self.written
             self.pages[self.written] = copy(message)
-        latest = max(self.head.last_activity_at, turn[-1].created_at)
+        latest = max(self.head.last_activity_at, batch[-1].created_at)
         self.head = self.head.model_copy(update={"last_activity_at": latest})
-        return turn, False
+        return batch, False
 
     def _refuse(self, tokens: int) -> None:
         if self.head.status in ("completed", "expired"):
@@ -135,20 +134,18 @@ class ShelfStorage(StorageAdapter):
         self.clock = utc_now
         self._namespace = options.namespace
         self._shelf = _shelves.setdefault((options.host, options.database), Shelf())
-        self._closed = False
 
     async def setup(self) -> None:
-        self._check_open("setup")
+        """Nothing to create."""
 
     async def close(self) -> None:
-        self._closed = True
+        """Nothing to release."""
 
     async def health(self) -> HealthStatus:
-        self._check_open("health")
         return HealthStatus(status="healthy", latency_ms=0.0)
 
     async def create_session(self, session: Session) -> Session:
-        with self._books("create_session") as books:
+        with self._books() as books:
             book = books.get((self._namespace, session.id))
             if book is not None and not book.is_expired(self.clock()):
                 if is_repeated_create(book.session(), session):
@@ -158,20 +155,23 @@ class ShelfStorage(StorageAdapter):
             return book.session()
 
     async def get_session(self, session_id: str) -> Session | None:
-        with self._books("get_session") as books:
+        with self._books() as books:
             book = books.get((self._namespace, session_id))
             return None if book is None or book.is_expired(self.clock()) else book.session()
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        with self._book("update_session", session_id) as book:
+        with self._book(session_id) as book:
             actual = book.head.version
             if expected_version not in (None, actual):
                 raise ConcurrencyError(session_id, expected=expected_version, actual=actual, current=book.session())
             book.head = copy(patch.apply(book.head).model_copy(update={"version": actual + 1}))
             return book.session()
 
-    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        with self._books("delete_session") as books:
+    async def delete_session(
+        self, session_id: str, *, expired_before: datetime | None = None, expected_version: int | None = None
+    ) -> bool:
+        del expected_version  # refused by core: not declared
+        with self._books() as books:
             book = books.get((self._namespace, session_id))
             if book is None or (expired_before is not None and not book.is_expired(expired_before)):
                 return False
@@ -179,9 +179,8 @@ class ShelfStorage(StorageAdapter):
             return True
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
-        check_limit(limit)
         beyond = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=tuple[str, str])
-        with self._books("list_sessions") as books:
+        with self._books() as books:
             now = self.clock()
             found = {
                 (book.head.created_at.isoformat(), book.head.id): book
@@ -193,49 +192,53 @@ class ShelfStorage(StorageAdapter):
             return Page(tuple(found[key].session() for key in page), more)
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        client_ids: Collection[str] = (),
+        **terms: Unpack[AppendTerms],
     ) -> Appended:
-        with self._book("append_messages", session_id) as book:
-            stored, repeated = book.append(messages, chosen_ids)
+        del terms  # refused by core: not declared
+        with self._book(session_id) as book:
+            stored, repeated = book.append(messages, client_ids)
             return Appended(messages=tuple(stored), repeated=repeated)
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
-        with self._book("get_message", session_id) as book:
+        with self._book(session_id) as book:
             return book.find(message_id)
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         key = query.key(session_id)
         beyond = None if cursor is None else decode_cursor(cursor, bound_to=key, form=int)
-        with self._book("get_messages", session_id) as book:
+        with self._book(session_id) as book:
             page, more = cut(book.select(query, beyond), query.limit, key)
             return Page(tuple(copy(book.pages[number]) for number in page), more)
 
     async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
-        self._check_open("get_conversation")
         return await conversation_of(self, session_id, query)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
-        with self._book("update_message", session_id) as book:
+        with self._book(session_id) as book:
             number = book.number(message_id)
             book.pages[number] = copy(patch.apply(book.pages[number]))
             return copy(book.pages[number])
 
     async def delete_message(self, session_id: str, message_id: str) -> bool:
-        with self._book("delete_message", session_id) as book:
+        with self._book(session_id) as book:
             number = book.numbers.pop(message_id, None)
             return book.pages.pop(number, None) is not None if number is not None else False
 
     async def delete_all_messages(self, session_id: str) -> int:
-        with self._book("delete_all_messages", session_id) as book:
+        with self._book(session_id) as book:
             count = len(book.pages)
             book.pages.clear()
             book.numbers.clear()
             return count
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
-        check_limit(limit)
         beyond = None if cursor is None else decode_cursor(cursor, bound_to="expired", form=tuple[str, str])
-        with self._books("get_expired_sessions") as books:
+        with self._books() as books:
             expired = [
                 (book.head.expires_at.isoformat(), book.head.id)
                 for book in self._mine(books)
@@ -244,22 +247,17 @@ class ShelfStorage(StorageAdapter):
         page, more = cut(sorted(key for key in expired if beyond is None or key > beyond), limit, "expired")
         return Page(tuple(session_id for _, session_id in page), more)
 
-    def _check_open(self, operation: str) -> None:
-        if self._closed:
-            raise StorageClosedError(backend=self.backend, operation=operation)
-
     def _mine(self, books: dict[tuple[str, str], Book]) -> Iterable[Book]:
         return [book for (namespace, _), book in books.items() if namespace == self._namespace]
 
     @contextmanager
-    def _books(self, operation: str) -> Generator[dict[tuple[str, str], Book], None, None]:
-        self._check_open(operation)
+    def _books(self) -> Generator[dict[tuple[str, str], Book], None, None]:
         with self._shelf.lock:
             yield self._shelf.books
 
     @contextmanager
-    def _book(self, operation: str, session_id: str) -> Generator[Book, None, None]:
-        with self._books(operation) as books:
+    def _book(self, session_id: str) -> Generator[Book, None, None]:
+        with self._books() as books:
             book = books.get((self._namespace, session_id))
             if book is None or book.is_expired(self.clock()):
                 raise SessionNotFoundError(session_id)

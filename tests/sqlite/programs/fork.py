@@ -10,13 +10,14 @@ import sys
 import threading
 from datetime import UTC, datetime
 
-from session_continuity import Message, Session, StorageError, run_now
+from session_continuity import Message, Session, StorageError, portable, run_now
 from session_continuity.ids import MessageIds
-from session_continuity_sqlite import SqliteStorage, wire
+from session_continuity_sqlite import SqliteStorage, pool
 
 path, mode = sys.argv[1:]
 ids = MessageIds(lambda: datetime.now(UTC))
-store = SqliteStorage(path, busy_timeout=0.1 if mode == "inside_a_call" else 10)
+adapter = SqliteStorage(path, busy_timeout=0.1 if mode == "inside_a_call" else 10)
+store = portable(adapter)
 
 
 def says(text: str) -> None:
@@ -25,14 +26,14 @@ def says(text: str) -> None:
     run_now(store.append_messages("s", [message]))
 
 
-def turns() -> tuple[int, int]:
+def pipe() -> tuple[int, int]:
     """A pipe by which one side tells the other to go on."""
     return os.pipe()
 
 
 def parent_closes_first() -> None:
     """The parent removes the log when it closes, unless the child's connections hold it."""
-    child_wrote, parent_closed = turns(), turns()
+    child_wrote, parent_closed = pipe(), pipe()
     child = os.fork()
     if child == 0:
         says("child before")
@@ -76,13 +77,13 @@ def while_a_thread_writes() -> None:
 
 def inside_a_call() -> None:
     """Somebody forks in the middle of a call: nothing can be trusted in the child, which says so."""
-    wire.LAST_CALLS_PATIENCE = 0.1
+    pool.CLOSE_PATIENCE = 0.1
 
     def forks(connection: object) -> int:
         del connection
         return os.fork()
 
-    child = store._connections.read("test", forks)
+    child = adapter.native.read(forks)
     if child == 0:
         try:
             says("never")

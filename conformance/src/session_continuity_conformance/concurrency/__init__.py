@@ -1,1 +1,1 @@
-"""What several do at once: tasks, threads, adapters and processes, and what their histories must look like."""
+"""Concurrent work by tasks, threads, adapters and processes, and the checks of its history."""

@@ -1,7 +1,7 @@
-"""What workers do to one session, and what they remember of it; in this process or in one of their own.
+"""The work that workers do on one session, in this process or in another.
 
-`python -m session_continuity_conformance.concurrency.workers` is such a process: a job as JSON on standard input, then
-`go`; events as JSON lines on standard output, each as soon as it ended.
+`python -m session_continuity_conformance.concurrency.workers` is a worker process. It reads its job as JSON from
+standard input, and then `go`. It writes each event as a line of JSON to standard output as soon as the event ended.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from session_continuity import (
     ThrottledError,
     UnavailableError,
     move_to,
+    portable,
     utc_now,
 )
 from session_continuity_conformance.concurrency.histories import Event
-from session_continuity_conformance.drivers import DriverName, driver
+from session_continuity_conformance.drivers import driver
+from session_continuity_conformance.options import ModeName
 from session_continuity_conformance.target import Target, UrlTarget, native_mode
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ UNKNOWN = (UnavailableError, ThrottledError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one worker shall do: so many rounds of `register` or `conversation` work on a session."""
+    """The work of one worker: this many rounds of the kind `register` or `conversation` on a session."""
 
     kind: str
     session_id: str
@@ -47,7 +49,7 @@ class Job:
 
 
 async def work(adapter: StorageAdapter, job: Job) -> AsyncIterator[Event]:
-    """Do a job, event by event."""
+    """Do a job, and yield each event."""
     act = {"register": _read_and_update, "conversation": _append_and_list}[job.kind]
     for number in range(job.rounds):
         async for event in act(adapter, job, number):
@@ -55,7 +57,7 @@ async def work(adapter: StorageAdapter, job: Job) -> AsyncIterator[Event]:
 
 
 async def history(adapter: StorageAdapter, job: Job) -> list[Event]:
-    """Do a job to its end."""
+    """Do a job, and return its events."""
     return [event async for event in work(adapter, job)]
 
 
@@ -100,8 +102,8 @@ async def _append_and_list(adapter: StorageAdapter, job: Job, number: int) -> As
 
 def _message(session_id: str, text: str) -> Message:
     now = utc_now()
-    made = Message(id="unminted", session_id=session_id, role="user", content=text, token_count=2, created_at=now)
-    return move_to(now, [made], chosen_ids=())[0]
+    message = Message(id="unminted", session_id=session_id, role="user", content=text, token_count=2, created_at=now)
+    return move_to(now, [message], client_ids=())[0]
 
 
 async def conversation(adapter: StorageAdapter, session_id: str) -> list[str]:
@@ -117,7 +119,7 @@ async def conversation(adapter: StorageAdapter, session_id: str) -> list[str]:
 
 
 def target_of(remote: dict[str, str]) -> Target:
-    """The store that another process described."""
+    """The store that the suite described for another process."""
     if "url" in remote:
         return UrlTarget(remote["url"])
     module, _, name = remote["factory"].partition(":")
@@ -129,30 +131,30 @@ async def _serve(adapter: StorageAdapter, job: Job, wait: Callable[[], Awaitable
     await adapter.setup()
     await wait()
     async for event in work(adapter, job):
-        _say(asdict(event))
+        _write(asdict(event))
     await adapter.close()
 
 
-def _say(told: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")
+def _write(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
     sys.stdout.flush()
 
 
 async def _go() -> None:
-    _say({"ready": True})
+    _write({"ready": True})
     sys.stdin.readline()
 
 
 def main(arguments: Sequence[str]) -> None:
-    """One worker in a process of its own, in the mode named."""
-    asked = json.loads(sys.stdin.readline())
-    mode: DriverName = asked["mode"]
+    """Run one worker with the job on standard input."""
+    order = json.loads(sys.stdin.readline())
+    mode: ModeName = order["mode"]
     chosen = driver(mode)
-    target = target_of(asked["remote"])
-    raw = target.open(native_mode(target, chosen.mode), asked["namespace"])
+    target = target_of(order["remote"])
+    adapter = portable(target.open(native_mode(target, chosen.mode), order["namespace"]))
     del arguments
     try:
-        chosen.run(_serve(chosen.reach(raw), Job(**asked["job"]), _go))
+        chosen.run(_serve(chosen.bridge(adapter), Job(**order["job"]), _go))
     finally:
         chosen.close()
 

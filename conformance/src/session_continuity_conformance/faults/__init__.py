@@ -1,6 +1,6 @@
-"""Calls that are cancelled, connections that break, stores that fail on purpose.
+"""Cancelled calls, broken connections, and stores that fail on purpose.
 
-The names here are for the tests of plugins and applications too; so is `faults.proxy`.
+The names here, and `faults.proxy`, are meant for the tests of plugins and applications too.
 """
 
 from session_continuity_conformance.faults.injection import (

@@ -1,4 +1,4 @@
-"""Calls that are cancelled at a moment of our choosing. Beside `drivers`, the only file that knows event loops."""
+"""Calls that are cancelled at a chosen moment. Only this module and `drivers` use event loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from session_continuity import StorageAdapter
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.faults.writes import WRITES, Maker, Write
-from session_continuity_conformance.store import NotApplicableError, Store
+from session_continuity_conformance.store_fixture import NotApplicableError, StoreFixture
 
 T = TypeVar("T")
 Call = Coroutine[Any, Any, object]
@@ -19,13 +19,13 @@ Read = Callable[[StorageAdapter], Call]
 
 MOST_WAITS = 500
 PATIENCE = 30.0
-"""Seconds after which a call that follows a cancelled one counts as hanging."""
+"""The seconds after which a call counts as hanging."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a call is cancelled: at its n-th wait, as soon as that begins, or `late`, when what it waited for is there
-    but has not been seen."""
+    """The moment of a cancellation: when the call waits for the n-th time. With `late`, it comes when the result of
+    that wait is there, but not yet received."""
 
     wait: int
     late: bool
@@ -36,7 +36,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call that was to be cancelled: `reached` says whether it waited often enough; `error` is what it
+    """The outcome of a call that was to be cancelled. `reached` says whether it waited often enough, `error` is what it
     raised."""
 
     reached: bool
@@ -44,11 +44,12 @@ class Outcome:
 
     @property
     def cancelled(self) -> bool:
+        """Whether the call raised the cancellation."""
         return isinstance(self.error, asyncio.CancelledError)
 
 
 class _Interrupted(Generic[T]):
-    """Awaits a coroutine, and cancels the task that does so at the moment given."""
+    """Awaits a coroutine, and cancels the task that awaits it at a moment."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], moment: Moment) -> None:
         self._coroutine = coroutine
@@ -74,7 +75,7 @@ class _Interrupted(Generic[T]):
                 step = partial(self._coroutine.send, sent)
 
     def _cancel(self, awaited: Any) -> None:
-        """A bare yield (of None) has nothing that could be late."""
+        """Cancel the task. A bare yield waits for nothing that could be late."""
         task = asyncio.current_task()
         assert task is not None
         if self._moment.late and awaited is not None:
@@ -88,7 +89,7 @@ def _cancel_then(task: asyncio.Task[Any], _: object) -> None:
 
 
 async def interrupt(call: Call, moment: Moment) -> Outcome:
-    """Make a call in a task of its own that is cancelled at a moment, and wait for its end."""
+    """Make a call in a task that is cancelled at a moment, and wait for its end."""
     interrupted = _Interrupted(call, moment)
 
     async def run() -> object:
@@ -110,15 +111,17 @@ async def in_time(call: Coroutine[Any, Any, T], what: str) -> T:
         raise ViolationError(what, expected=f"an answer within {PATIENCE:.0f} s", observed="none") from None
 
 
-def needs_tasks(store: Store) -> None:
-    """Raises NotApplicableError where no task runs the example."""
+def require_tasks(store: StoreFixture) -> None:
+    """Raise NotApplicableError unless the example runs in a task."""
     if store.driver.name != "async":
         raise NotApplicableError("only the tasks of an event loop can be cancelled")
 
 
-async def cancelled_writes(store: Store) -> AsyncIterator[tuple[Write, Moment, Outcome]]:
-    """Each kind of write, cancelled at its first wait, at its second, until it runs through; each time on a session of
-    its own. Raises NotApplicableError where no write ever waits."""
+async def cancelled_writes(store: StoreFixture) -> AsyncIterator[tuple[Write, Moment, Outcome]]:
+    """Each kind of write, cancelled at its first wait, at its second and so on, each time on a new session.
+
+    Raises NotApplicableError where no write ever waits.
+    """
     reached = False
     for make in WRITES.values():
         async for write, moment, outcome in _cancelled(partial(_begun, store, make)):
@@ -128,9 +131,11 @@ async def cancelled_writes(store: Store) -> AsyncIterator[tuple[Write, Moment, O
         raise NotApplicableError("no call of this store ever waits, so that none can be cancelled")
 
 
-async def cancelled_reads(store: Store, reads: Mapping[str, Read]) -> AsyncIterator[tuple[str, Outcome]]:
-    """Each of these reads, cancelled at its first wait, at its second, until it runs through. Raises
-    NotApplicableError where none ever waits."""
+async def cancelled_reads(store: StoreFixture, reads: Mapping[str, Read]) -> AsyncIterator[tuple[str, Outcome]]:
+    """Each of these reads, cancelled at its first wait, at its second and so on.
+
+    Raises NotApplicableError where no read ever waits.
+    """
     reached = False
     for name, read in reads.items():
         async for what, moment, outcome in _cancelled(partial(_asked, store, name, read)):
@@ -140,12 +145,12 @@ async def cancelled_reads(store: Store, reads: Mapping[str, Read]) -> AsyncItera
         raise NotApplicableError("no call of this store ever waits, so that none can be cancelled")
 
 
-async def _begun(store: Store, make: Maker) -> tuple[Write, Call]:
+async def _begun(store: StoreFixture, make: Maker) -> tuple[Write, Call]:
     write = await make(store)
     return write, write.send(store.adapter)
 
 
-async def _asked(store: Store, name: str, read: Read) -> tuple[str, Call]:
+async def _asked(store: StoreFixture, name: str, read: Read) -> tuple[str, Call]:
     return name, read(store.adapter)
 
 
@@ -163,8 +168,10 @@ async def _cancelled(begin: Callable[[], Awaitable[tuple[T, Call]]]) -> AsyncIte
 
 
 async def cancel_many(adapter: StorageAdapter, read: Read, times: int) -> None:
-    """Cancel calls of one kind, at each of its waits in turn, until so many were; a call that runs through is not
-    one of them. Raises NotApplicableError where it never waits."""
+    """Make calls of one kind until so many were cancelled, at each of their waits in turn.
+
+    Raises NotApplicableError where the call never waits.
+    """
     cancelled, wait = 0, 1
     while cancelled < times:
         outcome = await interrupt(read(adapter), Moment(wait, late=bool(cancelled % 2)))
@@ -181,8 +188,8 @@ def tasks() -> set[asyncio.Task[Any]]:
     return asyncio.all_tasks()
 
 
-async def ends_tasks(adapter: StorageAdapter, before: set[asyncio.Task[Any]]) -> None:
-    """Close the adapter; none of the tasks that came since then goes on."""
+async def check_tasks_end(adapter: StorageAdapter, before: set[asyncio.Task[Any]]) -> None:
+    """Close the adapter, and check that no task still runs that was not there before."""
     await in_time(adapter.close(), "close after cancelled calls")
     left = asyncio.all_tasks() - before
     if left:

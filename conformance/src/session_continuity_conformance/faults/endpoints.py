@@ -1,4 +1,4 @@
-"""Where the server of a store listens, so that a proxy can be put before it; found in the store's URL."""
+"""The address of a store's server, found in the store's URL, so that a proxy can be put in front of it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ LONG_PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[T_co]):
-    """The address of a store's server. `through` gives the same store by another host and port, with timeouts as short
-    as it can set them; within `patience` seconds they must have ended any call."""
+    """The address of a store's server.
+
+    `through` returns the same store at another host and port, with timeouts as short as its options allow. Every call
+    must end within `patience` seconds.
+    """
 
     host: str
     port: int
@@ -39,7 +42,7 @@ class Endpoint(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One address inside a URL, and the URL's text before and after it."""
+    """An address in a URL, and the text before and after it."""
 
     host: str
     port: int
@@ -52,7 +55,7 @@ class Address:
 
 
 def address_in(url: str, options: type[BackendOptions]) -> Address | None:
-    """The loopback address that a URL states, as its host or as an option's value; None where there is none."""
+    """The loopback address in a URL, as its host or as the value of an option; None where there is none."""
     return _authority(url, options) or _option(url)
 
 
@@ -83,8 +86,8 @@ def _option(url: str) -> Address | None:
 
 
 def hurried(url: str, options: type[BackendOptions]) -> tuple[str, float]:
-    """The URL with short timeouts and few retries, where its options have them by the usual names and it does not state
-    them; and the seconds within which a call must then end."""
+    """The URL with short timeouts and few retries, unless it states them, and the seconds within which a call must then
+    end. Options are recognised by their usual names."""
     stated = parse_url(url).query
     added = {name: SECONDS for name in _TIMEOUTS if _takes(options, name, float) and name not in stated}
     patience = PATIENCE if added else LONG_PATIENCE
@@ -104,7 +107,7 @@ def _with(url: str, added: Mapping[str, str]) -> str:
 
 
 def endpoint_of(url: str, options: type[BackendOptions], open_url: Callable[[str], T]) -> Endpoint[T] | None:
-    """Where the server of the store at this URL listens, None where a proxy cannot be put before it."""
+    """The address of the server of the store at this URL; None where a proxy cannot be put in front of it."""
     address = address_in(url, options)
     if address is None:
         return None

@@ -1,11 +1,11 @@
-"""Stores that fail on purpose, for the tests of plugins and of applications.
+"""Stores that fail on purpose, for the tests of plugins and applications.
 
     plan = Planned()
     with SessionManager(FaultyStorage(adapter, plan)) as manager:
         plan.add("append_messages", FAIL_AFTER)
 
-`Chaos` is the same as an extension: `registry.register_extension(Chaos(Random(0.05, seed=7)))` puts it around every
-store that is opened through that registry.
+`Chaos` does the same as an extension: `registry.register_extension(Chaos(Random(0.05, seed=7)))` puts it around every
+store that this registry opens.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
-from session_continuity import StorageAdapter, StorageError, ThrottledError, UnavailableError, hookimpl, sleeper
-from session_continuity_conformance.wrapping import METHODS, Forwarding, Method
+from session_continuity import (
+    ForwardingAdapter,
+    StorageAdapter,
+    StorageError,
+    ThrottledError,
+    UnavailableError,
+    hookimpl,
+    sleeper,
+)
+from session_continuity_conformance.operations import OPERATIONS
 
 __all__ = [
     "FAIL_AFTER",
@@ -37,13 +45,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Plan = Callable[[str], "Fault | None"]
-"""Says what happens to the next call of a method, None for nothing. Called from any thread."""
+"""Returns the fault of the next call of a method, or None. It is called from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one call: it waits some seconds, and raises an error instead of being made (`before`), or after
-    it was made, instead of its answer (`after`)."""
+    """What happens to one call.
+
+    It waits `seconds`, and raises `error` either before the call is made or after it, instead of its result.
+    """
 
     error: type[StorageError] | None = UnavailableError
     moment: Literal["before", "after"] = "before"
@@ -53,25 +63,25 @@ class Fault:
 FAIL_BEFORE = Fault()
 FAIL_AFTER = Fault(moment="after")
 THROTTLE = Fault(ThrottledError)
-SERVING = frozenset(METHODS) - {"setup", "close", "health"}
+SERVING = frozenset(OPERATIONS) - {"setup", "close", "health"}
 
 
 def delay(seconds: float) -> Fault:
-    """A call that takes so much longer."""
+    """A fault that makes a call slower by so many seconds."""
     return Fault(error=None, seconds=seconds)
 
 
 class Planned:
-    """A plan that is made call by call: the faults of each method, in the order in which they were added."""
+    """A plan for single calls. Each method meets its faults in the order in which they were added."""
 
     def __init__(self) -> None:
         self._faults: dict[str, deque[Fault | None]] = {}
         self._lock = threading.Lock()
 
     def add(self, method: str, *faults: Fault | None) -> None:
-        """The next calls of a method meet these faults, one each; None lets a call through."""
-        if method not in METHODS:
-            raise ValueError(f"{method} is no method of StorageAdapter")
+        """Let the next calls of a method meet these faults, one each. None lets a call through."""
+        if method not in OPERATIONS:
+            raise ValueError(f"StorageAdapter has no method {method}")
         with self._lock:
             self._faults.setdefault(method, deque()).extend(faults)
 
@@ -82,8 +92,8 @@ class Planned:
 
 
 class Random:
-    """A plan that lets a share (`rate`, 0 to 1) of the calls meet one of these faults; the same for the same seed and
-    order of calls."""
+    """A plan in which a share of the calls, `rate` from 0 to 1, meets one of these faults. The same seed gives the same
+    faults for the same calls."""
 
     def __init__(
         self,
@@ -106,22 +116,21 @@ class Random:
             return self._random.choice(self._faults) if self._random.random() < self._rate else None
 
 
-class FaultyStorage(Forwarding):
-    """The inner adapter, whose calls fail as a plan says."""
+class FaultyStorage(ForwardingAdapter):
+    """An adapter whose calls fail according to a plan."""
 
     def __init__(self, inner: StorageAdapter, plan: Plan) -> None:
         super().__init__(inner)
-        self.backend = inner.backend
         self._plan = plan
         self._sleep = sleeper(inner.mode)
 
-    async def forward(self, method: Method[P, R], /, *args: P.args, **options: P.kwargs) -> R:
+    async def forward(self, method: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         fault = self._plan(method.__name__) or Fault(error=None)
         if fault.seconds:
             await self._sleep(fault.seconds)
         if fault.error is not None and fault.moment == "before":
             raise self._failure(fault.error, method.__name__, "nothing was sent")
-        result = await method(*args, **options)
+        result = await super().forward(method, *args, **kwargs)
         if fault.error is not None:
             raise self._failure(fault.error, method.__name__, "the answer was lost")
         return result

@@ -1,7 +1,7 @@
-"""A loopback TCP proxy that breaks what passes through it: it lies between a client and its server.
+"""A TCP proxy on loopback that breaks connections between a client and its server.
 
-It knows no protocol. What a client sends after it was sent something, or at first, is a request; what comes back is its
-reply. That holds where one connection carries one request at a time, and nothing is encrypted.
+It works for any protocol. What a client sends first, or after it received something, is a request. What comes back is
+the reply. So a connection must carry one request at a time, and must not be encrypted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class _Pair:
-    """Both ends of one connection, and what its present request will meet."""
+    """Both ends of a connection, and the fault that its current request meets."""
 
     near: socket.socket
     far: socket.socket
@@ -37,7 +37,7 @@ class _Pair:
 
 
 class Proxy:
-    """Listens on `host` and `port`, and passes on to the address given. A context manager."""
+    """Listens on `host` and `port`, and forwards to an address. A context manager."""
 
     host = "127.0.0.1"
 
@@ -64,14 +64,17 @@ class Proxy:
         self.close()
 
     def plan(self, fault: Fault, *, after: int = 0, away: bool = False, patience: float = 30.0) -> None:
-        """Let so many requests pass, then let one meet this fault; with `away`, refuse from then on. A stalled one that
-        nobody gave up after `patience` seconds is cut, and `overrun` says so."""
+        """Let so many requests through, and let the next one meet this fault. With `away`, refuse connections from then
+        on.
+
+        A stalled request that is still there after `patience` seconds is cut, and `overrun` is set.
+        """
         with self._lock:
             self._planned, self._pass, self._away, self._patience = fault, after, away, patience
             self._struck = self.overrun = False
 
     def unplan(self) -> bool:
-        """Forget what was planned; whether it has struck."""
+        """Drop the plan. Returns whether a request met the fault."""
         with self._lock:
             self._planned = None
             self._watch.cancel()
@@ -85,23 +88,23 @@ class Proxy:
             _reset(pair.near, pair.far)
 
     def refuse(self) -> None:
-        """Reset every connection, and take no new ones until `accept`."""
+        """Reset every connection, and accept no new ones until `accept`."""
         self._listener.stop()
         self.cut()
 
     def accept(self) -> None:
-        """Take connections again, on the same port."""
+        """Accept connections again, on the same port."""
         self._listener.stop()
         self._listener = _Listener(self, self.port)
 
     def close(self) -> None:
-        """Stop listening and end every connection."""
+        """Stop listening, and end every connection."""
         self._listener.stop()
         self.unplan()
         self.cut()
 
     def serve(self, near: socket.socket) -> None:
-        """Carry one connection to its end."""
+        """Forward one connection until it ends."""
         far = self._reach()
         if far is None:
             _reset(near)
@@ -197,7 +200,7 @@ class Proxy:
 
 
 class _Listener(ThreadingTCPServer):
-    """Takes connections in threads of its own until it is stopped."""
+    """Accepts connections, each in a thread, until it is stopped."""
 
     daemon_threads = True
     block_on_close = False
@@ -211,7 +214,7 @@ class _Listener(ThreadingTCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more; may be called again."""
+        """Stop listening. May be called again."""
         self.shutdown()
         self.server_close()
         self._thread.join()
@@ -225,7 +228,7 @@ class _Handler(BaseRequestHandler):
 
 
 def _reset(*ends: socket.socket) -> None:
-    """End with a reset in place of the usual handshake, and wake whoever reads."""
+    """End connections with a reset, and wake the threads that read from them."""
     for end in ends:
         with suppress(OSError):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -234,6 +237,6 @@ def _reset(*ends: socket.socket) -> None:
 
 
 def _end(end: socket.socket) -> None:
-    """Tell the other side that nothing more comes."""
+    """Send the end of the stream to the other side."""
     with suppress(OSError):
         end.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""Every kind of write, with what a reader sees of its session before and after it: for whoever interrupts writes."""
+"""Every kind of write, with its session as a reader sees it before and after, for examples that interrupt writes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from session_continuity import (
     StorageAdapter,
 )
 from session_continuity_conformance.checks import ViolationError, holds, same
-from session_continuity_conformance.store import Store
+from session_continuity_conformance.store_fixture import StoreFixture
 
 SETTLING = 10.0
-"""Seconds that a write may go on after its caller gave up."""
+"""The seconds that a write may continue after its caller stopped waiting."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A session as a reader sees it: version, user, and text and tokens of each message."""
+class SessionView:
+    """A session as a reader sees it: version, user, and the text and tokens of each message."""
 
     version: int
     user_id: str | None
@@ -34,19 +34,23 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write, ready to be made on any adapter of the namespace, with the same ids each time. One that is not
-    `repeatable` has nothing by which a store could know it again."""
+    """A write that can be made on any adapter of the namespace, with the same ids each time.
+
+    A write that is not `repeatable` has no id by which a store could recognise it.
+    """
 
     name: str
     session_id: str
     send: Callable[[StorageAdapter], Coroutine[Any, Any, object]]
-    before: Seen | None
-    after: Seen | None
+    before: SessionView | None
+    after: SessionView | None
     repeatable: bool = True
 
     async def repeat(self, adapter: StorageAdapter) -> None:
-        """Make it again after an attempt whose outcome nobody knows. An update that was made before is now refused,
-        because the version that it expects is no longer there."""
+        """Repeat the write after an attempt with an unknown outcome.
+
+        If the first attempt updated the session, the version has changed, and the repeated update is refused.
+        """
         try:
             await self.send(adapter)
         except ConcurrencyError as refused:
@@ -57,9 +61,9 @@ class Write:
                 observed=refused,
             )
 
-    async def is_whole_or_absent(self, store: Store, adapter: StorageAdapter, what: str) -> None:
-        """Totals and messages agree, and show the write or do not."""
-        seen = await look(store, adapter, self.session_id)
+    async def check_whole_or_absent(self, store: StoreFixture, adapter: StorageAdapter, what: str) -> None:
+        """Check that totals and messages agree, and that the write is there completely or not at all."""
+        seen = await read_view(store, adapter, self.session_id)
         holds(
             f"the session after {what}",
             seen in (self.before, self.after),
@@ -67,16 +71,16 @@ class Write:
             observed=seen,
         )
 
-    async def is_done(self, store: Store, adapter: StorageAdapter, what: str) -> None:
-        """The write is there, once."""
-        same(f"the session after {what}", await look(store, adapter, self.session_id), self.after)
+    async def check_done(self, store: StoreFixture, adapter: StorageAdapter, what: str) -> None:
+        """Check that the write is there, once."""
+        same(f"the session after {what}", await read_view(store, adapter, self.session_id), self.after)
 
 
-Maker = Callable[[Store], Awaitable[Write]]
+Maker = Callable[[StoreFixture], Awaitable[Write]]
 
 
-async def look(store: Store, adapter: StorageAdapter, session_id: str) -> Seen | None:
-    """The session as this adapter shows it, read again while it changes; its totals must be those of its messages."""
+async def read_view(store: StoreFixture, adapter: StorageAdapter, session_id: str) -> SessionView | None:
+    """The session as this adapter shows it, read again while it changes. Its totals must be those of its messages."""
     deadline = time.monotonic() + SETTLING
     while True:
         session = await adapter.get_session(session_id)
@@ -85,12 +89,12 @@ async def look(store: Store, adapter: StorageAdapter, session_id: str) -> Seen |
             break
         if time.monotonic() > deadline:
             raise ViolationError(
-                f"session {session_id}, read again and again for {SETTLING:.0f} s",
+                f"session {session_id}, read repeatedly for {SETTLING:.0f} s",
                 expected="get_session and get_messages agree on whether and how it exists",
                 observed=f"{session!r} beside {messages!r}",
             )
         await store.driver.sleep(0.01)
-    return None if session is None or messages is None else _seen(session, messages)
+    return None if session is None or messages is None else _view(session, messages)
 
 
 async def _messages(adapter: StorageAdapter, session_id: str) -> list[Message] | None:
@@ -100,121 +104,121 @@ async def _messages(adapter: StorageAdapter, session_id: str) -> list[Message] |
         return None
 
 
-def _seen(session: Session, messages: list[Message]) -> Seen:
+def _view(session: Session, messages: list[Message]) -> SessionView:
     tokens = sum(message.token_count or 0 for message in messages)
     same(
         "message_count and token_count beside the messages",
         (session.message_count, session.token_count),
         (len(messages), tokens),
     )
-    told = tuple((str(message.content), message.token_count or 0) for message in messages)
-    return Seen(session.version, session.user_id, told)
+    texts = tuple((str(message.content), message.token_count or 0) for message in messages)
+    return SessionView(session.version, session.user_id, texts)
 
 
-def _turn_of(store: Store, session_id: str) -> list[Message]:
-    size = min(3, store.capabilities.max_turn or 3)
+def _batch_of(store: StoreFixture, session_id: str) -> list[Message]:
+    size = min(3, store.capabilities.max_batch or 3)
     return [
         store.message(session_id, f"text {number}", tokens=number, id=store.new_id("m"))
         for number in range(1, size + 1)
     ]
 
 
-def _told(turn: list[Message]) -> tuple[tuple[str, int], ...]:
-    return tuple((str(message.content), message.token_count or 0) for message in turn)
+def _texts(batch: list[Message]) -> tuple[tuple[str, int], ...]:
+    return tuple((str(message.content), message.token_count or 0) for message in batch)
 
 
-async def _talk(store: Store) -> tuple[Session, list[Message]]:
+async def _create_conversation(store: StoreFixture) -> tuple[Session, list[Message]]:
     """A session with a few messages."""
-    session = await store.session(user_id="user")
-    turn = _turn_of(store, session.id)
-    await store.append_chosen(*turn)
-    return session, turn
+    session = await store.create_session(user_id="user")
+    batch = _batch_of(store, session.id)
+    await store.append_with_ids(*batch)
+    return session, batch
 
 
-async def _create(store: Store) -> Write:
+async def _create(store: StoreFixture) -> Write:
     session = store.new_session(user_id="user")
-    return Write("create_session", session.id, lambda on: on.create_session(session), None, Seen(1, "user"))
+    return Write("create_session", session.id, lambda on: on.create_session(session), None, SessionView(1, "user"))
 
 
-async def _append(store: Store) -> Write:
-    session = await store.session(user_id="user")
-    turn = _turn_of(store, session.id)
-    ids = [message.id for message in turn]
+async def _append(store: StoreFixture) -> Write:
+    session = await store.create_session(user_id="user")
+    batch = _batch_of(store, session.id)
+    ids = [message.id for message in batch]
     return Write(
         "append_messages",
         session.id,
-        lambda on: on.append_messages(session.id, turn, chosen_ids=ids),
-        Seen(1, "user"),
-        Seen(1, "user", _told(turn)),
+        lambda on: on.append_messages(session.id, batch, client_ids=ids),
+        SessionView(1, "user"),
+        SessionView(1, "user", _texts(batch)),
     )
 
 
-async def _compare_and_update(store: Store) -> Write:
-    session = await store.session(user_id="user")
+async def _compare_and_update(store: StoreFixture) -> Write:
+    session = await store.create_session(user_id="user")
     patch = Patch({"user_id": "other", "status": "paused"})
     return Write(
         "update_session with expected_version",
         session.id,
         lambda on: on.update_session(session.id, patch, expected_version=1),
-        Seen(1, "user"),
-        Seen(2, "other"),
+        SessionView(1, "user"),
+        SessionView(2, "other"),
     )
 
 
-async def _update(store: Store) -> Write:
-    session = await store.session(user_id="user")
+async def _update(store: StoreFixture) -> Write:
+    session = await store.create_session(user_id="user")
     patch = Patch({"user_id": "other"})
     return Write(
         "update_session",
         session.id,
         lambda on: on.update_session(session.id, patch),
-        Seen(1, "user"),
-        Seen(2, "other"),
+        SessionView(1, "user"),
+        SessionView(2, "other"),
         repeatable=False,
     )
 
 
-async def _edit(store: Store) -> Write:
-    session, turn = await _talk(store)
+async def _edit(store: StoreFixture) -> Write:
+    session, batch = await _create_conversation(store)
     patch = Patch({"content": "edited", "token_count": 10, "updated_at": store.tick()})
     return Write(
         "update_message",
         session.id,
-        lambda on: on.update_message(session.id, turn[0].id, patch),
-        Seen(1, "user", _told(turn)),
-        Seen(1, "user", (("edited", 10), *_told(turn[1:]))),
+        lambda on: on.update_message(session.id, batch[0].id, patch),
+        SessionView(1, "user", _texts(batch)),
+        SessionView(1, "user", (("edited", 10), *_texts(batch[1:]))),
     )
 
 
-async def _remove(store: Store) -> Write:
-    session, turn = await _talk(store)
+async def _remove(store: StoreFixture) -> Write:
+    session, batch = await _create_conversation(store)
     return Write(
         "delete_message",
         session.id,
-        lambda on: on.delete_message(session.id, turn[0].id),
-        Seen(1, "user", _told(turn)),
-        Seen(1, "user", _told(turn[1:])),
+        lambda on: on.delete_message(session.id, batch[0].id),
+        SessionView(1, "user", _texts(batch)),
+        SessionView(1, "user", _texts(batch[1:])),
     )
 
 
-async def _clear(store: Store) -> Write:
-    session, turn = await _talk(store)
+async def _clear(store: StoreFixture) -> Write:
+    session, batch = await _create_conversation(store)
     return Write(
         "delete_all_messages",
         session.id,
         lambda on: on.delete_all_messages(session.id),
-        Seen(1, "user", _told(turn)),
-        Seen(1, "user"),
+        SessionView(1, "user", _texts(batch)),
+        SessionView(1, "user"),
     )
 
 
-async def _delete(store: Store) -> Write:
-    session, turn = await _talk(store)
+async def _delete(store: StoreFixture) -> Write:
+    session, batch = await _create_conversation(store)
     return Write(
         "delete_session",
         session.id,
         lambda on: on.delete_session(session.id),
-        Seen(1, "user", _told(turn)),
+        SessionView(1, "user", _texts(batch)),
         None,
     )
 
@@ -229,4 +233,4 @@ WRITES: Mapping[str, Maker] = {
     "delete_all_messages": _clear,
     "delete_session": _delete,
 }
-"""Each makes a session of its own for its write."""
+"""Each creates a session for its write."""

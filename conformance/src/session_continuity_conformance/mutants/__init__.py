@@ -1,6 +1,7 @@
-"""Stores that are broken on purpose, each in one way: the proof that the suite can fail.
+"""Mutants: stores that are broken on purpose, each in one way. They show that the suite can fail.
 
-`python -m session_continuity_conformance.mutants` runs every example on every one of them and prints who died of what.
+`python -m session_continuity_conformance.mutants` runs every example on every mutant, and prints which clause catches
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def mutants() -> Mapping[str, Mutant]:
 
 
 def shared_target(argument: str) -> ReferenceTarget:
-    """The store that `NAME:PATH` describes, for another process: a mutant, or the shared reference itself."""
+    """The store that `NAME:PATH` describes, for another process: a mutant, or the shared reference."""
     name, _, path = argument.partition(":")
     storage = SharedStorage if name == SharedStorage.__name__ else mutants()[name].storage
     if not issubclass(storage, SharedStorage):

@@ -1,5 +1,4 @@
-"""Runs every mutant, or those named, against its own clause and prints the table; with `--beside` against every other
-clause too."""
+"""Runs mutants against their own clauses, and prints the table. With `--beside` it runs them against all others too."""
 
 from __future__ import annotations
 
@@ -7,23 +6,24 @@ import argparse
 import sys
 
 from session_continuity_conformance.mutants import Mutant, mutants
+from session_continuity_conformance.reporting.report import number_of
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 1 when a mutant survives its own clause."""
+    """Run the mutants that are named, or all. Returns 1 when one survives its own clause."""
     parser = argparse.ArgumentParser(prog="session_continuity_conformance.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
-    parser.add_argument("--beside", action="store_true", help="tell which other clauses kill it; takes most of an hour")
-    asked = parser.parse_args(arguments)
-    chosen: list[str] = asked.names or list(mutants())
+    parser.add_argument("--beside", action="store_true", help="show which other clauses kill it; takes most of an hour")
+    parsed = parser.parse_args(arguments)
+    chosen: list[str] = parsed.names or list(mutants())
     if unknown := sorted(set(chosen) - set(mutants())):
-        parser.error(f"no mutant is called {' or '.join(unknown)}")
+        parser.error(f"unknown mutant {', '.join(unknown)}")
     survivors = 0
     for mutant in (mutants()[name] for name in chosen):
         killed = mutant.killed_by(mutant.clause)
         survivors += not killed
-        print(_told(mutant, killed=killed, others=_others(mutant) if asked.beside else []), flush=True)  # noqa: T201
-    print(f"{len(chosen)} mutants, {survivors} survive")  # noqa: T201
+        print(_line(mutant, killed=killed, others=_others(mutant) if parsed.beside else []), flush=True)  # noqa: T201
+    print(f"{number_of(len(chosen), 'mutant')}, {survivors} survived")  # noqa: T201
     return 1 if survivors else 0
 
 
@@ -31,7 +31,7 @@ def _others(mutant: Mutant) -> list[str]:
     return [clause for clause in mutant.killers() if clause != mutant.clause]
 
 
-def _told(mutant: Mutant, *, killed: bool, others: list[str]) -> str:
+def _line(mutant: Mutant, *, killed: bool, others: list[str]) -> str:
     mark = "killed by" if killed else "SURVIVES"
     seeds = f" [{', '.join(mutant.seeds)}]" if mutant.seeds else ""
     beside = f", and by {', '.join(others)}" if others else ""

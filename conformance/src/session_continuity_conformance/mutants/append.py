@@ -15,11 +15,10 @@ from session_continuity import (
     Patch,
     Session,
     TokenBudgetExceededError,
-    ValidationError,
     move_to,
 )
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference.model import Kept, Model
+from session_continuity_conformance.reference.model import Model, SessionRecord
 from session_continuity_conformance.reference.storage import ReferenceStorage
 
 Chosen = Collection[str]
@@ -27,16 +26,16 @@ Chosen = Collection[str]
 
 @breaks("SC-APP-001")
 class AnswersAppendWithoutMetadata(Model):
-    """append_messages answers with messages that lack their metadata."""
+    """append_messages returns messages without their metadata."""
 
-    def appended(self, kept: Kept, messages: Sequence[Message], *, repeated: bool) -> Appended:
+    def appended(self, messages: Sequence[Message], *, repeated: bool) -> Appended:
         bare = [Patch(clear=frozenset({"metadata"})).apply(message) for message in messages]
-        return super().appended(kept, bare, repeated=repeated)
+        return super().appended(bare, repeated=repeated)
 
 
 @breaks("SC-APP-002", "U41")
 class ForgetsTheTokens(Model):
-    """token_count of the session stays at nothing."""
+    """token_count of a session stays 0."""
 
     def get_session(self, session_id: str) -> Session | None:
         found = super().get_session(session_id)
@@ -45,136 +44,152 @@ class ForgetsTheTokens(Model):
 
 @breaks("SC-APP-002")
 class ForgetsTheActivity(Model):
-    """last_activity_at stays at the creation."""
+    """last_activity_at stays at the time of creation."""
 
-    def add(self, kept: Kept, turn: Sequence[Message]) -> None:
-        before = kept.last_activity_at
-        super().add(kept, turn)
-        kept.last_activity_at = before
-
-
-@breaks("SC-APP-003")
-class CutsLongTurns(Model):
-    """Only the first 25 messages of a turn are stored."""
-
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
-        return super().append_messages(session_id, messages[:25], chosen_ids=chosen_ids)
+    def add(self, record: SessionRecord, batch: Sequence[Message]) -> None:
+        before = record.last_activity_at
+        super().add(record, batch)
+        record.last_activity_at = before
 
 
 @breaks("SC-APP-003")
-class RefusedTurnIsHalfStored(Model):
-    """A turn that its last message takes over the limit is stored up to there."""
+class StoresTheFirst25(Model):
+    """Only the first 25 messages of a batch are stored."""
 
-    def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
+        return super().append_messages(session_id, messages[:25], client_ids=client_ids, **terms)
+
+
+@breaks("SC-APP-003")
+class RefusedBatchIsHalfStored(Model):
+    """A batch whose last message exceeds the limit is stored without that message."""
+
+    def check_accepts(self, record: SessionRecord, messages: Sequence[Message]) -> None:
         try:
-            super().check_gate(kept, messages)
+            super().check_accepts(record, messages)
         except TokenBudgetExceededError:
             if len(messages) > 1:
-                self.add(kept, messages[:-1])
+                self.add(record, messages[:-1])
             raise
 
 
 @breaks("SC-APP-004", "U8")
 class RepeatedAppendDoubles(Model):
-    """An append repeated with its chosen ids is stored again."""
+    """A repeated append with ids from the caller is stored again."""
 
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
-        kept = self.needed(session_id)
-        if chosen_ids and all(kept.find(message.id) is not None for message in messages):
-            messages = move_to(messages[0].created_at, messages, chosen_ids=())
-        return super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
+        record = self.require(session_id)
+        if client_ids and all(record.find(message.id) is not None for message in messages):
+            messages = move_to(messages[0].created_at, messages, client_ids=())
+        return super().append_messages(session_id, messages, client_ids=client_ids, **terms)
 
 
 @breaks("SC-APP-004")
-class RepetitionIsNotTold(Model):
-    """A repeated append is stored once, but answered like the first."""
+class RepetitionIsNotReported(Model):
+    """A repeated append is stored once, but the result does not say that it is repeated."""
 
-    def appended(self, kept: Kept, messages: Sequence[Message], *, repeated: bool) -> Appended:
+    def appended(self, messages: Sequence[Message], *, repeated: bool) -> Appended:
         del repeated
-        return super().appended(kept, messages, repeated=False)
+        return super().appended(messages, repeated=False)
 
 
 @breaks("SC-APP-005")
-class JudgesTheGateFirst(Model):
-    """Status and limit are judged before an append is recognised as repeated."""
+class ChecksStatusFirst(Model):
+    """Status and limit are checked before an append is recognised as repeated."""
 
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
-        self.check_gate(self.needed(session_id), messages)
-        return super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
+        self.check_accepts(self.require(session_id), messages)
+        return super().append_messages(session_id, messages, client_ids=client_ids, **terms)
 
 
 @breaks("SC-APP-006")
-class EditedMessageIsAConflict(Model):
-    """An append repeated after an edit is refused as contradicting."""
+class EditedMessageCountsAsSent(Model):
+    """An append with the id of an edited message returns that message, whatever was sent."""
 
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
-        for message in messages:
-            stored = self.needed(session_id).find(message.id)
-            if stored is not None and stored.content != message.content:
-                raise ValidationError(f"message id {message.id!r} is taken")
-        return super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
+        stored = [self.require(session_id).find(message.id) for message in messages]
+        edited = tuple(message for message in stored if message is not None and message.updated_at is not None)
+        if len(edited) == len(messages):
+            return Appended(messages=edited, repeated=True)
+        return super().append_messages(session_id, messages, client_ids=client_ids, **terms)
 
 
 @breaks("SC-APP-007")
 class TakenIdOverwrites(Model):
     """An append with the id of another message overwrites that message."""
 
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
-        kept = self.needed(session_id)
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
+        record = self.require(session_id)
         for message in messages:
-            old = kept.find(message.id)
+            old = record.find(message.id)
             if old is not None and len(messages) == 1 and old.updated_at is None:
-                kept.messages[kept.messages.index(old)] = message.model_copy(update={"created_at": old.created_at})
-        return super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+                record.messages[record.messages.index(old)] = message.model_copy(update={"created_at": old.created_at})
+        return super().append_messages(session_id, messages, client_ids=client_ids, **terms)
 
 
 @breaks("SC-APP-008")
-class StoresTheRestOfATurn(Model):
-    """A turn of which part is stored already gets its rest stored."""
+class StoresTheRestOfABatch(Model):
+    """Of a batch that is stored in part, the rest is stored."""
 
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
-        kept = self.needed(session_id)
-        fresh = [message for message in messages if kept.find(message.id) is None]
-        return super().append_messages(session_id, fresh or messages, chosen_ids=chosen_ids)
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
+        record = self.require(session_id)
+        fresh = [message for message in messages if record.find(message.id) is None]
+        return super().append_messages(session_id, fresh or messages, client_ids=client_ids, **terms)
 
 
 @breaks("SC-APP-021")
 class TwinIdsOverwrite(Model):
-    """Of two messages of a turn with the same id the last one wins."""
+    """Of two messages in a batch with the same id, the last is stored."""
 
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
         last = {message.id: message for message in messages}
-        return super().append_messages(session_id, list(last.values()), chosen_ids=chosen_ids)
+        return super().append_messages(session_id, list(last.values()), client_ids=client_ids, **terms)
 
 
 @breaks("SC-APP-021")
-class TwinsAreMintedAnew(Model):
-    """Of two messages of a turn with the same minted id one gets another."""
+class TwinsAreMintedAgain(Model):
+    """Of two messages in a batch with the same minted id, one gets another id."""
 
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
-        turn: list[Message] = []
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
+        batch: list[Message] = []
         for message in messages:
-            is_twin = message.id in {each.id for each in turn} and message.id not in chosen_ids
-            turn += move_to(message.created_at, [message], chosen_ids=()) if is_twin else [message]
-        return super().append_messages(session_id, turn, chosen_ids=chosen_ids)
+            is_twin = message.id in {each.id for each in batch} and message.id not in client_ids
+            batch += move_to(message.created_at, [message], client_ids=()) if is_twin else [message]
+        return super().append_messages(session_id, batch, client_ids=client_ids, **terms)
 
 
 @breaks("SC-APP-009", "U21")
 class ClosedSessionAccepts(Model):
-    """A completed session takes messages."""
+    """A completed session accepts messages."""
 
-    def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
-        head = kept.head
-        kept.head = head.model_copy(update={"status": "active"})
+    def check_accepts(self, record: SessionRecord, messages: Sequence[Message]) -> None:
+        head = record.head
+        record.head = head.model_copy(update={"status": "active"})
         try:
-            super().check_gate(kept, messages)
+            super().check_accepts(record, messages)
         finally:
-            kept.head = head
+            record.head = head
 
 
 @breaks("SC-APP-009")
-class GateKnowsTheCreationOnly(Model):
-    """The append's gate follows the status at creation, not that of an update."""
+class StatusIsThatAtCreation(Model):
+    """An append checks the status at creation, not the current one."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -184,77 +199,77 @@ class GateKnowsTheCreationOnly(Model):
         self.gates[session.id] = session.status
         return super().create_session(session)
 
-    def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
-        head = kept.head
-        kept.head = head.model_copy(update={"status": self.gates[head.id]})
+    def check_accepts(self, record: SessionRecord, messages: Sequence[Message]) -> None:
+        head = record.head
+        record.head = head.model_copy(update={"status": self.gates[head.id]})
         try:
-            super().check_gate(kept, messages)
+            super().check_accepts(record, messages)
         finally:
-            kept.head = head
+            record.head = head
 
 
 @breaks("SC-APP-010")
 class OnlyActiveAccepts(Model):
     """A paused session refuses messages."""
 
-    def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
-        head = kept.head
+    def check_accepts(self, record: SessionRecord, messages: Sequence[Message]) -> None:
+        head = record.head
         if head.status == "paused":
-            kept.head = head.model_copy(update={"status": "completed"})
+            record.head = head.model_copy(update={"status": "completed"})
         try:
-            super().check_gate(kept, messages)
+            super().check_accepts(record, messages)
         finally:
-            kept.head = head
+            record.head = head
 
 
 @breaks("SC-APP-011")
 class LimitIsOneLess(Model):
-    """A turn that reaches the hard limit exactly is refused."""
+    """A batch that reaches the hard limit exactly is refused."""
 
-    def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
+    def check_accepts(self, record: SessionRecord, messages: Sequence[Message]) -> None:
         extra = messages[0].model_copy(update={"token_count": 1})
         used = sum(message.token_count or 0 for message in messages)
-        super().check_gate(kept, [*messages, extra] if used else messages)
+        super().check_accepts(record, [*messages, extra] if used else messages)
 
 
 @breaks("SC-APP-011")
 class SoftBudgetIsEnforced(Model):
-    """The store refuses appends over a budget that only the context should mind."""
+    """The store refuses appends over a budget that is only for contexts."""
 
-    def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
-        super().check_gate(kept, messages)
-        budget, used = kept.head.token_budget, kept.session().token_count
+    def check_accepts(self, record: SessionRecord, messages: Sequence[Message]) -> None:
+        super().check_accepts(record, messages)
+        budget, used = record.head.token_budget, record.session().token_count
         more = sum(message.token_count or 0 for message in messages)
         if budget is not None and used + more > budget.available:
-            raise TokenBudgetExceededError(kept.head.id, requested=more, limit=budget.available, used=used)
+            raise TokenBudgetExceededError(record.head.id, requested=more, limit=budget.available, used=used)
 
 
 @breaks("SC-APP-012", "U34")
 class ChecksTheLimitThenActs(ReferenceStorage):
-    """The hard limit is checked before the append, not with it."""
+    """The hard limit is checked before the append, not together with it."""
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
     ) -> Appended:
-        del chosen_ids
+        del client_ids, terms
 
         def check(model: Model) -> None:
-            model.check_gate(model.needed(session_id), messages)
+            model.check_accepts(model.require(session_id), messages)
 
         self.work("append_messages", check)
         await self.pause()
 
         def store(model: Model) -> Appended:
-            kept = model.needed(session_id)
-            model.add(kept, messages)
-            return model.appended(kept, messages, repeated=False)
+            record = model.require(session_id)
+            model.add(record, messages)
+            return model.appended(messages, repeated=False)
 
         return self.work("append_messages", store)
 
 
 @breaks("SC-APP-013")
 class LimitIsTheFirstOne(Model):
-    """The hard limit stays the one given at creation."""
+    """The hard limit stays the one at creation."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -264,9 +279,9 @@ class LimitIsTheFirstOne(Model):
         self.budgets[session.id] = session.token_budget
         return super().create_session(session)
 
-    def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
-        seen = replace(kept, head=kept.head.model_copy(update={"token_budget": self.budgets[kept.head.id]}))
-        super().check_gate(seen, messages)
+    def check_accepts(self, record: SessionRecord, messages: Sequence[Message]) -> None:
+        seen = replace(record, head=record.head.model_copy(update={"token_budget": self.budgets[record.head.id]}))
+        super().check_accepts(seen, messages)
 
 
 @breaks("SC-APP-013")
@@ -277,41 +292,32 @@ class LimitCountsWhatWasDeleted(Model):
         super().__init__(*args)
         self.ever: dict[str, int] = {}
 
-    def add(self, kept: Kept, turn: Sequence[Message]) -> None:
-        super().add(kept, turn)
-        tokens = sum(message.token_count or 0 for message in turn)
-        self.ever[kept.head.id] = self.ever.get(kept.head.id, 0) + tokens
+    def add(self, record: SessionRecord, batch: Sequence[Message]) -> None:
+        super().add(record, batch)
+        tokens = sum(message.token_count or 0 for message in batch)
+        self.ever[record.head.id] = self.ever.get(record.head.id, 0) + tokens
 
-    def check_gate(self, kept: Kept, messages: Sequence[Message]) -> None:
-        gone = self.ever.get(kept.head.id, 0) - kept.session().token_count
+    def check_accepts(self, record: SessionRecord, messages: Sequence[Message]) -> None:
+        gone = self.ever.get(record.head.id, 0) - record.session().token_count
         ghost = messages[0].model_copy(update={"token_count": max(gone, 0)})
-        super().check_gate(kept, [*messages, ghost])
-
-
-@breaks("SC-APP-014")
-class AnswersWithOldTotals(Model):
-    """append_messages answers with the totals before it."""
-
-    def appended(self, kept: Kept, messages: Sequence[Message], *, repeated: bool) -> Appended:
-        answer = super().appended(kept, messages, repeated=repeated)
-        return replace(answer, message_count=len(kept.messages) - len(messages))
+        super().check_accepts(record, [*messages, ghost])
 
 
 @breaks("SC-APP-015")
 class UncountedMessageCountsOne(Model):
-    """A message without token_count is stored with one of its own."""
+    """A message without token_count is stored with a token_count of 1."""
 
-    def add(self, kept: Kept, turn: Sequence[Message]) -> None:
+    def add(self, record: SessionRecord, batch: Sequence[Message]) -> None:
         counted = [
             message if message.token_count is not None else message.model_copy(update={"token_count": 1})
-            for message in turn
+            for message in batch
         ]
-        super().add(kept, counted)
+        super().add(record, counted)
 
 
 @breaks("SC-APP-016", "U8")
 class StoresThenConflicts(ReferenceStorage):
-    """An append that loses a race is stored and refused all the same."""
+    """An append that conflicts with another is stored, and refused all the same."""
 
     busy = 0
 
@@ -351,44 +357,56 @@ class CountsBeforeItStores(ReferenceStorage):
 class SizeLimitIsNotChecked(ReferenceStorage):
     """A message over the declared limit is stored."""
 
-    def check_size(self, turn: Sequence[Message]) -> None:
-        """Nothing is too large."""
+    def check_size(self, batch: Sequence[Message]) -> None:
+        """Accept every size."""
 
 
 @breaks("SC-APP-018")
 class SizeLimitIsHalfOfWhatIsDeclared(ReferenceStorage):
     """Messages are refused from half of the declared limit on."""
 
-    def check_size(self, turn: Sequence[Message]) -> None:
-        super().check_size([message.model_copy(update={"content": str(message.content) * 2}) for message in turn])
+    def check_size(self, batch: Sequence[Message]) -> None:
+        super().check_size([message.model_copy(update={"content": str(message.content) * 2}) for message in batch])
 
 
 @breaks("SC-APP-019")
 class MintedIdsAreNotLookedUp(Model):
-    """Only chosen ids are looked up, so that a repeated append with minted ones is stored again."""
+    """Only ids from the caller are looked up, so a repeated append with minted ids is stored again."""
 
-    def append_messages(self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()) -> Appended:
-        kept = self.needed(session_id)
-        if not chosen_ids and all(kept.find(message.id) is not None for message in messages):
-            messages = move_to(messages[0].created_at, messages, chosen_ids=())
-        return super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
+    ) -> Appended:
+        record = self.require(session_id)
+        if not client_ids and all(record.find(message.id) is not None for message in messages):
+            messages = move_to(messages[0].created_at, messages, client_ids=())
+        return super().append_messages(session_id, messages, client_ids=client_ids, **terms)
 
 
 @breaks("SC-APP-020")
 class LooksUpThenStores(ReferenceStorage):
-    """Whether an append is repeated is looked up before it is stored, not with it."""
+    """A repeated append is looked up before it is stored, not together with it."""
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Chosen = ()
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Chosen = (), **terms: Any
     ) -> Appended:
-        known = self.work("append_messages", lambda m: [m.needed(session_id).find(each.id) for each in messages])
+        known = self.work("append_messages", lambda m: [m.require(session_id).find(each.id) for each in messages])
         await self.pause()
         if any(known):
-            return await super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+            return await super().append_messages(session_id, messages, client_ids=client_ids, **terms)
 
         def store(model: Model) -> Appended:
-            kept = model.needed(session_id)
-            model.add(kept, messages)
-            return model.appended(kept, messages, repeated=False)
+            record = model.require(session_id)
+            model.add(record, messages)
+            return model.appended(messages, repeated=False)
 
         return self.work("append_messages", store)
+
+
+@breaks("SC-APP-023")
+class StoresTheFirstHundred(ReferenceStorage):
+    """Only the first 100 messages of a batch are stored, and no limit is declared."""
+
+    async def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Collection[str] = (), **terms: Any
+    ) -> Appended:
+        return await super().append_messages(session_id, messages[:100], client_ids=client_ids, **terms)

@@ -23,7 +23,7 @@ from session_continuity_conformance.reference.storage import ReferenceStorage
 
 
 class _CountedLater(Model):
-    """Messages that are not yet counted do not show in the totals."""
+    """Messages that are not yet counted are not in the totals."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -33,7 +33,7 @@ class _CountedLater(Model):
         found = super().get_session(session_id)
         if found is None:
             return None
-        hidden = [message for message in self.needed(session_id).messages if message.id in self.uncounted]
+        hidden = [message for message in self.require(session_id).messages if message.id in self.uncounted]
         tokens = sum(message.token_count or 0 for message in hidden)
         totals = {"message_count": found.message_count - len(hidden), "token_count": found.token_count - tokens}
         return found.model_copy(update=totals)
@@ -46,37 +46,37 @@ class CountsInASecondStep(ReferenceStorage):
     model_class: ClassVar[type[Model]] = _CountedLater
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Collection[str] = (), **terms: Any
     ) -> Appended:
         ids = {message.id for message in messages}
         self.work("append_messages", lambda model: vars(model)["uncounted"].update(ids))
-        appended = await super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+        appended = await super().append_messages(session_id, messages, client_ids=client_ids, **terms)
         await self.pause()
         self.work("append_messages", lambda model: vars(model)["uncounted"].difference_update(ids))
         return appended
 
 
 @breaks("SC-FLT-002")
-class NotesChosenIdsAfterwards(ReferenceStorage):
-    """A turn is stored under ids of the store's own, and the caller's ids are noted in a second step."""
+class StoresChosenIdsAfterwards(ReferenceStorage):
+    """A batch is stored with ids of the store, and the caller's ids are added in a second step."""
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Collection[str] = (), **terms: Any
     ) -> Appended:
         if await self.get_message(session_id, messages[0].id) is not None:
-            return await super().append_messages(session_id, messages, chosen_ids=chosen_ids)
-        own = move_to(messages[0].created_at, messages, chosen_ids=())
+            return await super().append_messages(session_id, messages, client_ids=client_ids, **terms)
+        own = move_to(messages[0].created_at, messages, client_ids=())
         appended = await super().append_messages(session_id, own)
         await self.pause()
-        names = {stored.id: given.id for stored, given in zip(appended.messages, messages, strict=True)}
+        names = {stored.id: sent.id for stored, sent in zip(appended.messages, messages, strict=True)}
         self.work("append_messages", lambda model: _rename(model, session_id, names))
         return replace(appended, messages=tuple(_renamed(message, names) for message in appended.messages))
 
 
 def _rename(model: Model, session_id: str, names: dict[str, str]) -> None:
-    kept = model.needed(session_id)
-    kept.messages = [_renamed(message, names) for message in kept.messages]
-    kept.places = {names.get(known, known): place for known, place in kept.places.items()}
+    record = model.require(session_id)
+    record.messages = [_renamed(message, names) for message in record.messages]
+    record.places = {names.get(known, known): place for known, place in record.places.items()}
 
 
 def _renamed(message: Message, names: dict[str, str]) -> Message:
@@ -85,7 +85,7 @@ def _renamed(message: Message, names: dict[str, str]) -> Message:
 
 @breaks("SC-FLT-003")
 class AnswersWhenCancelled(ReferenceStorage):
-    """update_message takes a cancellation for an error that it can ignore, and answers."""
+    """update_message ignores a cancellation and returns."""
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         with suppress(asyncio.CancelledError):
@@ -95,7 +95,7 @@ class AnswersWhenCancelled(ReferenceStorage):
 
 @breaks("SC-FLT-003")
 class ReadThatIsCancelledFails(ReferenceStorage):
-    """A cancelled get_session reports an error of the store in place of the cancellation."""
+    """A cancelled get_session raises an error of the store in place of the cancellation."""
 
     async def get_session(self, session_id: str) -> Session | None:
         try:
@@ -107,7 +107,7 @@ class ReadThatIsCancelledFails(ReferenceStorage):
 
 @breaks("SC-FLT-004")
 class LosesAConnectionWhenCancelled(ReferenceStorage):
-    """A connection that is in use when its call is cancelled never comes back to the pool of ten."""
+    """A connection whose call is cancelled does not return to the pool of ten."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -124,7 +124,7 @@ class LosesAConnectionWhenCancelled(ReferenceStorage):
 
 @breaks("SC-FLT-004")
 class LeavesATaskBehind(ReferenceStorage):
-    """get_session starts a task that watches over the call, and forgets it when the call is cancelled."""
+    """get_session starts a task, and does not end it when the call is cancelled."""
 
     async def get_session(self, session_id: str) -> Session | None:
         if self.mode == "async":
@@ -136,7 +136,7 @@ class LeavesATaskBehind(ReferenceStorage):
 
 @breaks("SC-FLT-005")
 class AnswersTheNextCaller(ReferenceStorage):
-    """The answer to a get_session that was cancelled stays in the connection, where the next call finds it."""
+    """The response to a cancelled get_session stays in the connection, and the next call returns it."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

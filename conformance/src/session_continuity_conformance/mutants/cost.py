@@ -1,11 +1,20 @@
-"""Mutants that give the right answers at a price that grows."""
+"""Mutants that give the right answers at a cost that grows."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
-from session_continuity import Appended, ConversationPage, Message, MessageQuery, Page, Patch, Session
+from session_continuity import (
+    Appended,
+    ConversationPage,
+    Message,
+    MessageQuery,
+    Page,
+    Patch,
+    Session,
+)
 from session_continuity_conformance.mutants.registry import breaks
 from session_continuity_conformance.reference.storage import ReferenceStorage
 
@@ -30,10 +39,10 @@ class CountsBeforeItAppends(_Walking):
     """An append reads the conversation first, to know its totals."""
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Collection[str] = (), **terms: Any
     ) -> Appended:
         await self.walk(session_id)
-        return await super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+        return await super().append_messages(session_id, messages, client_ids=client_ids, **terms)
 
 
 @breaks("SC-COST-002", "U26")
@@ -41,10 +50,10 @@ class LooksBeforeItAppends(ReferenceStorage):
     """An append reads the session first."""
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Collection[str] = (), **terms: Any
     ) -> Appended:
         await self.get_session(session_id)
-        return await super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+        return await super().append_messages(session_id, messages, client_ids=client_ids, **terms)
 
 
 @breaks("SC-COST-003")
@@ -59,7 +68,7 @@ class ReadsForwardsToTheEnd(ReferenceStorage):
 
 @breaks("SC-COST-004", "U25")
 class FindsManyByWalking(_Walking):
-    """Messages asked for by their ids, such as a context's system messages, are sought through all pages."""
+    """Messages are searched by their ids through all pages."""
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         if query.ids is not None:
@@ -69,7 +78,7 @@ class FindsManyByWalking(_Walking):
 
 @breaks("SC-COST-005", "U24")
 class FindsOneByWalking(_Walking):
-    """A message to be edited is sought through all pages."""
+    """A message that is edited is searched through all pages."""
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         await self.walk(session_id)
@@ -98,7 +107,7 @@ class WalksTheConversation(_Walking):
 
 @breaks("SC-COST-007")
 class AsksOnceMore(ReferenceStorage):
-    """get_conversation makes sure first that the session is there."""
+    """get_conversation reads the session once more at first."""
 
     async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
         await self.get_session(session_id)
@@ -110,10 +119,10 @@ class LooksThroughItsRules(ReferenceStorage):
     """An append reads the system messages first, page by page."""
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Collection[str] = (), **terms: Any
     ) -> Appended:
         rules = MessageQuery(roles=frozenset({"system"}), limit=PAGE)
         page = await super().get_messages(session_id, rules)
         while page.next_cursor is not None:
             page = await super().get_messages(session_id, rules, cursor=page.next_cursor)
-        return await super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+        return await super().append_messages(session_id, messages, client_ids=client_ids, **terms)

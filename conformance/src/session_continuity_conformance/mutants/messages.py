@@ -1,24 +1,24 @@
-"""Mutants that read, edit or delete single messages wrongly, or page through them."""
+"""Mutants that read, edit or delete messages wrongly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from session_continuity import (
+    ConversationPage,
     Message,
+    MessageMetadata,
     MessageNotFoundError,
     MessageQuery,
     Page,
     Patch,
     Session,
     SessionNotFoundError,
-    ValidationError,
 )
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference.model import Kept, Key, Model
+from session_continuity_conformance.reference.model import Model, SessionRecord
 from session_continuity_conformance.reference.storage import ReferenceStorage
 
 
@@ -38,31 +38,31 @@ class DropsUpdatedAt(Model):
     """update_message does not store updated_at."""
 
     def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
-        kept = {name: value for name, value in patch.set.items() if name != "updated_at"}
-        return super().update_message(session_id, message_id, Patch(kept, patch.clear))
+        record = {name: value for name, value in patch.set.items() if name != "updated_at"}
+        return super().update_message(session_id, message_id, Patch(record, patch.clear))
 
 
 @breaks("SC-MSG-003")
 class EditMovesToTheEnd(Model):
-    """An edited message goes to the end of the conversation."""
+    """An edited message moves to the end of the conversation."""
 
     def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         changed = super().update_message(session_id, message_id, patch)
-        kept = self.needed(session_id)
-        kept.messages.remove(changed)
-        self.add(kept, [changed])
+        record = self.require(session_id)
+        record.messages.remove(changed)
+        self.add(record, [changed])
         return changed
 
 
 class _FrozenTotals(Model):
-    """Totals kept beside the messages, so that they can be wrong."""
+    """Stores totals beside the messages, so they can be wrong."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.wrong: dict[str, dict[str, Any]] = {}
 
     def freeze(self, session_id: str, *names: str) -> None:
-        now = self.needed(session_id).session()
+        now = self.require(session_id).session()
         self.wrong.setdefault(session_id, {name: getattr(now, name) for name in names})
 
     def get_session(self, session_id: str) -> Session | None:
@@ -72,7 +72,7 @@ class _FrozenTotals(Model):
 
 @breaks("SC-MSG-004")
 class EditForgetsTokens(_FrozenTotals):
-    """token_count does not follow an edit."""
+    """An edit does not change token_count."""
 
     def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         self.freeze(session_id, "token_count")
@@ -81,7 +81,7 @@ class EditForgetsTokens(_FrozenTotals):
 
 @breaks("SC-MSG-004")
 class EditForgetsSystemIds(_FrozenTotals):
-    """system_message_ids do not follow an edit of the role."""
+    """An edit of the role does not change system_message_ids."""
 
     def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
         self.freeze(session_id, "system_message_ids")
@@ -93,11 +93,11 @@ class EditCreatesGhost(Model):
     """update_message of a missing message creates a row."""
 
     def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
-        kept = self.needed(session_id)
-        if kept.find(message_id) is None:
+        record = self.require(session_id)
+        if record.find(message_id) is None:
             moment = self.clock()
             self.add(
-                kept,
+                record,
                 [Message(id=message_id, session_id=session_id, role="user", content="", created_at=moment)],
             )
         return super().update_message(session_id, message_id, patch)
@@ -105,7 +105,7 @@ class EditCreatesGhost(Model):
 
 @breaks("SC-MSG-006")
 class DeleteForgetsTotals(_FrozenTotals):
-    """delete_message leaves the totals as they were."""
+    """delete_message does not change the totals."""
 
     def delete_message(self, session_id: str, message_id: str) -> bool:
         self.freeze(session_id, "message_count", "token_count", "system_message_ids")
@@ -114,17 +114,17 @@ class DeleteForgetsTotals(_FrozenTotals):
 
 @breaks("SC-MSG-006", "U12")
 class DeleteMissesChosenIds(Model):
-    """delete_message says True and removes nothing when the id was chosen by the caller."""
+    """delete_message returns True and removes nothing when the caller chose the id."""
 
     def delete_message(self, session_id: str, message_id: str) -> bool:
-        if message_id == "chosen" and self.needed(session_id).find(message_id) is not None:
+        if message_id == "chosen" and self.require(session_id).find(message_id) is not None:
             return True
         return super().delete_message(session_id, message_id)
 
 
 @breaks("SC-MSG-007")
 class DeleteOfMissingMessageSucceeds(Model):
-    """delete_message says True for a message that was not there."""
+    """delete_message returns True for a message that was not there."""
 
     def delete_message(self, session_id: str, message_id: str) -> bool:
         super().delete_message(session_id, message_id)
@@ -136,14 +136,14 @@ class DeleteAllStopsAfterABatch(Model):
     """delete_all_messages removes the first 25 messages and reports all."""
 
     def delete_all_messages(self, session_id: str) -> int:
-        kept = self.needed(session_id)
-        removed, kept.messages = len(kept.messages), kept.messages[25:]
+        record = self.require(session_id)
+        removed, record.messages = len(record.messages), record.messages[25:]
         return removed
 
 
 @breaks("SC-MSG-009")
 class DeleteAllSetsTotalsToZero(ReferenceStorage):
-    """delete_all_messages removes in steps and then sets the totals to nothing, whatever came meanwhile."""
+    """delete_all_messages removes in steps, and then sets the totals to 0 whatever was appended meanwhile."""
 
     async def delete_all_messages(self, session_id: str) -> int:
         removed = self.work("delete_all_messages", lambda model: model.delete_all_messages(session_id))
@@ -151,9 +151,9 @@ class DeleteAllSetsTotalsToZero(ReferenceStorage):
             await self.pause()
 
         def reset(model: Model) -> None:
-            kept = model.needed(session_id)
-            counted = kept.messages
-            kept.messages = [message.model_copy(update={"token_count": None}) for message in counted]
+            record = model.require(session_id)
+            counted = record.messages
+            record.messages = [message.model_copy(update={"token_count": None}) for message in counted]
 
         self.work("delete_all_messages", reset)
         return removed
@@ -161,7 +161,7 @@ class DeleteAllSetsTotalsToZero(ReferenceStorage):
 
 @breaks("SC-MSG-010", "U16")
 class LimitsBeforeRoles(Model):
-    """get_messages applies the limit before the roles, and takes a short page for the last."""
+    """get_messages applies the limit before the roles, and treats a short page as the last."""
 
     def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         if query.roles is None:
@@ -172,7 +172,7 @@ class LimitsBeforeRoles(Model):
 
 @breaks("SC-MSG-010")
 class PagesAreOneShort(Model):
-    """get_messages, newest first, reads one row less than the limit and leaves the oldest of the page out."""
+    """get_messages, newest first, reads one row less than the limit and leaves out the oldest of the page."""
 
     def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         page = super().get_messages(session_id, query, cursor=cursor)
@@ -182,7 +182,7 @@ class PagesAreOneShort(Model):
 
 
 class _ChangesQuery(Model):
-    """Asks for something else than it was asked for."""
+    """Reads with another query."""
 
     def other(self, query: MessageQuery) -> MessageQuery:
         raise NotImplementedError
@@ -211,7 +211,7 @@ class IncludesTheMoment(Model):
 
 @breaks("SC-MSG-011")
 class LeavesTheCalendar(_ChangesQuery):
-    """before is asked for as the moment before it, which the first moment does not have."""
+    """before is turned into the moment before it, which the first moment does not have."""
 
     def other(self, query: MessageQuery) -> MessageQuery:
         return query if query.before is None else replace(query, before=query.before - timedelta(microseconds=1))
@@ -219,7 +219,7 @@ class LeavesTheCalendar(_ChangesQuery):
 
 @breaks("SC-MSG-012")
 class BoundsFollowTheOrder(_ChangesQuery):
-    """after_id means further on in the answer: newest first, it gives the older messages."""
+    """after_id means further on in the answer. Newest first, it selects the older messages."""
 
     def other(self, query: MessageQuery) -> MessageQuery:
         if query.order == "desc":
@@ -231,11 +231,11 @@ class BoundsFollowTheOrder(_ChangesQuery):
 class BoundsCompareIds(Model):
     """after_id and before_id compare ids as text instead of places."""
 
-    def between(self, kept: Kept, query: MessageQuery) -> list[Message]:
-        super().between(kept, query)
+    def messages_between(self, record: SessionRecord, query: MessageQuery) -> list[Message]:
+        super().messages_between(record, query)
         return [
             message
-            for message in kept.messages
+            for message in record.messages
             if (query.after_id is None or message.id > query.after_id)
             and (query.before_id is None or message.id < query.before_id)
         ]
@@ -247,7 +247,7 @@ class MissingIdsAreAnError(Model):
 
     def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         for message_id in query.ids or ():
-            if self.needed(session_id).find(message_id) is None:
+            if self.require(session_id).find(message_id) is None:
                 raise MessageNotFoundError(session_id, message_id)
         return super().get_messages(session_id, query, cursor=cursor)
 
@@ -264,11 +264,11 @@ class BoundsReplaceOtherConditions(_ChangesQuery):
 class UnknownBoundIsNoBound(Model):
     """An unknown after_id selects the whole conversation."""
 
-    def between(self, kept: Kept, query: MessageQuery) -> list[Message]:
+    def messages_between(self, record: SessionRecord, query: MessageQuery) -> list[Message]:
         try:
-            return super().between(kept, query)
+            return super().messages_between(record, query)
         except MessageNotFoundError:
-            return kept.messages
+            return record.messages
 
 
 @breaks("SC-MSG-016", "U17")
@@ -281,131 +281,97 @@ class CannotClearMessageFields(Model):
 
 @breaks("SC-MSG-017")
 class CounterStartsOver(Model):
-    """After delete_all_messages places start over, but the newest known place stays."""
+    """After delete_all_messages places start again, but the newest known place stays."""
 
-    def add(self, kept: Kept, turn: Any) -> None:
-        if not kept.messages and kept.next_place:
-            kept.next_place = 0
-            kept.messages = [turn[0]]
-        super().add(kept, turn)
-
-
-@breaks("SC-PAG-005")
-class CursorIsOffByOne(Model):
-    """The cursor of get_messages skips one message."""
-
-    def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
-        page = super().get_messages(session_id, query, cursor=cursor)
-        return Page(page.items[1:], page.next_cursor) if cursor is not None and len(page) > 1 else page
+    def add(self, record: SessionRecord, batch: Any) -> None:
+        if not record.messages and record.next_place:
+            record.next_place = 0
+            record.messages = [batch[0]]
+        super().add(record, batch)
 
 
-@breaks("SC-PAG-005")
-class CursorComparesTimes(Model):
-    """The cursor of get_messages holds a time, so that messages of one millisecond are lost."""
+@breaks("SC-MSG-018")
+class LeavesSystemMessagesOut(ReferenceStorage):
+    """get_conversation returns the session and the page only."""
 
-    def place_key(self, kept: Kept) -> Callable[[Message], Key]:
-        del kept
-        return lambda message: (message.created_at.isoformat(),)
-
-
-@breaks("SC-PAG-006")
-class CursorIsAnOffset(Model):
-    """The cursor of get_messages is a number of messages."""
-
-    def place_key(self, kept: Kept) -> Callable[[Message], Key]:
-        return lambda message: (kept.messages.index(message),)
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        return replace(await super().get_conversation(session_id, query), system_messages=())
 
 
-@breaks("SC-PAG-006")
-class CursorNeedsItsMessage(Model):
-    """get_messages fails when the message under the cursor was deleted."""
+@breaks("SC-MSG-018")
+class ReturnsSystemMessagesTwice(ReferenceStorage):
+    """get_conversation returns every system message, also those in the page."""
 
-    def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
-        kept = self.needed(session_id)
-        if cursor is not None and any(
-            place not in {kept.places[message.id] for message in kept.messages} for place in kept.places.values()
-        ):
-            raise MessageNotFoundError(session_id, "the message of the cursor")
-        return super().get_messages(session_id, query, cursor=cursor)
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        read = await super().get_conversation(session_id, query)
+        wanted = frozenset(read.session.system_message_ids)
+        return replace(read, system_messages=tuple(await self.get_messages(session_id, MessageQuery(ids=wanted))))
 
 
-@breaks("SC-PAG-007")
-class CursorFitsAnyQuery(Model):
-    """get_messages takes cursors of other queries and sessions."""
+@breaks("SC-MSG-018")
+class NewestSystemMessageFirst(ReferenceStorage):
+    """get_conversation returns system messages in the order of the page."""
 
-    def page(self, *args: Any, bound_to: str, **options: Any) -> Page[Any]:
-        return super().page(*args, bound_to="listing" if bound_to[:2] == "((" else "any", **options)
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        read = await super().get_conversation(session_id, query)
+        return replace(read, system_messages=read.system_messages[::-1])
 
 
-@breaks("SC-PAG-007")
-class MalformedCursorStartsOver(Model):
-    """get_messages takes a malformed cursor for none."""
+@breaks("SC-MSG-019")
+class UnknownSummaryIsIgnored(ReferenceStorage):
+    """get_conversation ignores an unknown after_id."""
 
-    def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
         try:
-            return super().get_messages(session_id, query, cursor=cursor)
-        except ValidationError:
-            return super().get_messages(session_id, query)
+            return await super().get_conversation(session_id, query)
+        except MessageNotFoundError:
+            return await super().get_conversation(session_id, replace(query, after_id=None, before_id=None))
 
 
-@breaks("SC-PAG-009")
-class PagesEndAtAMegabyte(Model):
-    """get_messages takes the end of the store's own page for the end of the answer."""
+@breaks("SC-MSG-019")
+class MissingConversationIsAMissingMessage(ReferenceStorage):
+    """get_conversation of a missing session raises MessageNotFoundError."""
 
-    def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
-        page = super().get_messages(session_id, query, cursor=cursor)
-        size, found = 0, list[Message]()
-        for message in page:
-            size += len(str(message.content))
-            if size > 1_000_000:
-                return Page(tuple(found))
-            found.append(message)
-        return page
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        try:
+            return await super().get_conversation(session_id, query)
+        except SessionNotFoundError as missing:
+            raise MessageNotFoundError(session_id, "") from missing
 
 
-@breaks("SC-ISO-001")
-class MessagesAreGlobal(Model):
-    """get_message finds messages of every session."""
+@breaks("SC-MSG-020")
+class RemembersSystemMessages(ReferenceStorage):
+    """get_conversation returns the system messages of its first call again."""
 
-    def get_message(self, session_id: str, message_id: str) -> Message | None:
-        self.needed(session_id)
-        found = (kept.find(message_id) for kept in self.kept.values())
-        return next((message for message in found if message is not None), None)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.remembered: dict[str, ConversationPage] = {}
+
+    async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
+        read = await super().get_conversation(session_id, query)
+        known = self.remembered.setdefault(session_id, read)
+        return replace(read, system_messages=known.system_messages)
 
 
-@breaks("SC-ISO-002", "U39")
-class EditsAcrossSessions(Model):
-    """update_message and delete_message find messages of every session."""
-
-    def home(self, message_id: str, session_id: str) -> str:
-        self.needed(session_id)
-        homes = [kept.head.id for kept in self.kept.values() if kept.find(message_id) is not None]
-        return session_id if session_id in homes or not homes else homes[0]
+@breaks("SC-MSG-021")
+class MergeReplacesTheMetadata(Model):
+    """A patch that merges replaces the metadata."""
 
     def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
-        return super().update_message(self.home(message_id, session_id), message_id, patch)
-
-    def delete_message(self, session_id: str, message_id: str) -> bool:
-        return super().delete_message(self.home(message_id, session_id), message_id)
-
-
-@breaks("SC-ISO-003")
-class MessageIdsAreGlobal(Model):
-    """A chosen message id can be used in one session only."""
-
-    def append_messages(self, session_id: str, messages: Any, **options: Any) -> Any:
-        for kept in self.kept.values():
-            if kept.head.id != session_id and any(kept.find(message.id) is not None for message in messages):
-                raise ValidationError("message id is taken")
-        return super().append_messages(session_id, messages, **options)
+        if patch.merge:
+            metadata = MessageMetadata.model_validate({key: item for key, item in patch.merge.items() if item})
+            patch = Patch({**patch.set, "metadata": metadata}, patch.clear)
+        return super().update_message(session_id, message_id, patch)
 
 
-@breaks("SC-ERR-001", "U30")
-class BuriesNotFound(ReferenceStorage):
-    """A missing session surfaces as an error that is not of this project."""
+@breaks("SC-MSG-021")
+class ReadsThenMerges(ReferenceStorage):
+    """The metadata is read, merged, and written back later."""
 
-    async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
-        try:
-            return await super().get_messages(session_id, query, cursor=cursor)
-        except SessionNotFoundError as error:
-            raise RuntimeError("Failed to get messages") from error
+    async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
+        current = await self.get_message(session_id, message_id)
+        if current is None or not patch.merge:
+            return await super().update_message(session_id, message_id, patch)
+        await self.pause()
+        whole = Patch({**patch.set, "metadata": patch.apply(current).metadata}, patch.clear)
+        return await super().update_message(session_id, message_id, whole)

@@ -14,7 +14,7 @@ from session_continuity import (
     move_to,
 )
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference.model import Kept, Model
+from session_continuity_conformance.reference.model import Model, SessionRecord
 from session_continuity_conformance.reference.storage import ReferenceStorage
 
 Chosen = Collection[str]
@@ -22,7 +22,7 @@ Chosen = Collection[str]
 
 @breaks("SC-ORD-001")
 class DescIsOnlySortedPages(Model):
-    """desc gives the newest page in ascending order."""
+    """desc returns the newest page in ascending order."""
 
     def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         page = super().get_messages(session_id, query, cursor=cursor)
@@ -30,24 +30,24 @@ class DescIsOnlySortedPages(Model):
 
 
 class _Sorted(Model):
-    """Keeps the conversation sorted by something else than the order of appends."""
+    """Sorts the conversation, but not by the order of appends."""
 
     def sorting(self, message: Message) -> Any:
         raise NotImplementedError
 
-    def add(self, kept: Kept, turn: Sequence[Message]) -> None:
-        super().add(kept, turn)
-        kept.messages.sort(key=self.sorting)
-        kept.places = {message.id: place for place, message in enumerate(kept.messages)}
+    def add(self, record: SessionRecord, batch: Sequence[Message]) -> None:
+        super().add(record, batch)
+        record.messages.sort(key=self.sorting)
+        record.places = {message.id: place for place, message in enumerate(record.messages)}
 
 
 @breaks("SC-ORD-002", "U20")
 class OrdersByWritersClocks(_Sorted):
-    """The conversation is sorted by the times that writers state."""
+    """The conversation is sorted by the writers' times."""
 
-    def in_time(self, kept: Kept, turn: Sequence[Message], chosen_ids: Chosen) -> Sequence[Message]:
-        del kept, chosen_ids
-        return turn
+    def move_up(self, record: SessionRecord, batch: Sequence[Message], client_ids: Chosen) -> Sequence[Message]:
+        del record, client_ids
+        return batch
 
     def sorting(self, message: Message) -> Any:
         return message.created_at
@@ -63,61 +63,61 @@ class OrdersByIdsWithinAMillisecond(_Sorted):
 
 @breaks("SC-ORD-003")
 class KeepsLateTimes(Model):
-    """A turn older than the last message keeps its time."""
+    """A batch older than the last message keeps its time."""
 
-    def in_time(self, kept: Kept, turn: Sequence[Message], chosen_ids: Chosen) -> Sequence[Message]:
-        del kept, chosen_ids
-        return turn
+    def move_up(self, record: SessionRecord, batch: Sequence[Message], client_ids: Chosen) -> Sequence[Message]:
+        del record, client_ids
+        return batch
 
 
 @breaks("SC-ORD-003")
 class ForgetsTheTimeWithTheNewest(Model):
-    """After the removal of the newest message the store takes any time."""
+    """After the newest message was removed, the store accepts any time."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.forgotten: set[str] = set()
 
     def delete_message(self, session_id: str, message_id: str) -> bool:
-        messages = self.needed(session_id).messages
+        messages = self.require(session_id).messages
         if messages and messages[-1].id == message_id:
             self.forgotten.add(session_id)
         return super().delete_message(session_id, message_id)
 
-    def in_time(self, kept: Kept, turn: Sequence[Message], chosen_ids: Chosen) -> Sequence[Message]:
-        return turn if kept.head.id in self.forgotten else super().in_time(kept, turn, chosen_ids)
+    def move_up(self, record: SessionRecord, batch: Sequence[Message], client_ids: Chosen) -> Sequence[Message]:
+        return batch if record.head.id in self.forgotten else super().move_up(record, batch, client_ids)
 
 
 @breaks("SC-ORD-004")
-class MovedTurnKeepsMintedIds(Model):
-    """A turn moved up keeps ids that carry the old time."""
+class MovedBatchKeepsMintedIds(Model):
+    """A batch that gets later times keeps ids with the old time."""
 
-    def in_time(self, kept: Kept, turn: Sequence[Message], chosen_ids: Chosen) -> Sequence[Message]:
-        del chosen_ids
-        return super().in_time(kept, turn, [message.id for message in turn])
+    def move_up(self, record: SessionRecord, batch: Sequence[Message], client_ids: Chosen) -> Sequence[Message]:
+        del client_ids
+        return super().move_up(record, batch, [message.id for message in batch])
 
 
 @breaks("SC-ORD-004")
-class MovedTurnLosesChosenIds(Model):
-    """A turn moved up gets new ids in place of chosen ones."""
+class MovedBatchLosesChosenIds(Model):
+    """A batch that gets later times gets new ids in place of the caller's."""
 
-    def in_time(self, kept: Kept, turn: Sequence[Message], chosen_ids: Chosen) -> Sequence[Message]:
-        del chosen_ids
-        return super().in_time(kept, turn, ())
+    def move_up(self, record: SessionRecord, batch: Sequence[Message], client_ids: Chosen) -> Sequence[Message]:
+        del client_ids
+        return super().move_up(record, batch, ())
 
 
 @breaks("SC-ORD-008")
-class AlwaysStampsAnew(Model):
-    """Every turn gets the time of the store, also when it is in time."""
+class AlwaysSetsItsOwnTime(Model):
+    """Every batch gets the time of the store."""
 
-    def in_time(self, kept: Kept, turn: Sequence[Message], chosen_ids: Chosen) -> Sequence[Message]:
-        moment = max([self.clock(), *(message.created_at for message in kept.messages[-1:])])
-        return move_to(moment, turn, chosen_ids=chosen_ids)
+    def move_up(self, record: SessionRecord, batch: Sequence[Message], client_ids: Chosen) -> Sequence[Message]:
+        moment = max([self.clock(), *(message.created_at for message in record.messages[-1:])])
+        return move_to(moment, batch, client_ids=client_ids)
 
 
 @breaks("SC-ORD-006")
-class StoresTurnsMessageByMessage(ReferenceStorage):
-    """A turn is stored one message at a time."""
+class StoresBatchesMessageByMessage(ReferenceStorage):
+    """A batch is stored one message at a time."""
 
     async def append_messages(self, session_id: str, messages: Sequence[Message], **options: Any) -> Appended:
         stored: list[Message] = []
@@ -132,11 +132,11 @@ class LosesConcurrentAppends(ReferenceStorage):
     """append_messages reads the conversation and writes it back whole."""
 
     async def append_messages(self, session_id: str, messages: Sequence[Message], **options: Any) -> Appended:
-        before = self.work("append_messages", lambda model: list(model.needed(session_id).messages))
+        before = self.work("append_messages", lambda model: list(model.require(session_id).messages))
         await self.pause()
 
         def write(model: Model) -> Appended:
-            model.needed(session_id).messages = before
+            model.require(session_id).messages = before
             return model.append_messages(session_id, list(messages), **options)
 
         return self.work("append_messages", write)

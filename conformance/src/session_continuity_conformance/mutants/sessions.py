@@ -14,10 +14,9 @@ from session_continuity import (
     Session,
     SessionMetadata,
     is_repeated_create,
-    move_to,
 )
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference.model import Kept, Model
+from session_continuity_conformance.reference.model import Model, SessionRecord
 from session_continuity_conformance.reference.storage import ReferenceStorage
 
 
@@ -33,7 +32,7 @@ class RoundsExpiryToSeconds(Model):
 
 @breaks("SC-SES-001", "U18")
 class LeaksKeyAttributes(Model):
-    """The store's own key attributes appear in the metadata of what it returns."""
+    """The store's key attributes appear in the metadata of a returned session."""
 
     def get_session(self, session_id: str) -> Session | None:
         found = super().get_session(session_id)
@@ -44,8 +43,8 @@ class LeaksKeyAttributes(Model):
 
 
 @breaks("SC-SES-002")
-class KeepsGivenTotals(Model):
-    """create_session takes message_count of the given model for a total."""
+class KeepsPassedTotals(Model):
+    """create_session stores message_count of the model that it gets."""
 
     def create_session(self, session: Session) -> Session:
         return super().create_session(session).model_copy(update={"message_count": session.message_count})
@@ -64,39 +63,53 @@ class CreateOverwrites(Model):
     """create_session replaces a session of the same id."""
 
     def create_session(self, session: Session) -> Session:
-        self.kept.pop(session.id, None)
+        self.records.pop(session.id, None)
         return super().create_session(session)
 
 
 @breaks("SC-SES-004")
 class TakesAnySameMomentForARepeat(Model):
-    """create_session takes whatever was created at the same millisecond for its own repetition."""
+    """create_session treats every session of the same millisecond as a repetition."""
 
     def create_session(self, session: Session) -> Session:
-        kept = self.live(session.id)
-        if kept is not None and kept.head.created_at == session.created_at:
-            return kept.session()
+        record = self.find_live(session.id)
+        if record is not None and record.head.created_at == session.created_at:
+            return record.session()
         return super().create_session(session)
 
 
 @breaks("SC-SES-005")
 class RefusesRepeatedCreate(Model):
-    """A create whose answer was lost is refused when it is repeated."""
+    """A repeated create is refused."""
 
     def create_session(self, session: Session) -> Session:
-        kept = self.live(session.id)
-        if kept is not None and is_repeated_create(kept.session(), session):
-            session = session.model_copy(update={"created_at": session.created_at - timedelta(days=1)})
+        record = self.find_live(session.id)
+        if record is not None and is_repeated_create(record.session(), session):
+            session = session.model_copy(update={"creation_token": None})
         return super().create_session(session)
 
 
 @breaks("SC-SES-005")
 class RepeatedCreateAnswersWithWhatWasSent(Model):
-    """A repeated create is answered with the session as it was created, not as it is."""
+    """A repeated create returns the session as it was created, not as it is."""
 
     def create_session(self, session: Session) -> Session:
         super().create_session(session)
         return session.model_copy(update={"message_count": 0, "token_count": 0, "system_message_ids": []})
+
+
+@breaks("SC-SES-020")
+class TakesAnEqualCreateForARepeat(Model):
+    """create_session compares the time and the fields of the session, and not the token of the call."""
+
+    def create_session(self, session: Session) -> Session:
+        record = self.find_live(session.id)
+        if record is not None:
+            stored = record.session()
+            token = {"creation_token": stored.creation_token}
+            if stored == session.model_copy(update=token):
+                return stored
+        return super().create_session(session)
 
 
 @breaks("SC-SES-006", "U41")
@@ -110,7 +123,7 @@ class ReadsWithoutTotals(Model):
 
 @breaks("SC-SES-007", "U29")
 class ReadsOwnCache(ReferenceStorage):
-    """Each adapter answers get_session from a cache of its own."""
+    """get_session of each adapter reads a cache."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -129,9 +142,9 @@ class ReadsOwnCache(ReferenceStorage):
         self.cache.pop(session_id, None)
         return await super().update_session(session_id, patch, expected_version=expected_version)
 
-    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
+    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None, **terms: Any) -> bool:
         self.cache.pop(session_id, None)
-        return await super().delete_session(session_id, expired_before=expired_before)
+        return await super().delete_session(session_id, expired_before=expired_before, **terms)
 
     async def append_messages(self, session_id: str, *args: Any, **options: Any) -> Appended:
         self.cache.pop(session_id, None)
@@ -152,7 +165,7 @@ class AnswersUpdateWithTheOldSession(Model):
     """update_session returns the session as it was before."""
 
     def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        before = self.needed(session_id).session()
+        before = self.require(session_id).session()
         super().update_session(session_id, patch, expected_version=expected_version)
         return before
 
@@ -170,16 +183,16 @@ class UpdateCountsAsActivity(Model):
     """update_session moves last_activity_at."""
 
     def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        self.needed(session_id).last_activity_at = self.clock() + timedelta(seconds=1)
+        self.require(session_id).last_activity_at = self.clock() + timedelta(seconds=1)
         return super().update_session(session_id, patch, expected_version=expected_version)
 
 
 class _Upserts(Model):
     def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        if self.live(session_id) is None and self.upserts(expected_version):
+        if self.find_live(session_id) is None and self.upserts(expected_version):
             now = self.clock()
             ghost = Session(id=session_id, created_at=now, last_activity_at=now, version=expected_version or 1)
-            self.kept[session_id] = Kept(ghost, now)
+            self.records[session_id] = SessionRecord(ghost, now)
         return super().update_session(session_id, patch, expected_version=expected_version)
 
     def upserts(self, expected: int | None) -> bool:
@@ -203,61 +216,61 @@ class VersionedUpdateRevives(_Upserts):
 
 
 class _LeavesMessages(Model):
-    """Deletes keep the last messages of a session for whoever takes its id next."""
+    """Deletes leave the last messages of a session to the next one with its id."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.remains: dict[str, Kept] = {}
+        self.remains: dict[str, SessionRecord] = {}
 
-    def leaves(self, kept: Kept) -> list[Message]:
+    def leaves(self, record: SessionRecord) -> list[Message]:
         raise NotImplementedError
 
-    def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        kept = self.kept.get(session_id)
-        if kept is not None:
-            kept.messages = self.leaves(kept)
-            self.remains[session_id] = kept
-        return super().delete_session(session_id, expired_before=expired_before)
+    def delete_session(self, session_id: str, *, expired_before: datetime | None = None, **terms: Any) -> bool:
+        record = self.records.get(session_id)
+        if record is not None:
+            record.messages = self.leaves(record)
+            self.remains[session_id] = record
+        return super().delete_session(session_id, expired_before=expired_before, **terms)
 
     def create_session(self, session: Session) -> Session:
         super().create_session(session)
         left = self.remains.pop(session.id, None)
         if left is not None:
-            self.kept[session.id].messages = left.messages
-            self.kept[session.id].places = left.places
-            self.kept[session.id].next_place = left.next_place
-        return self.kept[session.id].session()
+            self.records[session.id].messages = left.messages
+            self.records[session.id].places = left.places
+            self.records[session.id].next_place = left.next_place
+        return self.records[session.id].session()
 
 
 @breaks("SC-SES-015")
 class DeleteLeavesMessages(_LeavesMessages):
     """delete_session removes the session's row only."""
 
-    def leaves(self, kept: Kept) -> list[Message]:
-        return kept.messages
+    def leaves(self, record: SessionRecord) -> list[Message]:
+        return record.messages
 
 
 @breaks("SC-SES-017", "U4")
 class DeleteIgnoresUnprocessedItems(_LeavesMessages):
-    """delete_session reports success though the batch left some of many messages unprocessed."""
+    """delete_session reports success although some messages were not processed."""
 
-    def leaves(self, kept: Kept) -> list[Message]:
-        return kept.messages[100:]
+    def leaves(self, record: SessionRecord) -> list[Message]:
+        return record.messages[100:]
 
 
 @breaks("SC-SES-012")
 class DeletedSessionStaysInExpiryIndex(Model):
-    """delete_session leaves its entry in the index of expiring sessions."""
+    """delete_session leaves the session in the index of expiring sessions."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.index: dict[str, Session] = {}
 
-    def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        kept = self.kept.get(session_id)
-        if kept is not None and kept.head.expires_at is not None and kept.head.user_id is not None:
-            self.index[session_id] = kept.head
-        return super().delete_session(session_id, expired_before=expired_before)
+    def delete_session(self, session_id: str, *, expired_before: datetime | None = None, **terms: Any) -> bool:
+        record = self.records.get(session_id)
+        if record is not None and record.head.expires_at is not None and record.head.user_id is not None:
+            self.index[session_id] = record.head
+        return super().delete_session(session_id, expired_before=expired_before, **terms)
 
     def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         page = super().get_expired_sessions(before, limit=limit, cursor=cursor)
@@ -272,36 +285,36 @@ class DeletedSessionKeepsReadableMessages(Model):
         super().__init__(*args)
         self.rows: dict[tuple[str, str], Message] = {}
 
-    def add(self, kept: Kept, turn: Any) -> None:
-        super().add(kept, turn)
-        self.rows.update({(kept.head.id, message.id): message for message in turn})
+    def add(self, record: SessionRecord, batch: Any) -> None:
+        super().add(record, batch)
+        self.rows.update({(record.head.id, message.id): message for message in batch})
 
     def get_message(self, session_id: str, message_id: str) -> Message | None:
-        if session_id not in self.kept and (session_id, message_id) in self.rows:
+        if session_id not in self.records and (session_id, message_id) in self.rows:
             return self.rows[session_id, message_id]
         return super().get_message(session_id, message_id)
 
 
 @breaks("SC-SES-012", "U7")
 class GhostRowBlocksDelete(ReferenceStorage):
-    """delete_session fails for ever on a session that holds messages."""
+    """delete_session fails for ever on a session with messages."""
 
-    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
+    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None, **terms: Any) -> bool:
         def blocked(model: Model) -> bool:
-            kept = model.kept.get(session_id)
-            if kept is not None and kept.messages:
+            record = model.records.get(session_id)
+            if record is not None and record.messages:
                 raise ValueError("Invalid time value")
-            return model.delete_session(session_id, expired_before=expired_before)
+            return model.delete_session(session_id, expired_before=expired_before, **terms)
 
         return self.work("delete_session", blocked)
 
 
 @breaks("SC-SES-013")
 class DeleteAlwaysSucceeds(Model):
-    """delete_session says True for a session that was not there."""
+    """delete_session returns True for a session that was not there."""
 
-    def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        super().delete_session(session_id, expired_before=expired_before)
+    def delete_session(self, session_id: str, *, expired_before: datetime | None = None, **terms: Any) -> bool:
+        super().delete_session(session_id, expired_before=expired_before, **terms)
         return expired_before is None
 
 
@@ -309,8 +322,8 @@ class DeleteAlwaysSucceeds(Model):
 class DeleteIgnoresItsCondition(Model):
     """delete_session removes a session that was extended since it was found."""
 
-    def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        del expired_before
+    def delete_session(self, session_id: str, *, expired_before: datetime | None = None, **terms: Any) -> bool:
+        del expired_before, terms
         return super().delete_session(session_id)
 
 
@@ -318,95 +331,65 @@ class DeleteIgnoresItsCondition(Model):
 class ConditionalDeleteTakesImmortals(Model):
     """delete_session with expired_before removes sessions that never expire."""
 
-    def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        kept = self.kept.get(session_id)
-        immortal = kept is not None and kept.head.expires_at is None
-        return super().delete_session(session_id, expired_before=None if immortal else expired_before)
+    def delete_session(self, session_id: str, *, expired_before: datetime | None = None, **terms: Any) -> bool:
+        record = self.records.get(session_id)
+        immortal = record is not None and record.head.expires_at is None
+        return super().delete_session(session_id, expired_before=None if immortal else expired_before, **terms)
 
 
 @breaks("SC-SES-016", "U9", "U47")
 class AppendsOrphans(Model):
-    """append_messages to a missing session stores the message, for whoever takes the id."""
+    """append_messages to a missing session stores the message."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.orphans: dict[str, list[Message]] = {}
 
     def append_messages(self, session_id: str, messages: Any, **options: Any) -> Appended:
-        if self.live(session_id) is None:
+        if self.find_live(session_id) is None:
             self.orphans.setdefault(session_id, []).extend(messages)
         return super().append_messages(session_id, messages, **options)
 
     def create_session(self, session: Session) -> Session:
         super().create_session(session)
-        kept = self.kept[session.id]
+        record = self.records[session.id]
         orphans = self.orphans.pop(session.id, [])
         if orphans:
-            self.add(kept, orphans)
-        return kept.session()
+            self.add(record, orphans)
+        return record.session()
 
 
 @breaks("SC-SES-016")
 class MissingSessionReadsEmpty(Model):
-    """get_messages of a missing session is an empty page."""
+    """get_messages of a missing session returns an empty page."""
 
     def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
-        if self.live(session_id) is None:
+        if self.find_live(session_id) is None:
             return Page(())
         return super().get_messages(session_id, query, cursor=cursor)
 
 
 @breaks("SC-SES-018")
 class DeleteRacesAppends(ReferenceStorage):
-    """append_messages checks the session first and stores afterwards."""
+    """append_messages checks the session before it stores, not together with it."""
 
     async def append_messages(self, session_id: str, messages: Any, **options: Any) -> Appended:
-        kept = self.work("append_messages", lambda model: model.needed(session_id))
+        record = self.work("append_messages", lambda model: model.require(session_id))
         await self.pause()
 
         def store(model: Model) -> Appended:
-            model.kept.setdefault(session_id, kept)
+            model.records.setdefault(session_id, record)
             return model.append_messages(session_id, list(messages), **options)
 
         return self.work("append_messages", store)
 
 
-@breaks("SC-OCC-008", "U37")
-class UpdateDeletesAndWritesAgain(ReferenceStorage):
-    """update_session removes the session for a moment before it writes the new one."""
+@breaks("SC-SES-021")
+class DeletesAnyVersion(Model):
+    """delete_session ignores expected_version."""
 
-    async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        def remove(model: Model) -> Kept:
-            kept = model.needed(session_id)
-            model.compare(kept, expected_version)
-            return model.kept.pop(session_id)
-
-        kept = self.work("update_session", remove)
-        await self.pause()
-
-        def write(model: Model) -> Session:
-            model.kept[session_id] = kept
-            return model.update_session(session_id, patch).model_copy(deep=True)
-
-        return self.work("update_session", write)
-
-
-@breaks("SC-SES-019")
-class ForgetsRepetitionAtAnUpdate(Model):
-    """An append repeated after an update of its session is stored again."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.updated: set[str] = set()
-
-    def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        updated = super().update_session(session_id, patch, expected_version=expected_version)
-        if not patch.set.keys() - {"user_id", "active_agent_id", "metadata"}:
-            self.updated.add(session_id)
-        return updated
-
-    def append_messages(self, session_id: str, messages: Any, *, chosen_ids: Any = ()) -> Appended:
-        kept = self.needed(session_id)
-        if session_id in self.updated and all(kept.find(message.id) is not None for message in messages):
-            messages = move_to(messages[0].created_at, messages, chosen_ids=())
-        return super().append_messages(session_id, messages, chosen_ids=chosen_ids)
+    def delete_session(
+        self, session_id: str, *, expired_before: datetime | None = None, expected_version: int | None = None
+    ) -> bool:
+        del expected_version
+        return super().delete_session(session_id, expired_before=expired_before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from session_continuity import (
@@ -13,31 +13,29 @@ from session_continuity import (
     SessionExistsError,
 )
 from session_continuity_conformance.mutants.registry import breaks
-from session_continuity_conformance.reference.model import Kept, Model
+from session_continuity_conformance.reference.model import Model, SessionRecord
 from session_continuity_conformance.reference.storage import ReferenceStorage
-
-Chosen = Collection[str]
 
 
 @breaks("SC-OCC-001", "U22")
 class VersionStays(Model):
-    """update_session leaves the version to its caller."""
+    """update_session does not change the version."""
 
     def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        before = self.needed(session_id).head.version
+        before = self.require(session_id).head.version
         super().update_session(session_id, patch, expected_version=expected_version)
-        kept = self.needed(session_id)
-        kept.head = kept.head.model_copy(update={"version": before if expected_version is None else before + 1})
-        return kept.session()
+        record = self.require(session_id)
+        record.head = record.head.model_copy(update={"version": before if expected_version is None else before + 1})
+        return record.session()
 
 
 @breaks("SC-OCC-001")
 class EmptyPatchIsNoUpdate(Model):
-    """update_session does nothing for a patch that names nothing."""
+    """update_session ignores an empty patch."""
 
     def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
         if patch == Patch():
-            return self.needed(session_id).session()
+            return self.require(session_id).session()
         return super().update_session(session_id, patch, expected_version=expected_version)
 
 
@@ -45,35 +43,35 @@ class EmptyPatchIsNoUpdate(Model):
 class IgnoresExpectedVersion(Model):
     """update_session ignores expected_version."""
 
-    def compare(self, kept: Kept, expected: int | None) -> None:
-        """Every version is right."""
+    def check_version(self, record: SessionRecord, expected: int | None) -> None:
+        """Accept every version."""
 
 
 @breaks("SC-OCC-002")
 class AcceptsNewerExpectation(Model):
     """update_session refuses only versions that are too low."""
 
-    def compare(self, kept: Kept, expected: int | None) -> None:
-        if expected is None or expected < kept.head.version:
-            super().compare(kept, expected)
+    def check_version(self, record: SessionRecord, expected: int | None) -> None:
+        if expected is None or expected < record.head.version:
+            super().check_version(record, expected)
 
 
 @breaks("SC-OCC-002")
-class ConflictTellsNothing(Model):
-    """ConcurrencyError comes without the current session."""
+class ConflictHasNoSession(Model):
+    """ConcurrencyError has no current session."""
 
-    def compare(self, kept: Kept, expected: int | None) -> None:
-        actual = kept.head.version
+    def check_version(self, record: SessionRecord, expected: int | None) -> None:
+        actual = record.head.version
         if expected is not None and expected != actual:
-            raise ConcurrencyError(kept.head.id, expected=expected, actual=actual)
+            raise ConcurrencyError(record.head.id, expected=expected, actual=actual)
 
 
 class _ComparesThenWrites(ReferenceStorage):
-    """The version is compared before the write, not with it."""
+    """The version is compared before the write, not together with it."""
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
         def check(model: Model) -> None:
-            model.compare(model.needed(session_id), expected_version)
+            model.check_version(model.require(session_id), expected_version)
 
         self.work("update_session", check)
         await self.between()
@@ -85,12 +83,12 @@ class _ComparesThenWrites(ReferenceStorage):
 
 @breaks("SC-OCC-003", "U36", "U42")
 class ComparesThenWrites(_ComparesThenWrites):
-    """The version is compared before the write, not with it."""
+    """The version is compared before the write, not together with it."""
 
 
 @breaks("SC-OCC-007", "U36")
 class LocksInsideTheAdapter(_ComparesThenWrites):
-    """Compare and write are kept together by a lock that another adapter does not have."""
+    """Compare and write are protected by a lock of the adapter only."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -108,17 +106,17 @@ class LocksInsideTheAdapter(_ComparesThenWrites):
 
 @breaks("SC-OCC-004")
 class ReadsChangesAndWritesBack(ReferenceStorage):
-    """update_session reads the session, changes it and writes it back whole."""
+    """update_session reads the session, changes it and writes all of it back."""
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        before = self.work("update_session", lambda model: model.needed(session_id).head)
+        before = self.work("update_session", lambda model: model.require(session_id).head)
         await self.pause()
 
         def write(model: Model) -> Session:
-            kept = model.needed(session_id)
-            model.compare(kept, expected_version)
-            kept.head = patch.apply(before).model_copy(update={"version": before.version + 1})
-            return kept.session()
+            record = model.require(session_id)
+            model.check_version(record, expected_version)
+            record.head = patch.apply(before).model_copy(update={"version": before.version + 1})
+            return record.session()
 
         return self.work("update_session", write)
 
@@ -127,14 +125,14 @@ class ReadsChangesAndWritesBack(ReferenceStorage):
 class AppendsRaiseTheVersion(Model):
     """Every append counts as an update."""
 
-    def add(self, kept: Kept, turn: Sequence[Message]) -> None:
-        super().add(kept, turn)
-        kept.head = kept.head.model_copy(update={"version": kept.head.version + 1})
+    def add(self, record: SessionRecord, batch: Sequence[Message]) -> None:
+        super().add(record, batch)
+        record.head = record.head.model_copy(update={"version": record.head.version + 1})
 
 
 @breaks("SC-OCC-006")
 class LooksThenCreates(ReferenceStorage):
-    """create_session looks whether the id is free before it writes."""
+    """create_session checks whether the id is free before it writes, not together with it."""
 
     async def create_session(self, session: Session) -> Session:
         found = self.work("create_session", lambda model: model.get_session(session.id))
@@ -143,9 +141,29 @@ class LooksThenCreates(ReferenceStorage):
         await self.pause()
 
         def write(model: Model) -> Session:
-            kept = model.kept.pop(session.id, None)
-            if kept is not None and kept.head.created_at == session.created_at:
-                model.kept[session.id] = kept
+            record = model.records.pop(session.id, None)
+            if record is not None and record.head.created_at == session.created_at:
+                model.records[session.id] = record
             return model.create_session(session).model_copy(deep=True)
 
         return self.work("create_session", write)
+
+
+@breaks("SC-OCC-008", "U37")
+class UpdateDeletesAndWritesAgain(ReferenceStorage):
+    """update_session removes the session for a moment before it writes the new one."""
+
+    async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
+        def remove(model: Model) -> SessionRecord:
+            record = model.require(session_id)
+            model.check_version(record, expected_version)
+            return model.records.pop(session_id)
+
+        record = self.work("update_session", remove)
+        await self.pause()
+
+        def write(model: Model) -> Session:
+            model.records[session_id] = record
+            return model.update_session(session_id, patch).model_copy(deep=True)
+
+        return self.work("update_session", write)

@@ -1,1 +1,1 @@
-"""Random programs: sequences of calls that a store and the model must answer alike."""
+"""Random programs: sequences of calls to which a store and the model must give the same answers."""

@@ -1,4 +1,4 @@
-"""Looks for a program on which a store and the model disagree, and makes it small."""
+"""Searches for a program on which a store and the model disagree, and shrinks it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from session_continuity_conformance.cases import BrokenClauseError, Case
 from session_continuity_conformance.clauses import Clause
 from session_continuity_conformance.programs.player import Player
 from session_continuity_conformance.programs.steps import Step, programs
-from session_continuity_conformance.store import Store
+from session_continuity_conformance.store_fixture import StoreFixture
 
 
 def search(case: Case, clause: Clause) -> None:
-    """Try programs until one fails, the number is reached or the time is over. Raises BrokenClauseError with the
-    smallest program that fails."""
+    """Try programs until one fails, the number of programs is reached or the time is over.
+
+    Raises BrokenClauseError with the smallest program that fails.
+    """
     effort = case.effort
     end = time.monotonic() + effort.seconds
     failed = False
@@ -47,5 +49,5 @@ def search(case: Case, clause: Clause) -> None:
     check()
 
 
-async def _play(store: Store, program: Sequence[Step]) -> None:
+async def _play(store: StoreFixture, program: Sequence[Step]) -> None:
     await Player(store).play(program)

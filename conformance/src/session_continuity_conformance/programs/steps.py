@@ -1,10 +1,12 @@
-"""What a program may do. A step names sessions and messages by small numbers, so that programs shrink well; what the
-numbers mean is settled when the step is played, against the model's present state."""
+"""The steps of random programs, and the strategies that draw them.
+
+A step names sessions and messages by small numbers, so that programs shrink well. What a number means is decided when
+the step is played, from the model's present state.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from hypothesis import strategies as st
@@ -21,22 +23,18 @@ from session_continuity import (
 T = TypeVar("T")
 
 Slot = int
-"""A living session, counted round and round; for a create one of three names. `ANY` is one that was there once."""
+"""The number of a living session, counted round and round. For a create, one of three names. `GONE` means a session
+that was there once."""
 
 SLOTS = 3
-ANY = 9
+GONE = 9
 
 LIMITED = TokenBudget(max_tokens=20, overflow_strategy="error")
 
 
 @dataclass(frozen=True)
-class Step:
-    """One thing that a program does."""
-
-
-@dataclass(frozen=True)
-class Create(Step):
-    """Create the session of a slot; `life` is its seconds to live."""
+class Create:
+    """Create the session of a slot, with `life` seconds to live."""
 
     slot: Slot
     user: str | None = None
@@ -49,15 +47,16 @@ class Create(Step):
 
 
 @dataclass(frozen=True)
-class CreateAgain(Step):
+class RepeatCreate:
     """Repeat the last create of a slot."""
 
     slot: Slot
 
 
 @dataclass(frozen=True)
-class Update(Step):
-    """Change fields. `expected` is the present version plus this, None for any; `life` sets or clears the expiry."""
+class Update:
+    """Change fields of a session. `expected` is the present version plus this, None for any. `life` sets `expires_at`
+    so many seconds from now."""
 
     slot: Slot
     values: tuple[tuple[str, Any], ...] = ()
@@ -67,34 +66,67 @@ class Update(Step):
 
 
 @dataclass(frozen=True)
-class Delete(Step):
-    """Delete a session, or only when it expires within `within` seconds."""
+class Delete:
+    """Delete a session; with `within`, only if it expires within so many seconds."""
 
     slot: Slot
     within: int | None = None
 
 
 @dataclass(frozen=True)
-class Append(Step):
-    """Append a turn: role and tokens of each message. With `chosen`, their ids are m0, m1, … from that number on.
-    `late` is how many seconds before the last message the writer's clock stands."""
+class Append:
+    """Append a batch: role and tokens of each message. With `first_id`, the caller chooses their ids, m0, m1 and so on
+    from that number. `late` is how many seconds the writer's clock is behind the last message."""
 
     slot: Slot
-    turn: tuple[tuple[Role, int | None], ...]
-    chosen: int | None = None
+    batch: tuple[tuple[Role, int | None], ...]
+    first_id: int | None = None
     late: int | None = None
 
 
 @dataclass(frozen=True)
-class AppendAgain(Step):
-    """Repeat an append of a slot, the newest with `back` 0."""
+class Turn:
+    """Append a batch with a patch of the session. `expects` is what the append expects of version and last message:
+    nothing, what is there, or something else. With `skip`, what is stored already is left out."""
+
+    slot: Slot
+    batch: tuple[tuple[Role, int | None], ...]
+    values: tuple[tuple[str, Any], ...]
+    first_id: int | None = None
+    expects: Literal["nothing", "present", "other"] = "nothing"
+    skip: bool = False
+
+
+@dataclass(frozen=True)
+class ReplaceTail:
+    """Replace everything after the message at a place, None for everything, by a batch, which may be empty."""
+
+    slot: Slot
+    place: int | None
+    batch: tuple[tuple[Role, int | None], ...] = ()
+    first_id: int | None = None
+    expects: Literal["nothing", "present", "other"] = "nothing"
+
+
+@dataclass(frozen=True)
+class ForkSession:
+    """Fork a session through the message at a place, None for all, to the name of slot `to`."""
+
+    slot: Slot
+    to: Slot
+    place: int | None = None
+
+
+@dataclass(frozen=True)
+class RepeatAppend:
+    """Repeat an append of a slot; the newest with `back` 0."""
 
     slot: Slot
     back: int = 0
 
 
 @dataclass(frozen=True)
-class Edit(Step):
+class Edit:
     """Edit the message at a place, or one that does not exist."""
 
     slot: Slot
@@ -105,7 +137,7 @@ class Edit(Step):
 
 
 @dataclass(frozen=True)
-class Remove(Step):
+class DeleteMessage:
     """Delete the message at a place, or one that does not exist."""
 
     slot: Slot
@@ -113,15 +145,15 @@ class Remove(Step):
 
 
 @dataclass(frozen=True)
-class Clear(Step):
+class DeleteAll:
     """Delete all messages of a session."""
 
     slot: Slot
 
 
 @dataclass(frozen=True)
-class Read(Step):
-    """Read messages page by page; bounds and ids are places. `meanwhile` happens after the first page."""
+class ReadMessages:
+    """Read messages page by page. Bounds and ids are places. `meanwhile` is played after the first page."""
 
     slot: Slot
     order: Literal["asc", "desc"] = "asc"
@@ -133,7 +165,7 @@ class Read(Step):
     meanwhile: Step | None = None
 
     def query(self, ids: list[str]) -> MessageQuery:
-        """The query that this means in a conversation of these ids."""
+        """The query that this means in a conversation with these ids."""
         return MessageQuery(
             order=self.order,
             limit=self.limit,
@@ -145,7 +177,7 @@ class Read(Step):
 
 
 @dataclass(frozen=True)
-class Look(Step):
+class Get:
     """Read the session, and the message at a place."""
 
     slot: Slot
@@ -153,8 +185,8 @@ class Look(Step):
 
 
 @dataclass(frozen=True)
-class Listing(Step):
-    """List sessions page by page. `meanwhile` happens after the first page."""
+class ListSessions:
+    """List sessions page by page. `meanwhile` is played after the first page."""
 
     filter: SessionFilter
     limit: int = 100
@@ -162,7 +194,7 @@ class Listing(Step):
 
 
 @dataclass(frozen=True)
-class Expired(Step):
+class FindExpired:
     """Find the sessions that expire within so many seconds."""
 
     within: int = 0
@@ -170,19 +202,40 @@ class Expired(Step):
 
 
 @dataclass(frozen=True)
-class Pass(Step):
+class Wait:
     """Let seconds pass."""
 
     seconds: int
 
 
+Step = (
+    Create
+    | RepeatCreate
+    | Get
+    | Update
+    | Delete
+    | ListSessions
+    | Append
+    | Turn
+    | ReplaceTail
+    | ForkSession
+    | RepeatAppend
+    | ReadMessages
+    | Edit
+    | DeleteMessage
+    | DeleteAll
+    | FindExpired
+    | Wait
+)
+
+
 def pick(ids: list[str], place: int) -> str:
-    """The id at a place, counted round and round; one that does not exist for `ANY`."""
-    return ids[place % len(ids)] if ids and place != ANY else "absent"
+    """The id at a place, counted round and round; for `GONE` an id that does not exist."""
+    return ids[place % len(ids)] if ids and place != GONE else "absent"
 
 
-slots = st.sampled_from([0, 1, 2, 0, 1, 0, ANY])
-places = st.sampled_from([0, 1, 2, 3, 4, 5, ANY])
+slots = st.sampled_from([0, 1, 2, 0, 1, 0, GONE])
+places = st.sampled_from([0, 1, 2, 3, 4, 5, GONE])
 users = st.sampled_from([None, "u", "v"])
 roles = st.sampled_from(["user", "assistant", "system", "tool"])
 statuses = st.sampled_from(["active", "paused", "completed", "expired"])
@@ -192,12 +245,12 @@ tokens = st.sampled_from([1, 7, None, 0, 15])
 role_sets = st.frozensets(roles, min_size=1, max_size=2)
 
 
-def seldom(values: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
-    """Mostly nothing."""
+def rarely(values: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
+    """Mostly None, and these values now and then."""
     return st.one_of(st.none(), st.none(), st.none(), values)
 
 
-MEANINGS: dict[str, list[Any]] = {
+VALUES: dict[str, list[Any]] = {
     "user_id": ["u", "v"],
     "active_agent_id": ["a", "b"],
     "status": ["active", "paused", "active", "completed", "expired"],
@@ -211,7 +264,7 @@ MEANINGS: dict[str, list[Any]] = {
 }
 
 
-changes = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in MEANINGS.items()}).map(
+changes = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in VALUES.items()}).map(
     lambda chosen: tuple(sorted(chosen.items()))
 )
 
@@ -224,13 +277,13 @@ filters = st.builds(
     SessionFilter,
     user_id=users,
     active_agent_id=st.sampled_from([None, "a", "b"]),
-    status=seldom(statuses),
+    status=rarely(statuses),
     tags=st.sampled_from([frozenset(), frozenset(), frozenset({"t"}), frozenset({"t", "w"})]),
 ).filter(lambda each: each.user_id is not None or each.active_agent_id is not None)
 
 
 def creates(slot: st.SearchStrategy[Slot]) -> st.SearchStrategy[Create]:
-    """Creates of these slots, most of which make a session that takes messages."""
+    """Creates of these slots. Most of them create a session that accepts messages."""
     return st.builds(
         Create,
         slot=slot,
@@ -252,13 +305,33 @@ updates = st.builds(
     life=lives,
     expected=st.sampled_from([0, None, 0, None, 0, 1]),
 )
+batches = st.lists(st.tuples(roles, tokens), min_size=1, max_size=3).map(tuple)
 appends = st.builds(
     Append,
     slot=slots,
-    turn=st.lists(st.tuples(roles, tokens), min_size=1, max_size=3).map(tuple),
-    chosen=st.none() | st.integers(0, 4),
+    batch=batches,
+    first_id=st.none() | st.integers(0, 4),
     late=st.sampled_from([None, None, 0, 2]),
 )
+expectations = st.sampled_from(["nothing", "present", "nothing", "other"])
+turns = st.builds(
+    Turn,
+    slot=slots,
+    batch=batches,
+    values=changes,
+    first_id=st.none() | st.integers(0, 4),
+    expects=expectations,
+    skip=st.booleans(),
+)
+tails = st.builds(
+    ReplaceTail,
+    slot=slots,
+    place=st.none() | places,
+    batch=st.just(()) | batches,
+    first_id=st.none() | st.integers(0, 4),
+    expects=expectations,
+)
+forks = st.builds(ForkSession, slot=slots, to=slots, place=st.none() | places)
 deletes = st.builds(Delete, slot=slots, within=st.sampled_from([0, None, 100]))
 edits = st.builds(
     Edit,
@@ -272,39 +345,37 @@ writes = st.one_of(
     *[appends] * 5,
     *[updates] * 3,
     *[edits] * 2,
-    st.builds(Remove, slot=slots, place=places),
-    st.builds(AppendAgain, slot=slots, back=st.integers(0, 2)),
-    st.builds(AppendAgain, slot=slots, back=st.integers(0, 2)),
+    st.builds(DeleteMessage, slot=slots, place=places),
+    st.builds(RepeatAppend, slot=slots, back=st.integers(0, 2)),
+    st.builds(RepeatAppend, slot=slots, back=st.integers(0, 2)),
     creates(slots),
     deletes,
-    st.builds(Clear, slot=slots),
-    st.builds(CreateAgain, slot=slots),
+    turns,
+    tails,
+    forks,
+    st.builds(DeleteAll, slot=slots),
+    st.builds(RepeatCreate, slot=slots),
 )
 reads = st.one_of(
-    st.builds(Look, slot=slots, place=places),
+    st.builds(Get, slot=slots, place=places),
     st.builds(
-        Read,
+        ReadMessages,
         slot=slots,
         order=st.sampled_from(["asc", "desc"]),
         limit=st.integers(1, 4),
-        roles=seldom(role_sets),
-        after=seldom(places),
-        before=seldom(places),
-        only=seldom(st.frozensets(places, max_size=3)),
-        meanwhile=seldom(appends | st.builds(Remove, slot=slots, place=places)),
+        roles=rarely(role_sets),
+        after=rarely(places),
+        before=rarely(places),
+        only=rarely(st.frozensets(places, max_size=3)),
+        meanwhile=rarely(appends | st.builds(DeleteMessage, slot=slots, place=places)),
     ),
-    st.builds(Listing, filter=filters, limit=st.integers(1, 3), meanwhile=seldom(creates(slots) | deletes)),
-    st.builds(Expired, within=st.sampled_from([0, 1, 60, 4000]), limit=st.integers(1, 3)),
+    st.builds(ListSessions, filter=filters, limit=st.integers(1, 3), meanwhile=rarely(creates(slots) | deletes)),
+    st.builds(FindExpired, within=st.sampled_from([0, 1, 60, 4000]), limit=st.integers(1, 3)),
 )
-passes = st.builds(Pass, seconds=st.sampled_from([1, 59, 60, 3600]))
+waits = st.builds(Wait, seconds=st.sampled_from([1, 59, 60, 3600]))
 
-some = st.lists(st.one_of(*[writes] * 8, *[reads] * 5, passes), max_size=10)
+some = st.lists(st.one_of(*[writes] * 8, *[reads] * 5, waits), max_size=10)
 programs = st.tuples(creates(st.just(0)), some, some, some).map(
     lambda parts: [parts[0], *parts[1], *parts[2], *parts[3]]
 )
-"""Lists of lists, because one long list is rarely drawn long."""
-
-
-def within(seconds: int) -> timedelta:
-    """A step's seconds."""
-    return timedelta(seconds=seconds)
+"""Lists of lists, because hypothesis rarely draws a long list."""

@@ -1,1 +1,1 @@
-"""The contract as a small program that keeps it: random programs are compared with it, and mutants break it."""
+"""The contract as a small program. Random programs are compared with it, and mutants break it."""

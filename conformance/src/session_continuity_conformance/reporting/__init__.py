@@ -1,1 +1,1 @@
-"""What a run found, and how it is told: to people, to programs, in a README."""
+"""The results of a run, and reports of them: for people, for programs and for a README."""

@@ -1,9 +1,9 @@
-"""What a run found, gathered into one verdict per store."""
+"""The results of a run, and the verdict on each store."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +14,16 @@ from session_continuity_conformance.clauses import Clause, Contract
 Outcome = Literal["passed", "failed", "skipped", "not applicable", "under-declared"]
 Status = Literal["passed", "failed", "not applicable", "under-declared", "not run"]
 GOOD: tuple[Status, ...] = ("passed", "not applicable", "under-declared")
+
+
+def number_of(count: int, noun: str) -> str:
+    """A number with its noun, as in "1 clause" and "2 clauses"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def written(contract: Contract) -> str:
+    """A version of the contract as text."""
+    return ".".join(map(str, contract))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,26 +40,30 @@ class Result:
     finding: Finding | None = None
 
     def as_json(self) -> str:
+        """The result as text that `from_json` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Result:
+        """The result that `as_json` wrote."""
         values: dict[str, Any] = json.loads(text)
-        told: dict[str, Any] | None = values.pop("finding")
-        finding = None
-        if told is not None:
-            finding = Finding(done=tuple(told.pop("done")), program=tuple(told.pop("program")), **told)
-        return cls(**values, finding=finding)
+        finding: dict[str, Any] | None = values.pop("finding")
+        if finding is not None:
+            finding |= {"done": tuple(finding["done"]), "program": tuple(finding["program"])}
+        return cls(**values, finding=None if finding is None else Finding(**finding))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The store that a report is about. `modes` are its own, `asked` is how the command line names it, `complaint` what
-    its health said before it was tested."""
+    """The store that a report is about.
+
+    `modes` are those it has itself, `arguments` name it on the command line, and `complaint` is what its health said
+    before the first example.
+    """
 
     label: str
     name: str
-    asked: str
+    arguments: str
     complaint: str
     distribution: str
     modes: frozenset[Mode]
@@ -58,7 +72,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseReport:
-    """What became of one clause on one store."""
+    """The results of one clause on one store."""
 
     clause: Clause
     status: Status
@@ -67,12 +81,17 @@ class ClauseReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReport:
-    """One store against one contract. `partial` says that only some clauses or modes were asked for."""
+    """The results of one store, against one version of the contract.
+
+    `newer` are clauses of later versions, which do not apply. `partial` says that the run was limited to some clauses
+    or modes.
+    """
 
     subject: Subject
     contract: Contract
     results: Sequence[Result]
     clauses: Sequence[ClauseReport]
+    newer: Sequence[Clause]
     effort: Effort
     partial: bool = False
 
@@ -82,53 +101,58 @@ class StoreReport:
         subject: Subject,
         contract: Contract,
         results: Sequence[Result],
-        clauses: Mapping[str, Clause],
+        clauses: Iterable[Clause],
         *,
         partial: bool,
         effort: Effort,
     ) -> StoreReport:
-        mine = [result for result in results if result.target == subject.label]
-        reports = _without_chance([_clause_report(clause, mine) for clause in clauses.values()])
-        if partial:
-            reports = [report for report in reports if report.status != "not run"]
+        """The report of a store, from its results and the clauses that were selected."""
+        selected = list(clauses)
+        reports = _without_chance([_clause_report(clause, results) for clause in selected if clause.since <= contract])
         return cls(
-            subject=subject, contract=contract, results=mine, clauses=tuple(reports), effort=effort, partial=partial
+            subject=subject,
+            contract=contract,
+            results=results,
+            clauses=tuple(report for report in reports if not (partial and report.status == "not run")),
+            newer=tuple(clause for clause in selected if clause.since > contract),
+            effort=effort,
+            partial=partial,
         )
 
     def broken(self, level: str) -> list[ClauseReport]:
-        """Clauses of this level that the store broke, or that could not be shown."""
+        """The clauses of this level that failed, or that could not be run."""
         return [report for report in self.clauses if report.clause.level == level and report.status not in GOOD]
 
     @property
     def executed(self) -> int:
-        """Examples that ran to an answer."""
+        """The number of examples that passed or failed."""
         return sum(result.outcome in ("passed", "failed") for result in self.results)
 
     @property
     def conformant(self) -> bool:
+        """Whether no MUST is broken, in a run that tested something."""
         return self.executed > 0 and not self.broken("MUST")
 
     @property
     def verdict(self) -> str:
-        """The judgement, with what it was passed on."""
-        number = f"{len(self.clauses)} clauses" if len(self.clauses) > 1 else "one clause"
-        scope = f" (only the {number} asked for)" if self.partial and self.conformant else ""
-        return f"{self.judgement}{scope}"
+        """The judgement, and what it is limited to."""
+        count = f"{len(self.clauses)} clauses" if len(self.clauses) > 1 else "one clause"
+        return f"{self.judgement} (only the {count} asked for)" if self.partial and self.conformant else self.judgement
 
     @property
     def judgement(self) -> str:
-        contract = ".".join(map(str, self.contract))
+        """CONFORMANT, NOT CONFORMANT or NOTHING RUN, with the version of the contract."""
         if not self.executed:
             return "NOTHING RUN"
         if self.broken("MUST"):
-            return f"NOT CONFORMANT {contract}"
+            return f"NOT CONFORMANT {written(self.contract)}"
         exceptions = " WITH EXCEPTIONS" if self.broken("SHOULD") else ""
-        return f"CONFORMANT {contract}{exceptions}"
+        return f"CONFORMANT {written(self.contract)}{exceptions}"
 
     def bound(self, area: str) -> list[ClauseReport]:
-        """The clauses of an area that say something about this store."""
-        left_out = ("not applicable", "under-declared")
-        return [each for each in self.clauses if each.clause.area == area and each.status not in left_out]
+        """The clauses of an area that apply to this store."""
+        inapplicable = ("not applicable", "under-declared")
+        return [each for each in self.clauses if each.clause.area == area and each.status not in inapplicable]
 
     @property
     def under_declared(self) -> list[str]:
@@ -137,23 +161,26 @@ class StoreReport:
         return [name for name in dict.fromkeys(found) if name is not None]
 
     def seconds(self, mode: str) -> float:
-        """How long the examples of one mode took."""
+        """The time that the examples of one mode took."""
         return sum(result.seconds for result in self.results if result.mode == mode)
 
-    def findings(self) -> list[Result]:
-        """Failed and skipped examples, one per clause and mode group, in the order of the clauses."""
+    def failures(self) -> list[Result]:
+        """The examples that failed or were skipped, in the order of their clauses."""
         failed = [result for result in self.results if result.outcome in ("failed", "skipped")]
         order = {report.clause.id: place for place, report in enumerate(self.clauses)}
         return sorted(failed, key=lambda result: order.get(result.clause, len(order)))
 
 
 def _clause_report(clause: Clause, results: Sequence[Result]) -> ClauseReport:
-    mine = [result for result in results if result.clause == clause.id]
-    return ClauseReport(clause=clause, status=_status({result.outcome for result in mine}), results=tuple(mine))
+    own = tuple(result for result in results if result.clause == clause.id)
+    return ClauseReport(clause=clause, status=_status({result.outcome for result in own}), results=own)
 
 
 def _without_chance(reports: Sequence[ClauseReport]) -> list[ClauseReport]:
-    """A store has a capability when every clause on it holds; single ones may hold by chance."""
+    """The reports, in which a capability is under-declared only where every clause on it holds.
+
+    A single clause may hold by chance.
+    """
     statuses: dict[str | None, set[Status]] = {}
     for report in reports:
         statuses.setdefault(report.clause.capability, set()).add(report.status)

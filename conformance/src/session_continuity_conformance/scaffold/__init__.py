@@ -1,7 +1,6 @@
-"""Beginnings of other people's distributions: a store, or an extension.
+"""The commands `new-backend` and `new-extension`: they write a distribution to start from.
 
-The files under `templates` are written out with `$name`, `$package`, `$prefix` and their like filled in, in their
-paths (`PACKAGE`) too.
+They copy the files under `templates`, and fill in `$name`, `$package`, `$prefix` and so on, also in paths (`PACKAGE`).
 """
 
 from __future__ import annotations
@@ -28,16 +27,17 @@ Written = tuple[Path, list[Path]]
 
 
 def new_backend(name: str, directory: Path | None = None) -> Written:
-    """Write the distribution of a new store for `name://`; return its directory and its files.
+    """Write the distribution of a new store for `name://`, and return its directory and its files.
 
-    Raises ConfigError for a name that is malformed or taken, and for a directory that exists; then nothing is written.
+    Raises ConfigError for a name that is malformed or taken, and for a directory that exists. Then nothing is written.
     """
     _check_name(name, default_registry().installed_backends(), "scheme")
     return _write("backend", name, directory, tasks())
 
 
 def new_extension(name: str, directory: Path | None = None) -> Written:
-    """Write the distribution of a new extension; otherwise as `new_backend`."""
+    """Write the distribution of a new extension, and return its directory and its files. Raises ConfigError as
+    `new_backend` does."""
     _check_name(name, default_registry().installed_extensions(), "extension")
     return _write("extension", name, directory, {})
 
@@ -45,8 +45,8 @@ def new_extension(name: str, directory: Path | None = None) -> Written:
 def _check_name(name: str, installed: list[InstalledPlugin], kind: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST_NAME:
         raise ConfigError(
-            f"a name is of lower-case letters and digits, begins with a letter, may hold single hyphens and has up to "
-            f"{LONGEST_NAME} characters, as in mystore; {name!r} is not"
+            f"the name {name!r} is not valid: a name begins with a letter, has lower-case letters, digits and single "
+            f"hyphens, and up to {LONGEST_NAME} characters, for example mystore"
         )
     claims = [plugin.distribution for plugin in installed if plugin.name == name]
     if claims:
@@ -78,7 +78,7 @@ def _write(kind: str, name: str, directory: Path | None, tasks: Mapping[str, str
 
 
 def _templates(folder: Traversable, inside: str = "") -> Iterator[tuple[str, str]]:
-    """Every template below a folder: the path of its file, and its text."""
+    """The path and the text of every template below a folder."""
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _templates(entry, f"{inside}{entry.name}/")
@@ -102,6 +102,6 @@ def _words(name: str) -> dict[str, str]:
 
 
 def _pinned(installed: str) -> str:
-    """The versions that go with this one: up to the next that may break."""
+    """A requirement for the versions that are compatible with this one."""
     major, minor = (int(part) for part in installed.split(".")[:2])
     return f">={major}.{minor},<{major + 1}" if major else f">=0.{minor},<0.{minor + 1}"

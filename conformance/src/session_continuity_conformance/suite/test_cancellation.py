@@ -1,4 +1,4 @@
-"""FLT, the callers: tasks that are cancelled in the middle of a call, at every one of its waits."""
+"""FLT: calls whose task is cancelled at each of their waits."""
 
 from __future__ import annotations
 
@@ -11,60 +11,61 @@ from session_continuity_conformance.faults.cancellation import (
     cancel_many,
     cancelled_reads,
     cancelled_writes,
-    ends_tasks,
+    check_tasks_end,
     in_time,
-    needs_tasks,
+    require_tasks,
     tasks,
 )
-from session_continuity_conformance.store import FAR, Store
+from session_continuity_conformance.store_fixture import FAR, StoreFixture
 
 MANY = 120
 """Cancelled calls: more than a client's pool of connections holds."""
 
 
 @clause("SC-FLT-001")
-async def test_cancelled_write_is_whole_or_absent(store: Store) -> None:
-    needs_tasks(store)
-    other = await store.second_or_first()
+async def test_cancelled_write_is_whole_or_absent(store: StoreFixture) -> None:
+    require_tasks(store)
+    other = await store.open_second_or_first()
     async for write, moment, _ in cancelled_writes(store):
         for adapter in (store.adapter, other):
             what = f"{write.name} {moment}"
-            await in_time(write.is_whole_or_absent(store, adapter, what), f"a read after {what}")
+            await in_time(write.check_whole_or_absent(store, adapter, what), f"a read after {what}")
 
 
 @clause("SC-FLT-002")
-async def test_cancelled_write_is_done_once_by_repeating_it(store: Store) -> None:
-    needs_tasks(store)
-    other = await store.second_or_first()
+async def test_cancelled_write_is_done_once_by_repeating_it(store: StoreFixture) -> None:
+    require_tasks(store)
+    other = await store.open_second_or_first()
     async for write, moment, _ in cancelled_writes(store):
         if write.repeatable:
             what = f"{write.name} {moment}, and repeated"
             await in_time(write.repeat(store.adapter), what)
-            await write.is_done(store, other, what)
+            await write.check_done(store, other, what)
 
 
 @clause("SC-FLT-003")
-async def test_cancelled_write_ends_cancelled(store: Store) -> None:
-    needs_tasks(store)
+async def test_cancelled_write_ends_cancelled(store: StoreFixture) -> None:
+    require_tasks(store)
     async for write, moment, outcome in cancelled_writes(store):
         ends_cancelled(f"{write.name} {moment}", outcome)
 
 
 @clause("SC-FLT-003")
-async def test_cancelled_read_ends_cancelled(store: Store) -> None:
-    needs_tasks(store)
+async def test_cancelled_read_ends_cancelled(store: StoreFixture) -> None:
+    require_tasks(store)
     async for what, outcome in cancelled_reads(store, await reads(store, "text")):
         ends_cancelled(what, outcome)
 
 
 def ends_cancelled(what: str, outcome: Outcome) -> None:
+    """Check that a cancelled call raised the cancellation."""
     observed = "an answer" if outcome.error is None else outcome.error
     holds(what, outcome.cancelled, expected="CancelledError", observed=observed)
 
 
-async def reads(store: Store, text: str) -> dict[str, Read]:
-    """Every method that only reads, on a session of its own."""
-    session = await store.session(user_id=text)
+async def reads(store: StoreFixture, text: str) -> dict[str, Read]:
+    """Every method that only reads, on a new session."""
+    session = await store.create_session(user_id=text)
     (message,) = await store.append(session.id, text)
     return {
         "get_session": lambda on: on.get_session(session.id),
@@ -78,25 +79,25 @@ async def reads(store: Store, text: str) -> dict[str, Read]:
 
 
 @clause("SC-FLT-004")
-async def test_many_cancelled_calls_use_nothing_up(store: Store) -> None:
-    needs_tasks(store)
-    session = await store.session()
+async def test_many_cancelled_calls_use_nothing_up(store: StoreFixture) -> None:
+    require_tasks(store)
+    session = await store.create_session()
     before = tasks()
-    adapter = await store.second_or_first()
+    adapter = await store.open_second_or_first()
     await cancel_many(adapter, lambda on: on.get_session(session.id), MANY)
     found = await in_time(adapter.get_session(session.id), f"get_session after {MANY} cancelled ones")
     same("the session afterwards", found, session)
-    await ends_tasks(adapter, before)
+    await check_tasks_end(adapter, before)
 
 
 @clause("SC-FLT-005")
-async def test_call_after_a_cancelled_one_gets_its_own_answer(store: Store) -> None:
-    needs_tasks(store)
+async def test_call_after_a_cancelled_one_gets_its_own_answer(store: StoreFixture) -> None:
+    require_tasks(store)
     ours = await reads(store, "ours")
     theirs = await reads(store, "theirs")
     del ours["list_sessions"], ours["health"]
     right = {name: await read(store.adapter) for name, read in ours.items()}
     async for what, _ in cancelled_reads(store, theirs):
-        for asked, expected in right.items():
-            after = f"{asked} after another session's {what}"
-            same(after, await in_time(ours[asked](store.adapter), after), expected)
+        for name, expected in right.items():
+            after = f"{name} after another session's {what}"
+            same(after, await in_time(ours[name](store.adapter), after), expected)

@@ -1,36 +1,36 @@
-"""COST: what a call costs does not grow with the conversation. Counted, never timed."""
+"""COST: a call costs no more in a long conversation. Costs are counted, not timed."""
 
 from __future__ import annotations
 
 from session_continuity import Appended, MessageQuery, Patch, Role, conversation_of
-from session_continuity_conformance.budgets import CONTEXT, SHORT, Budget, Talk
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, same
-from session_continuity_conformance.managing import Application
-from session_continuity_conformance.store import Store
+from session_continuity_conformance.cost_budgets import CONTEXT, SHORT, Budget, Talk
+from session_continuity_conformance.manager_in_mode import Application
+from session_continuity_conformance.store_fixture import StoreFixture
 
 LAST = 20
 
 
 async def append(budget: Budget, talk: Talk, size: int = 1, role: Role = "user") -> Appended:
-    """One turn with minted ids."""
-    turn = [budget.store.message(talk.session.id, role=role) for _ in range(size)]
-    return await budget.on.append_messages(talk.session.id, turn)
+    """Append one batch with minted ids."""
+    batch = [budget.store.message(talk.session.id, role=role) for _ in range(size)]
+    return await budget.on.append_messages(talk.session.id, batch)
 
 
-async def append_chosen(budget: Budget, talk: Talk) -> Appended:
-    """One message with an id of the caller's choice."""
+async def append_with_ids(budget: Budget, talk: Talk) -> Appended:
+    """Append one message with an id that the caller chose."""
     message = budget.store.message(talk.session.id, id=budget.store.new_id("m"))
-    return await budget.on.append_messages(talk.session.id, [message], chosen_ids=[message.id])
+    return await budget.on.append_messages(talk.session.id, [message], client_ids=[message.id])
 
 
 @clause("SC-COST-001")
-async def test_append_costs_the_same_in_a_long_conversation(store: Store) -> None:
+async def test_append_costs_the_same_in_a_long_conversation(store: StoreFixture) -> None:
     budget = await Budget.of(store)
     spent = await budget.spend(
         {
             "append_messages": lambda talk: append(budget, talk),
-            "append_messages with a chosen id": lambda talk: append_chosen(budget, talk),
+            "append_messages with a chosen id": lambda talk: append_with_ids(budget, talk),
         }
     )
     for each in spent:
@@ -38,13 +38,13 @@ async def test_append_costs_the_same_in_a_long_conversation(store: Store) -> Non
 
 
 @clause("SC-COST-002")
-async def test_append_is_one_request(store: Store) -> None:
+async def test_append_is_one_request(store: StoreFixture) -> None:
     budget = await Budget.of(store)
-    size = min(store.capabilities.max_turn or 3, 3)
+    size = min(store.capabilities.max_batch or 3, 3)
     spent = await budget.spend(
         {
             "append_messages": lambda talk: append(budget, talk),
-            "append_messages of a turn": lambda talk: append(budget, talk, size),
+            "append_messages of a batch": lambda talk: append(budget, talk, size),
         }
     )
     for each in spent:
@@ -52,7 +52,7 @@ async def test_append_is_one_request(store: Store) -> None:
 
 
 @clause("SC-COST-003")
-async def test_last_messages_cost_the_same_in_a_long_conversation(store: Store) -> None:
+async def test_last_messages_cost_the_same_in_a_long_conversation(store: StoreFixture) -> None:
     budget = await Budget.of(store)
     query = MessageQuery(order="desc", limit=LAST)
     (spent,) = await budget.spend(
@@ -62,7 +62,7 @@ async def test_last_messages_cost_the_same_in_a_long_conversation(store: Store) 
 
 
 @clause("SC-COST-004")
-async def test_context_costs_the_same_in_a_long_conversation(store: Store) -> None:
+async def test_context_costs_the_same_in_a_long_conversation(store: StoreFixture) -> None:
     budget = await Budget.of(store)
     application = Application(budget.on)
     lengths: set[int] = set()
@@ -76,7 +76,7 @@ async def test_context_costs_the_same_in_a_long_conversation(store: Store) -> No
 
 
 @clause("SC-COST-005")
-async def test_message_by_id_costs_the_same_in_a_long_conversation(store: Store) -> None:
+async def test_message_by_id_costs_the_same_in_a_long_conversation(store: StoreFixture) -> None:
     budget = await Budget.of(store)
     patch = Patch({"content": "edited", "token_count": 2})
     spent = await budget.spend(
@@ -91,7 +91,7 @@ async def test_message_by_id_costs_the_same_in_a_long_conversation(store: Store)
 
 
 @clause("SC-COST-006")
-async def test_session_costs_the_same_with_a_long_conversation(store: Store) -> None:
+async def test_session_costs_the_same_with_a_long_conversation(store: StoreFixture) -> None:
     budget = await Budget.of(store)
     patch = Patch({"status": "paused"})
     spent = await budget.spend(
@@ -105,7 +105,7 @@ async def test_session_costs_the_same_with_a_long_conversation(store: Store) -> 
 
 
 @clause("SC-COST-007")
-async def test_conversation_costs_the_same_in_a_long_one(store: Store) -> None:
+async def test_conversation_costs_the_same_in_a_long_one(store: StoreFixture) -> None:
     budget = await Budget.of(store)
     query = MessageQuery(order="desc", limit=LAST)
     whole, parts = await budget.spend(
@@ -124,7 +124,7 @@ async def test_conversation_costs_the_same_in_a_long_one(store: Store) -> None:
 
 
 @clause("SC-COST-008")
-async def test_append_costs_the_same_among_many_system_messages(store: Store) -> None:
+async def test_append_costs_the_same_among_many_system_messages(store: StoreFixture) -> None:
     budget = await Budget.of(store)
     spent = await budget.spend(
         {

@@ -12,23 +12,24 @@ from session_continuity import (
     SessionFilter,
     StorageClosedError,
     StorageError,
+    innermost,
 )
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, refused, results, same, same_models
 from session_continuity_conformance.drivers import pending_tasks
 from session_continuity_conformance.samples import full_session
-from session_continuity_conformance.store import FAR, NotApplicableError, Store
+from session_continuity_conformance.store_fixture import FAR, NotApplicableError, StoreFixture
 
 
 @clause("SC-CFG-001")
-async def test_mode_is_the_one_asked_for(store: Store) -> None:
+async def test_mode_is_the_one_asked_for(store: StoreFixture) -> None:
     same("mode", store.raw.mode, store.mode)
-    await store.session()
+    await store.create_session()
     same("mode after use", store.raw.mode, store.mode)
 
 
 @clause("SC-CFG-002")
-async def test_capabilities_are_data(store: Store) -> None:
+async def test_capabilities_are_data(store: StoreFixture) -> None:
     await store.open()
     first, second = (adapter.capabilities for adapter in store.adapters)
     same("class of capabilities", type(first), Capabilities)
@@ -36,22 +37,27 @@ async def test_capabilities_are_data(store: Store) -> None:
 
 
 @clause("SC-CFG-003")
-async def test_clock_is_aware_and_utc(store: Store) -> None:
+async def test_clock_is_aware_and_utc(store: StoreFixture) -> None:
     moment = store.target.open(store.mode, store.namespace).clock()
     same("utcoffset of clock()", str(moment.utcoffset()), "0:00:00")
 
 
 @clause("SC-CFG-004")
-async def test_backend_is_named_in_storage_errors(store: Store) -> None:
+async def test_backend_is_named_in_storage_errors(store: StoreFixture) -> None:
     holds("backend", bool(store.raw.backend), expected="the URL scheme", observed=store.raw.backend)
     await store.adapter.close()
     error = await refused("get_session after close", store.adapter.get_session("x"), StorageError)
     same("backend and operation in the error", (error.backend, error.operation), (store.raw.backend, "get_session"))
 
 
+@clause("SC-CFG-007")
+async def test_adapter_and_plugin_state_the_same_contract(store: StoreFixture) -> None:
+    same("contract of the adapter", innermost(store.raw).contract, store.target.contract)
+
+
 @clause("SC-LIF-001")
-async def test_methods_of_a_closed_store_are_refused(store: Store) -> None:
-    session = await store.session()
+async def test_methods_of_a_closed_store_are_refused(store: StoreFixture) -> None:
+    session = await store.create_session()
     (message,) = await store.append(session.id, "x")
     adapter = store.adapter
     await adapter.close()
@@ -78,8 +84,8 @@ async def test_methods_of_a_closed_store_are_refused(store: Store) -> None:
 
 
 @clause("SC-LIF-002")
-async def test_close_may_be_called_again(store: Store) -> None:
-    await store.session()
+async def test_close_may_be_called_again(store: StoreFixture) -> None:
+    await store.create_session()
     await store.adapter.close()
     await store.adapter.close()
     unused = await store.open(setup=False)
@@ -88,32 +94,33 @@ async def test_close_may_be_called_again(store: Store) -> None:
 
 
 @clause("SC-LIF-003")
-async def test_other_adapter_goes_on_after_a_close(store: Store) -> None:
-    other = await store.second()
-    session = await store.session()
+async def test_other_adapter_goes_on_after_a_close(store: StoreFixture) -> None:
+    other = await store.open_second()
+    session = await store.create_session()
     await other.close()
     await store.append(session.id, "x")
     same("conversation", await store.texts(session.id), ["x"])
 
 
 @clause("SC-LIF-004")
-async def test_setup_again_changes_nothing(store: Store) -> None:
+async def test_setup_again_changes_nothing(store: StoreFixture) -> None:
     session = await store.adapter.create_session(full_session(store))
     await store.append(session.id, "x")
     before = await store.current(session.id)
     await store.adapter.setup()
-    results("concurrent setups", await store.driver.together(*[lambda: store.adapter.setup()] * 4))
+    results("concurrent setups", await store.driver.gather(*[lambda: store.adapter.setup()] * 4))
     await store.open()
     same("the session afterwards", await store.current(session.id), before)
     same("its conversation afterwards", await store.texts(session.id), ["x"])
 
 
 @clause("SC-LIF-005")
-async def test_store_that_serves_is_healthy(store: Store) -> None:
+async def test_store_that_serves_is_healthy(store: StoreFixture) -> None:
+    same("get_session of a store that serves", await store.adapter.get_session("nobody"), None)
     idle = await store.adapter.health()
     holds("status of a store that serves", idle.status != "unhealthy", expected="healthy", observed=idle)
     holds("remedy of a degraded store", idle.status == "healthy" or bool(idle.remedy), expected="one", observed=idle)
-    session = await store.session()
+    session = await store.create_session()
 
     async def write() -> None:
         await store.append(session.id, *"abcdef")
@@ -122,28 +129,28 @@ async def test_store_that_serves_is_healthy(store: Store) -> None:
         for _ in range(4):
             same("status beside writes", (await store.adapter.health()).status, idle.status)
 
-    results("health beside writes", await store.driver.together(write, look))
+    results("health beside writes", await store.driver.gather(write, look))
 
 
 @clause("SC-LIF-006")
-async def test_nothing_suspends_in_blocking_mode(store: Store) -> None:
+async def test_nothing_suspends_in_blocking_mode(store: StoreFixture) -> None:
     if store.driver.mode != "blocking" or store.mode != "blocking":
         raise NotApplicableError("only a store with a blocking mode of its own can suspend there")
-    session = await store.session(user_id="u")
+    session = await store.create_session(user_id="u")
     await store.append(session.id, "a", "b")
     await store.adapter.update_session(session.id, Patch({"status": "paused"}))
     await store.adapter.list_sessions(SessionFilter(user_id="u"), limit=1)
     await store.history(session.id)
     await store.adapter.delete_all_messages(session.id)
-    await store.expired()
+    await store.expired_ids()
     await store.adapter.health()
     await store.adapter.delete_session(session.id)
     await store.adapter.close()
 
 
 @clause("SC-LIF-007")
-async def test_close_leaves_no_thread_and_no_task(store: Store) -> None:
-    await store.session()
+async def test_close_leaves_no_thread_and_no_task(store: StoreFixture) -> None:
+    await store.create_session()
     before = set(threading.enumerate())
     tasks = pending_tasks()
     opened = [await store.open() for _ in range(3)]
@@ -156,7 +163,7 @@ async def test_close_leaves_no_thread_and_no_task(store: Store) -> None:
 
 
 @clause("SC-LIF-008")
-async def test_acknowledged_writes_survive_a_reopen(store: Store) -> None:
+async def test_acknowledged_writes_survive_a_reopen(store: StoreFixture) -> None:
     session = await store.adapter.create_session(full_session(store))
     await store.adapter.update_session(session.id, Patch({"status": "active"}))
     stored = await store.append(session.id, "a", "b", tokens=3)

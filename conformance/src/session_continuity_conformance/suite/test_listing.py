@@ -1,4 +1,4 @@
-"""LST: listings hold the sessions that meet their filter, newest first."""
+"""LST: listings have the sessions that match their filter, newest first."""
 
 from __future__ import annotations
 
@@ -8,85 +8,87 @@ from session_continuity import Patch, Session, SessionFilter, SessionMetadata
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import same
 from session_continuity_conformance.samples import FIRST_MOMENT, LAST_MOMENT, full_session
-from session_continuity_conformance.store import MILLISECOND, Store
+from session_continuity_conformance.store_fixture import MILLISECOND, StoreFixture
 
 TOTALS = ("message_count", "token_count", "system_message_ids", "last_activity_at")
 
 
 @clause("SC-LST-001")
-async def test_newest_session_comes_first(store: Store) -> None:
+async def test_newest_session_comes_first(store: StoreFixture) -> None:
     moment = store.tick()
     for name, offset in (("b", 1), ("e", 0), ("a", 1), ("d", 2), ("c", 1)):
-        await store.session(id=name, user_id="u", active_agent_id="g", created_at=moment + offset * MILLISECOND)
-    await store.lists("the user's listing", ["d", "c", "b", "a", "e"], user_id="u")
-    await store.lists("the agent's listing", ["d", "c", "b", "a", "e"], active_agent_id="g")
+        await store.create_session(id=name, user_id="u", active_agent_id="g", created_at=moment + offset * MILLISECOND)
+    await store.check_listing("the user's listing", ["d", "c", "b", "a", "e"], user_id="u")
+    await store.check_listing("the agent's listing", ["d", "c", "b", "a", "e"], active_agent_id="g")
 
 
 @clause("SC-LST-002")
-async def test_listing_by_user_is_that_users(store: Store) -> None:
-    mine = [(await store.session(user_id="u")).id for _ in range(3)]
+async def test_listing_by_user_is_that_users(store: StoreFixture) -> None:
+    mine = [(await store.create_session(user_id="u")).id for _ in range(3)]
     for other in ("u2", "U", " u", "u#", None):
-        await store.session(user_id=other, active_agent_id="u")
-    await store.lists("the user's listing", mine[::-1], user_id="u")
-    await store.lists("the listing of an unknown user", [], user_id="nobody")
+        await store.create_session(user_id=other, active_agent_id="u")
+    await store.check_listing("the user's listing", mine[::-1], user_id="u")
+    await store.check_listing("the listing of an unknown user", [], user_id="nobody")
 
 
 @clause("SC-LST-003")
-async def test_listing_by_agent_is_that_agents(store: Store) -> None:
+async def test_listing_by_agent_is_that_agents(store: StoreFixture) -> None:
     statuses = ("active", "completed", "paused", "expired", "active")
-    mine = [(await store.session(active_agent_id="a", status=status)).id for status in statuses]
+    mine = [(await store.create_session(active_agent_id="a", status=status)).id for status in statuses]
     for other in ("a2", "A", "a#", None):
-        await store.session(active_agent_id=other, user_id="a")
-    await store.lists("the agent's listing", mine[::-1], active_agent_id="a")
-    await store.lists("the listing of an unknown agent", [], active_agent_id="nobody")
+        await store.create_session(active_agent_id=other, user_id="a")
+    await store.check_listing("the agent's listing", mine[::-1], active_agent_id="a")
+    await store.check_listing("the listing of an unknown agent", [], active_agent_id="nobody")
 
 
 @clause("SC-LST-004")
-async def test_listing_by_status(store: Store) -> None:
-    made: dict[str, list[str]] = {"active": [], "paused": [], "completed": [], "expired": []}
+async def test_listing_by_status(store: StoreFixture) -> None:
+    created: dict[str, list[str]] = {"active": [], "paused": [], "completed": [], "expired": []}
     for _ in range(2):
-        for status, ids in made.items():
-            ids.insert(0, (await store.session(user_id="u", active_agent_id="a", status=status)).id)
-    for status, ids in made.items():
-        await store.lists(f"the user's {status} sessions", ids, user_id="u", status=status)
-        await store.lists(f"the agent's {status} sessions", ids, active_agent_id="a", status=status)
+        for status, ids in created.items():
+            ids.insert(0, (await store.create_session(user_id="u", active_agent_id="a", status=status)).id)
+    for status, ids in created.items():
+        await store.check_listing(f"the user's {status} sessions", ids, user_id="u", status=status)
+        await store.check_listing(f"the agent's {status} sessions", ids, active_agent_id="a", status=status)
 
 
 @clause("SC-LST-005")
-async def test_listing_by_tags_takes_any(store: Store) -> None:
+async def test_listing_by_tags_takes_any(store: StoreFixture) -> None:
     tags: list[list[str]] = [["red"], ["blue", "green"], [], ["red", "blue"], ["darkred"]]
-    made = [(await store.session(user_id="u", metadata=SessionMetadata(tags=each))).id for each in tags]
-    await store.lists("tagged red", [made[3], made[0]], user_id="u", tags=frozenset({"red"}))
-    await store.lists("tagged red or green", [made[3], made[1], made[0]], user_id="u", tags=frozenset({"red", "green"}))
-    await store.lists("tagged otherwise", [], user_id="u", tags=frozenset({"re", "none"}))
+    created = [(await store.create_session(user_id="u", metadata=SessionMetadata(tags=each))).id for each in tags]
+    await store.check_listing("tagged red", [created[3], created[0]], user_id="u", tags=frozenset({"red"}))
+    await store.check_listing(
+        "tagged red or green", [created[3], created[1], created[0]], user_id="u", tags=frozenset({"red", "green"})
+    )
+    await store.check_listing("tagged otherwise", [], user_id="u", tags=frozenset({"re", "none"}))
 
 
 @clause("SC-LST-006")
-async def test_listing_by_time_excludes_the_moments(store: Store) -> None:
+async def test_listing_by_time_excludes_the_moments(store: StoreFixture) -> None:
     start = store.tick()
-    made = [
-        (await store.session(user_id="u", active_agent_id="a", created_at=start + number * MILLISECOND)).id
+    created = [
+        (await store.create_session(user_id="u", active_agent_id="a", created_at=start + number * MILLISECOND)).id
         for number in range(5)
     ]
     first, third = start + MILLISECOND, start + 3 * MILLISECOND
     for scope in ({"user_id": "u"}, {"active_agent_id": "a"}):
-        await store.lists("after the first", made[:1:-1], created_after=first, **scope)
-        await store.lists("before the third", made[2::-1], created_before=third, **scope)
-        await store.lists("between", [made[2]], created_after=first, created_before=third, **scope)
+        await store.check_listing("after the first", created[:1:-1], created_after=first, **scope)
+        await store.check_listing("before the third", created[2::-1], created_before=third, **scope)
+        await store.check_listing("between", [created[2]], created_after=first, created_before=third, **scope)
 
 
 @clause("SC-LST-006")
-async def test_listing_times_may_be_the_first_and_the_last(store: Store) -> None:
-    session = await store.session(user_id="u", active_agent_id="a")
+async def test_listing_times_may_be_the_first_and_the_last(store: StoreFixture) -> None:
+    session = await store.create_session(user_id="u", active_agent_id="a")
     for scope in ({"user_id": "u"}, {"active_agent_id": "a"}):
-        await store.lists("after the first moment", [session.id], created_after=FIRST_MOMENT, **scope)
-        await store.lists("before the first moment", [], created_before=FIRST_MOMENT, **scope)
-        await store.lists("before the last moment", [session.id], created_before=LAST_MOMENT, **scope)
-        await store.lists("after the last moment", [], created_after=LAST_MOMENT, **scope)
+        await store.check_listing("after the first moment", [session.id], created_after=FIRST_MOMENT, **scope)
+        await store.check_listing("before the first moment", [], created_before=FIRST_MOMENT, **scope)
+        await store.check_listing("before the last moment", [session.id], created_before=LAST_MOMENT, **scope)
+        await store.check_listing("after the last moment", [], created_after=LAST_MOMENT, **scope)
 
 
 @clause("SC-LST-007")
-async def test_conditions_of_a_filter_hold_together(store: Store) -> None:
+async def test_conditions_of_a_filter_hold_together(store: StoreFixture) -> None:
     start = store.tick()
     wanted: list[str] = []
     for number in range(16):
@@ -96,13 +98,13 @@ async def test_conditions_of_a_filter_hold_together(store: Store) -> None:
             "status": "paused" if number & 4 else "active",
             "metadata": SessionMetadata(tags=["t"] if number & 8 else []),
         }
-        session = await store.session(created_at=start + number * MILLISECOND, **fields)
+        session = await store.create_session(created_at=start + number * MILLISECOND, **fields)
         wanted += [session.id] if number in (13, 15) else []
-    await store.lists("user, status and tag", wanted[::-1], user_id="u", status="paused", tags=frozenset({"t"}))
-    await store.lists(
+    await store.check_listing("user, status and tag", wanted[::-1], user_id="u", status="paused", tags=frozenset({"t"}))
+    await store.check_listing(
         "user and agent", [f"s{number + 1}" for number in (15, 11, 7, 3)], user_id="u", active_agent_id="a"
     )
-    await store.lists(
+    await store.check_listing(
         "all conditions",
         wanted[:1],
         user_id="u",
@@ -115,44 +117,46 @@ async def test_conditions_of_a_filter_hold_together(store: Store) -> None:
 
 
 @clause("SC-LST-008")
-async def test_unscoped_listing_holds_every_session(store: Store) -> None:
-    made = [(await store.session(**fields)).id for fields in ({}, {"user_id": "u"}, {"active_agent_id": "a"}) * 3]
-    for session_id in made:
+async def test_unscoped_listing_holds_every_session(store: StoreFixture) -> None:
+    created = [
+        (await store.create_session(**fields)).id for fields in ({}, {"user_id": "u"}, {"active_agent_id": "a"}) * 3
+    ]
+    for session_id in created:
         await store.append(session_id, *("x" * 200 for _ in range(5)))
-    await store.lists("the listing of all", made[::-1])
+    await store.check_listing("the listing of all", created[::-1])
     page = await store.adapter.list_sessions(SessionFilter(), limit=1000)
-    same("the listing of all on one page", len(page), len(made))
+    same("the listing of all on one page", len(page), len(created))
 
 
 @clause("SC-LST-009")
-async def test_changed_session_moves_between_listings(store: Store) -> None:
-    session = await store.session(user_id="u", active_agent_id="a")
-    await store.lists("the first user's listing", [session.id], user_id="u")
+async def test_changed_session_moves_between_listings(store: StoreFixture) -> None:
+    session = await store.create_session(user_id="u", active_agent_id="a")
+    await store.check_listing("the first user's listing", [session.id], user_id="u")
     await store.adapter.update_session(session.id, Patch({"user_id": "v"}))
-    await store.lists("the first user's listing", [], user_id="u")
-    await store.lists("the second user's listing", [session.id], user_id="v")
+    await store.check_listing("the first user's listing", [], user_id="u")
+    await store.check_listing("the second user's listing", [session.id], user_id="v")
     await store.adapter.update_session(session.id, Patch({"active_agent_id": "b", "status": "paused"}))
-    await store.lists("the first agent's listing", [], active_agent_id="a")
-    await store.lists("the second agent's listing", [session.id], active_agent_id="b", status="paused")
-    await store.lists("the second agent's active sessions", [], active_agent_id="b", status="active")
+    await store.check_listing("the first agent's listing", [], active_agent_id="a")
+    await store.check_listing("the second agent's listing", [session.id], active_agent_id="b", status="paused")
+    await store.check_listing("the second agent's active sessions", [], active_agent_id="b", status="active")
     await store.adapter.update_session(session.id, Patch(clear=frozenset({"user_id", "active_agent_id"})))
-    await store.lists("the second user's listing", [], user_id="v")
-    await store.lists("the second agent's listing", [], active_agent_id="b")
+    await store.check_listing("the second user's listing", [], user_id="v")
+    await store.check_listing("the second agent's listing", [], active_agent_id="b")
 
 
 @clause("SC-LST-010")
-async def test_deleted_session_is_in_no_listing(store: Store) -> None:
-    session = await store.session(user_id="u", active_agent_id="a")
-    kept = await store.session(user_id="u", active_agent_id="a")
-    await store.lists("the user's listing before", [kept.id, session.id], user_id="u")
-    await store.lists("the agent's listing before", [kept.id, session.id], active_agent_id="a")
+async def test_deleted_session_is_in_no_listing(store: StoreFixture) -> None:
+    session = await store.create_session(user_id="u", active_agent_id="a")
+    kept = await store.create_session(user_id="u", active_agent_id="a")
+    await store.check_listing("the user's listing before", [kept.id, session.id], user_id="u")
+    await store.check_listing("the agent's listing before", [kept.id, session.id], active_agent_id="a")
     await store.adapter.delete_session(session.id)
     same("the user's listing", await store.listing(user_id="u"), [kept.id])
     same("the agent's listing", await store.listing(active_agent_id="a"), [kept.id])
 
 
-async def listed(store: Store, wanted: SessionFilter, session_id: str) -> Session:
-    """A session as a listing gives it, once it has caught up with all that it is bound to show."""
+async def listed(store: StoreFixture, wanted: SessionFilter, session_id: str) -> Session:
+    """A session as a listing returns it, once the listing shows everything that it must show."""
     current = await store.current(session_id)
     unbound = () if store.capabilities.listing_totals else TOTALS
 
@@ -164,39 +168,39 @@ async def listed(store: Store, wanted: SessionFilter, session_id: str) -> Sessio
             session.model_copy(update={name: getattr(current, name) for name in unbound}) for session in await look()
         ]
 
-    await store.settles(bound, [current])
+    await store.settle(bound, [current])
     found = await look()
     same("ids of the listing", [session.id for session in found], [session_id])
     return found[0]
 
 
 @clause("SC-LST-011")
-async def test_listed_session_is_complete(store: Store) -> None:
-    given = full_session(store)
-    await store.adapter.create_session(given)
-    await store.append(given.id, "x", role="system", tokens=5)
-    current = await store.current(given.id)
+async def test_listed_session_is_complete(store: StoreFixture) -> None:
+    original = full_session(store)
+    await store.adapter.create_session(original)
+    await store.append(original.id, "x", role="system", tokens=5)
+    current = await store.current(original.id)
     for wanted in (SessionFilter(user_id="user"), SessionFilter(active_agent_id="agent")):
-        found = await listed(store, wanted, given.id)
+        found = await listed(store, wanted, original.id)
         totals = {name: getattr(found, name) for name in TOTALS}
         same("the listed session", found, current.model_copy(update=totals))
 
 
 @clause("SC-LST-013")
-async def test_listed_session_has_its_totals(store: Store) -> None:
-    given = full_session(store)
-    await store.adapter.create_session(given)
+async def test_listed_session_has_its_totals(store: StoreFixture) -> None:
+    original = full_session(store)
+    await store.adapter.create_session(original)
     for tokens in (5, 7):
-        await store.append(given.id, "x", role="system", tokens=tokens)
-        current = await store.current(given.id)
+        await store.append(original.id, "x", role="system", tokens=tokens)
+        current = await store.current(original.id)
         for wanted in (SessionFilter(user_id="user"), SessionFilter(active_agent_id="agent")):
-            same("the listed session", await listed(store, wanted, given.id), current)
+            same("the listed session", await listed(store, wanted, original.id), current)
 
 
 @clause("SC-LST-012")
-async def test_strong_listing_shows_every_write_at_once(store: Store) -> None:
+async def test_strong_listing_shows_every_write_at_once(store: StoreFixture) -> None:
     for number in range(10):
-        session = await store.session(user_id="u", created_at=store.now() + timedelta(seconds=number))
+        session = await store.create_session(user_id="u", created_at=store.now() + timedelta(seconds=number))
         same("the newest listed session", (await store.listing(user_id="u"))[0], session.id)
         await store.adapter.update_session(session.id, Patch({"status": "paused"}))
         same("paused sessions", len(await store.listing(user_id="u", status="paused")), number + 1)

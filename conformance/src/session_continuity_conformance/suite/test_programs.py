@@ -1,4 +1,4 @@
-"""Programs: whatever sequence of calls is made, the answers are the contract's."""
+"""Random programs: any sequence of calls returns what the model returns."""
 
 from __future__ import annotations
 

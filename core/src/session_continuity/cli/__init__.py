@@ -1,4 +1,4 @@
-"""The command line `session-continuity`, with the extra `[cli]`. The library imports nothing of it."""
+"""The command line `session-continuity`, which needs the extra `[cli]`. The library never imports it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NOT_INSTALLED, _INTERRUPTED = 2, 130
 
 
 def main() -> None:
-    """Run the command line of this process, and exit."""
+    """Run the command line of this process and exit."""
     program = "python -m session_continuity" if sys.argv[0].endswith("__main__.py") else "session-continuity"
     try:
         try:

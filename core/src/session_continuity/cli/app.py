@@ -1,7 +1,7 @@
-"""The commands together, and how a run ends.
+"""The commands, their common options, and the exit code of a run.
 
-Exit codes: 0 done; 1 the answer is no, or it failed; 2 the command line, the URL or the installation is not right, and
-nothing was done; 130 interrupted.
+Exit codes: 0 done; 1 failed, or a negative result; 2 wrong command line, URL or installation, and nothing was done; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
@@ -26,10 +26,12 @@ from session_continuity import (
     ValidationError,
     __version__,
 )
+from session_continuity.cli.branches import erase_user, show_forks
+from session_continuity.cli.conformance import conformance, new_backend, new_extension
 from session_continuity.cli.demo import demo
-from session_continuity.cli.output import complain
+from session_continuity.cli.imports import import_conversations
+from session_continuity.cli.output import print_notice
 from session_continuity.cli.plugins import add_commands, plugins
-from session_continuity.cli.proving import conformance, new_backend, new_extension
 from session_continuity.cli.sessions import delete_sessions, list_sessions, show_session
 from session_continuity.cli.stores import cleanup, health
 
@@ -41,6 +43,7 @@ _USAGE_ERRORS = (ConfigError, NotSupportedError, PluginError, ValidationError)
 _Command = tuple[str, Callable[..., None], Sequence[str]]
 _COMMANDS: list[_Command] = [
     ("demo", demo, ["", "--url redis://localhost:6379/0", "--transcript chat.jsonl --max-tokens 2000"]),
+    ("import", import_conversations, ["conversations.json sqlite:///chat.db", "train.jsonl --conversation 3"]),
     ("plugins", plugins, ["--check"]),
     ("health", health, ["sqlite:///chat.db"]),
     ("cleanup", cleanup, ["sqlite:///chat.db"]),
@@ -51,98 +54,106 @@ _COMMANDS: list[_Command] = [
 _SESSION_COMMANDS: list[_Command] = [
     ("list", list_sessions, ["sqlite:///chat.db --user u1 --limit 10"]),
     ("show", show_session, ["sqlite:///chat.db ID", "sqlite:///chat.db ID --messages 1000 --json"]),
+    ("forks", show_forks, ["sqlite:///chat.db ID"]),
     ("delete", delete_sessions, ["sqlite:///chat.db ID ID"]),
+    ("erase", erase_user, ["sqlite:///chat.db USER"]),
 ]
 
 
 @dataclass
-class _Settings:
-    """What was said before the command."""
+class _Run:
+    """One run of the program: its name, the options before the command, and the extensions reported as broken."""
 
+    program: str
     with_traceback: bool = False
+    broken_extensions: set[str | None] = field(default_factory=set[str | None])
+
+    def report(self, error: Exception) -> int:
+        """Print an error to standard error, and return the exit code."""
+        if self.with_traceback:
+            traceback.print_exception(error)
+        print_notice("error", self._message(error))
+        return _USAGE if isinstance(error, (*_USAGE_ERRORS, ModuleNotFoundError)) else _FAILED
+
+    def _message(self, error: Exception) -> str:
+        match error:
+            case PluginError(extension=str(name)) if name in self.broken_extensions:
+                return "an extension failed to load, so no store was opened: the extension may be needed to protect it"
+            case SessionContinuityError():
+                return error.message
+            case ModuleNotFoundError():
+                return f"the module {error.name} is needed and not installed"
+            case OSError():
+                return error.strerror or type(error).__name__
+            case _:
+                kind = type(error).__name__
+                return f"Internal error ({kind}). This is a bug; run `{self.program} --traceback …` to see where."
 
 
 def run(arguments: Sequence[str], program: str) -> int:
-    """Run one command and return the exit code. Errors are told on standard error, without a traceback."""
-    code = _run(arguments, program)
+    """Run one command and return the exit code. Errors are printed to standard error, without a traceback."""
+    code = _run_command(arguments, _Run(program))
     try:
         typer.echo(nl=False)
-    except OSError as error:  # the answer did not leave this process; nor shall Python try again when it ends
+    except OSError as error:
+        # The output was not written. At exit Python would try again and print its own error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not code and not isinstance(error, BrokenPipeError):
-            complain("error", str(error.strerror))
+            print_notice("error", str(error.strerror))
         return code or _FAILED
     return code
 
 
-def _run(arguments: Sequence[str], program: str) -> int:
-    settings = _Settings()
-    app = _app(settings)
-    problems = add_commands(app)
-    for problem in problems:
-        complain("warning", problem)
+def _run_command(arguments: Sequence[str], run: _Run) -> int:
+    app = _app(run)
+    for error in add_commands(app):
+        run.broken_extensions.add(error.extension)
+        print_notice("warning", error.message)
     try:
-        typer.main.get_command(app)(args=list(arguments), prog_name=program)
+        typer.main.get_command(app)(args=list(arguments), prog_name=run.program)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except SessionContinuityError as error:
-        _tell(error, error.message, settings, problems)
-        return _USAGE if isinstance(error, _USAGE_ERRORS) else _FAILED
-    except ModuleNotFoundError as error:
-        _tell(error, f"this needs the module {error.name}, which is not installed", settings, problems)
-        return _USAGE
-    except OSError as error:
-        _tell(error, error.strerror or type(error).__name__, settings, problems)
     except Exception as error:
-        hint = f"{type(error).__name__}, which is a defect; see it with: {program} --traceback …"
-        _tell(error, hint, settings, problems)
-    return _FAILED
+        return run.report(error)
+    return 0
 
 
-def _tell(error: Exception, message: str, settings: _Settings, told: Sequence[str]) -> None:
-    if settings.with_traceback:
-        traceback.print_exception(error)
-    if message in told:
-        message = "no store is opened while an extension is broken that may be meant to guard it"
-    complain("error", message)
-
-
-def _app(settings: _Settings) -> typer.Typer:
+def _app(run: _Run) -> typer.Typer:
     is_rich = Console().is_terminal
 
     def options(
-        version: Annotated[  # noqa: ARG001  # its callback does it all
-            bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which version this is.")
+        version: Annotated[  # noqa: ARG001  # the callback does everything
+            bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
         ] = False,
         with_traceback: Annotated[
-            bool, typer.Option("--traceback", help="Show where an error comes from; may show secrets.")
+            bool, typer.Option("--traceback", help="Show where an error was raised. May show secrets.")
         ] = False,
     ) -> None:
-        settings.with_traceback = with_traceback
+        run.with_traceback = with_traceback
 
     app = _group(is_rich)
-    app.callback(help=_flowing(_HELP), epilog=_examples(is_rich, "", ["demo", "sessions list sqlite:///chat.db"]))(
+    app.callback(help=_unwrap(_HELP), epilog=_examples(is_rich, "", ["demo", "sessions list sqlite:///chat.db"]))(
         options
     )
     sessions = _group(is_rich)
     for group, prefix, commands in ((app, "", _COMMANDS), (sessions, "sessions ", _SESSION_COMMANDS)):
         for name, function, examples in commands:
-            explained = _flowing(function.__doc__ or "")
-            group.command(name, help=explained, epilog=_examples(is_rich, f"{prefix}{name} ", examples))(function)
+            text = _unwrap(function.__doc__ or "")
+            group.command(name, help=text, epilog=_examples(is_rich, f"{prefix}{name} ", examples))(function)
     app.add_typer(sessions, name="sessions", help="List, show and delete sessions.")
     return app
 
 
 _HELP = f"""Durable conversations for AI agents.
 
-A store is a URL, as in sqlite:///chat.db; where it is left out, {URL_VARIABLE} names it. On a terminal answers are for
-eyes, in a pipe they are lines of tab-separated fields, and with --json they are JSON.
+A store is named by a URL, such as sqlite:///chat.db. Without one, the URL in {URL_VARIABLE} is used. Output is
+formatted on a terminal, lines of tab-separated fields in a pipe, and JSON with --json.
 
-Exit codes: 0 done; 1 the answer is no, or it failed; 2 wrong command line, URL or installation; 130 interrupted.
+Exit codes: 0 done; 1 failed, or a negative result; 2 wrong command line, URL or installation; 130 interrupted.
 """
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"session-continuity {__version__}")
         raise typer.Exit
@@ -158,13 +169,13 @@ def _group(is_rich: bool) -> typer.Typer:
     )
 
 
-def _flowing(text: str) -> str:
-    """Paragraphs without line breaks of their own, so that they fill the terminal whatever its width."""
+def _unwrap(text: str) -> str:
+    """The text with each paragraph on one line, which then wraps at the width of the terminal."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _examples(is_rich: bool, command: str, arguments: Sequence[str]) -> str:
-    lines = [f"session-continuity {command}{given}".rstrip() for given in arguments]
+    lines = [f"session-continuity {command}{rest}".rstrip() for rest in arguments]
     if is_rich:
         return "\n".join(["[bold]For example[/bold]", *(f"  [cyan]{line}[/cyan]" for line in lines)])
     return "\n".join(["\b", "For example:", *(f"  {line}" for line in lines)])

@@ -1,4 +1,4 @@
-"""What several commands take."""
+"""Arguments that several commands have."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import typer
 
 from session_continuity import URL_VARIABLE, Storage, open_storage
 
-__all__ = ["Json", "Url", "opened", "url_and_ids"]
+__all__ = ["Json", "Url", "open_store", "split_url_and_ids"]
 
-_LOOKS_LIKE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 Url = Annotated[
     str | None,
-    typer.Argument(metavar="URL", help=f"The store, as in sqlite:///chat.db. Default: {URL_VARIABLE}."),
+    typer.Argument(metavar="URL", help=f"The store, such as sqlite:///chat.db. Default: {URL_VARIABLE}."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def opened(url: str | None) -> closing[Storage]:
-    """The store of a URL, set up, for a `with`."""
+def open_store(url: str | None) -> closing[Storage]:
+    """Open and set up the store of a URL, for a `with` that closes it."""
     return closing(open_storage(url))
 
 
-def url_and_ids(given: list[str]) -> tuple[str | None, list[str]]:
-    """`[URL] ID…` in its parts: the first is the URL where it looks like one."""
-    if not _LOOKS_LIKE_URL.match(given[0]):
-        return None, given
-    if len(given) == 1:
+def split_url_and_ids(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The parts of `[URL] ID…`. The first argument is the URL if it has a scheme."""
+    if not _URL.match(arguments[0]):
+        return None, arguments
+    if len(arguments) == 1:
         raise typer.BadParameter("the id of a session is missing after the URL")
-    return given[0], given[1:]
+    return arguments[0], arguments[1:]

@@ -1,6 +1,7 @@
-"""How commands answer: for eyes on a terminal, in lines of tab-separated fields in a pipe, as JSON where asked.
+"""Output of commands: formatted on a terminal, lines of tab-separated fields in a pipe, or JSON.
 
-Text from a store or a file is made visible before it is written, so that it cannot steer a terminal.
+Control characters in text from a store, a file or a URL are escaped in all three forms, so that the text cannot control
+the terminal. A value of one line keeps to its line, so that it cannot look like another value.
 """
 
 from __future__ import annotations
@@ -17,79 +18,95 @@ from rich.text import Text
 
 from session_continuity import format_timestamp
 
-__all__ = ["Answer", "complain", "one_line", "styled", "visible"]
+__all__ = ["Output", "escape_controls", "field_text", "print_notice", "styled", "styled_lines"]
 
-_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def visible(text: str) -> str:
-    """The text with control characters and marks of writing direction spelled out; line breaks and tabs stay."""
-    return _STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def one_line(value: object) -> str:
-    """A value as one field of one line: `-` for nothing, JSON for what is no text, line breaks and tabs spelled out."""
+def escape_controls(text: str) -> str:
+    """The text with control characters and direction marks as escapes. Line breaks and tabs stay."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def field_text(value: object) -> str:
+    """A value as a field of a line: `-` for None and the empty string, JSON for other types than strings and times.
+
+    Line breaks and tabs become escapes.
+    """
     if value is None or value == "":
         return "-"
     if isinstance(value, datetime):
         return format_timestamp(value)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+    return _in_one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def styled(text: object, style: str = "") -> Text:
-    """Text for a terminal in which nothing is taken for markup."""
-    return Text(visible(str(text)), style=style)
+    """One line for a terminal, shown literally: rich's markup in it has no effect, line breaks become escapes."""
+    return Text(_in_one_line(str(text)), style=style)
 
 
-class Answer:
-    """The answer of one command, in the one form that fits."""
+def styled_lines(text: str, style: str = "") -> Text:
+    """Text for a terminal as `styled` makes it, but with its line breaks and tabs."""
+    return Text(escape_controls(text), style=style)
+
+
+def _in_one_line(text: str) -> str:
+    return escape_controls(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+class Output:
+    """The output of one command. Each method prints in one of the three forms and does nothing in the others."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._console = Console(highlight=False)
 
     @property
-    def is_for_eyes(self) -> bool:
-        """Whether the answer goes to a terminal."""
+    def is_terminal(self) -> bool:
+        """Whether the output is formatted for a terminal."""
         return self._console.is_terminal and not self._as_json
 
     @property
-    def console(self) -> Console:
-        """The terminal."""
-        return self._console
+    def width(self) -> int:
+        """The width of the terminal."""
+        return self._console.width
 
-    def line(self, *fields: object, look: RenderableType | None = None) -> None:
-        """One line of fields in a pipe; on a terminal `look`, or nothing."""
+    def line(self, *fields: object, display: RenderableType | None = None) -> None:
+        """Print a line of fields in a pipe. On a terminal print `display`, if there is one."""
         if self._as_json:
             return
-        if not self.is_for_eyes:
-            typer.echo("\t".join(map(one_line, fields)))
-        elif look is not None:
-            self._console.print(look)
+        if not self.is_terminal:
+            typer.echo("\t".join(map(field_text, fields)))
+        elif display is not None:
+            self._console.print(display)
 
     def blank(self) -> None:
-        """An empty line for eyes."""
-        if self.is_for_eyes:
+        """Print an empty line on a terminal."""
+        if self.is_terminal:
             self._console.print()
 
-    def rows(self, rows: Iterable[Sequence[object]], look: Callable[[], RenderableType]) -> None:
-        """Lines of fields in a pipe; on a terminal `look`."""
-        if self.is_for_eyes:
-            self._console.print(look())
+    def summary(self, display: RenderableType) -> None:
+        """Print something that is only for people, on a terminal."""
+        if self.is_terminal:
+            self._console.print(display)
+
+    def rows(self, rows: Iterable[Sequence[object]], display: Callable[[], RenderableType]) -> None:
+        """Print lines of fields in a pipe. On a terminal print what `display` returns."""
+        if self.is_terminal:
+            self._console.print(display())
         else:
             for row in rows:
                 self.line(*row)
 
     def document(self, value: Any) -> None:
-        """The whole answer where JSON was asked for, and nothing elsewhere."""
+        """Print the whole output as JSON, if JSON was asked for."""
         if self._as_json:
-            encoding = self._console.encoding
-            typer.echo(json.dumps(value, indent=2, ensure_ascii=not encoding.startswith("utf")))
+            text = json.dumps(value, indent=2, ensure_ascii=not self._console.encoding.startswith("utf"))
+            typer.echo(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
-def complain(kind: str, message: str) -> None:
-    """Say something on standard error, after what kind it is: `error`, `warning`."""
+def print_notice(kind: str, message: str) -> None:
+    """Print a message to standard error, after its kind: `error`, `warning` or another label."""
     style = {"error": "bold red", "warning": "bold yellow"}.get(kind, "bold")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble((f"{kind}: ", style), visible(message)))
+    console.print(Text.assemble((f"{kind}: ", style), escape_controls(message)))

@@ -1,4 +1,4 @@
-"""Commands on a store as a whole: `health`, `cleanup`."""
+"""The commands `health` and `cleanup`, for a store as a whole."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from rich.console import Group
 from rich.text import Text
 
 from session_continuity import HealthStatus, SessionManager, Storage, default_registry
-from session_continuity.cli.arguments import Json, Url, opened
-from session_continuity.cli.output import Answer, styled
+from session_continuity.cli.arguments import Json, Url, open_store
+from session_continuity.cli.formatting import count
+from session_continuity.cli.output import Output, styled, styled_lines
 
 __all__ = ["cleanup", "health"]
 
@@ -19,43 +20,41 @@ _STATUS_STYLES = {"healthy": "bold green", "degraded": "bold yellow", "unhealthy
 
 
 def health(url: Url = None, as_json: Json = False) -> None:
-    """Ask a store whether it serves.
+    """Check whether a store works.
 
-    Says healthy, degraded (it answers, but lacks something) or unhealthy, and what to do. Exit code 0 means healthy.
-    Nothing is created. JSON: store, status, latency_ms, remedy, details.
+    Prints healthy, degraded (it answers, but something is missing) or unhealthy, and what to do. The exit code is 0 for
+    healthy. Nothing is created. JSON: store, status, latency_ms, remedy, details.
     """
     registry = default_registry()
     shown_url = registry.redacted(url)
     adapter = registry.create(url, "blocking")
     with closing(Storage(adapter) if adapter.mode == "blocking" else Storage.through_portal(adapter)) as storage:
-        found = storage.health()
-    details = json.loads(json.dumps(dict(found.details), default=str))
-    facts = {"store": shown_url, "status": found.status, "latency_ms": found.latency_ms, "remedy": found.remedy}
-    answer = Answer(as_json=as_json)
+        status = storage.health()
+    details = json.loads(json.dumps(dict(status.details), default=str))
+    facts = {"store": shown_url, "status": status.status, "latency_ms": status.latency_ms, "remedy": status.remedy}
+    output = Output(as_json=as_json)
     lines = {**facts, **{f"details.{name}": value for name, value in details.items()}}
-    answer.rows(lines.items(), lambda: _health_look(shown_url, found))
-    answer.document({**facts, "details": details})
-    if found.status != "healthy":
+    output.rows(lines.items(), lambda: _health_display(shown_url, status))
+    output.document({**facts, "details": details})
+    if status.status != "healthy":
         raise typer.Exit(1)
 
 
-def _health_look(shown_url: str, found: HealthStatus) -> Group:
-    latency = "" if found.latency_ms is None else f"  {found.latency_ms:.1f} ms"
-    head = Text.assemble((f"● {found.status}", _STATUS_STYLES[found.status]), f"  {shown_url}{latency}")
-    details = [styled(f"  {name}: {value}", "dim") for name, value in found.details.items()]
-    remedy = [styled(f"  {found.remedy}")] if found.remedy else []
+def _health_display(shown_url: str, status: HealthStatus) -> Group:
+    latency = "" if status.latency_ms is None else f"  {status.latency_ms:.1f} ms"
+    head = Text.assemble((f"● {status.status}", _STATUS_STYLES[status.status]), styled(f"  {shown_url}{latency}"))
+    details = [styled(f"  {name}: {value}", "dim") for name, value in status.details.items()]
+    remedy = [styled_lines(f"  {status.remedy}")] if status.remedy else []
     return Group(head, *details, *remedy)
 
 
 def cleanup(url: Url = None, as_json: Json = False) -> None:
     """Remove every expired session.
 
-    Expired sessions are invisible already; this frees their room. Run it now and then where the store does not do so
-    by itself. JSON: removed.
+    Expired sessions are hidden already. This frees their space, for stores that do not do so themselves. JSON: removed.
     """
-    with opened(url) as storage:
+    with open_store(url) as storage:
         removed = SessionManager(storage).cleanup_expired_sessions()
-    answer = Answer(as_json=as_json)
-    look = styled(f"removed {removed:,} expired session{'' if removed == 1 else 's'}")
-    answer.line("removed", removed, look=look)
-    answer.document({"removed": removed})
+    output = Output(as_json=as_json)
+    output.line("removed", removed, display=styled(f"removed {count(removed, 'expired session')}"))
+    output.document({"removed": removed})

@@ -1,29 +1,33 @@
 """session-continuity on Amazon DynamoDB: `dynamodb://TABLE?region=…`, or `DynamoDBStorage(table=…, client=…)`.
 
-One table holds everything; `session-continuity dynamodb create-table` makes it. A session is one partition:
+One table holds everything; `session-continuity dynamodb create-table` creates it. A session is one partition,
+`SESSION#{id}`, with `NS#{namespace}#` before it if there is a namespace. These are its items:
 
-| sort key | what it is |
+| sort key | item |
 |---|---|
-| `EXPIRY` | only with an expiry: in GSI1 as `EXPIRES#{shard}` / `{hour}#{id}`, so that expired sessions are found |
+| `EXPIRY` | only with an expiry: a marker in GSI1, `EXPIRES#{shard}` / `{hour}#{id}`, to find expired sessions |
+| `FORK#{created_at}#{id}` | a link to a session that was forked from this one |
 | `META` | the session without its totals; in GSI1 by user, in GSI2 by agent and status |
 | `MSG#{created_at}#{id}` | a message |
-| `MSG$ACTIVITY` | the totals, the last message's place, and what an append checks: status, expiry, tokens left |
-| `MSGID#{id}` | only for an id that its caller chose: leads to the message, with as much of it as fits into one unit |
-| `PART#{set}#{number}` | only for a message over 400 KB: a piece of its body, which the message's own item names |
-| `SYSTEM#{created_at}#{id}` | lists a system message that found no room in the list of the activity item |
+| `MSG$ACTIVITY` | the counters: totals, last place, and what an append checks: status, expiry, tokens left |
+| `MSGID#{id}` | only for an id that the caller chose: a pointer to the message, with what of it fits into one unit |
+| `PART#{set}#{number}` | only for a message over 400 KB: a part of its body, which the message's own item names |
+| `SYSTEM#{created_at}#{id}` | an entry in the list of system messages that did not fit into the counters |
 
-The partition is `SESSION#{id}`, with `NS#{namespace}#` before it where a namespace is set. The activity item is small
-and in no index: an append is one transaction of it and the messages, at two write units each, whatever META's size. It
-lies behind the newest message, so that reading the last messages brings it along; get_session asks for both by key.
+The counters are small and in no index. So an append is one transaction of them and the messages, at two write units
+each, whatever the size of META. Their key lies just behind the newest message, so a read of the last messages returns
+them too. `get_session` reads both heads, META and the counters, by key.
 
-Without a namespace, names and formats are those of the TypeScript kit, and both may use one table. Its limits there: a
-session that the kit deletes leaves the rows behind that it does not know, until `delete_session` or a create of the
-same id clears them; a status or an expiry that the kit changes is not seen by appends here; its message ids that tell
-no time are found by reading the session.
+Without a namespace, names and formats are those of the TypeScript kit, and both may use one table. The kit does not
+know the counters, so an append does not see what the kit does to META. With `beside_kit` an append is also conditional
+on META. `MIGRATION.md` says what works across the two.
 
-Times to live: META carries `ttl`, so that the service removes expired sessions from the indexes by itself. Messages
-carry none, because one that expired before its session was extended would be lost; `cleanup` finds what is left through
-the marker, which stays until `delete_session` has removed the whole partition.
+META has a `ttl`, so that DynamoDB removes expired sessions from the indexes. Messages have none: one that passed before
+its session was extended would delete a message. The marker leads `cleanup_expired_sessions` to what is left, and stays
+until `delete_session` has removed the whole partition.
+
+The package has four rooms: `items` (what is stored, pure), `requests` (DynamoDB's API), `operations` (the storage
+contract) and `table` (setting it up). Each imports only those before it, and `table` does not import `operations`.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ __all__ = ["DynamoDBStorage", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when it is asked for: core imports this package to learn of the plugin, without any AWS library.
+    # On first use: core imports this package to find the plugin, and must not import an AWS library for that.
     if name == "DynamoDBStorage":
         from session_continuity_dynamodb.adapter import DynamoDBStorage
 

@@ -1,68 +1,59 @@
-"""`DynamoDBStorage`: the contract's methods over one table. What each of them does is in the file of its theme."""
+"""`DynamoDBStorage`: the storage contract on one DynamoDB table. Each method is implemented in `operations`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, Literal, Unpack
 
 from session_continuity import (
     Appended,
+    AppendTerms,
     ConversationPage,
+    Fork,
     HealthStatus,
     Message,
     MessageQuery,
     Mode,
     Page,
     Patch,
+    Replaced,
     Session,
     SessionContinuityError,
     SessionFilter,
     StorageAdapter,
-    StorageClosedError,
     parse_options,
     utc_now,
 )
-from session_continuity_dynamodb import (
+from session_continuity_dynamodb.config import DynamoDBOptions, capabilities
+from session_continuity_dynamodb.items.message_codec import Compression
+from session_continuity_dynamodb.operations import (
     appending,
     editing,
+    forks,
     listing as listings,
     lookup,
+    message_removal,
     reading,
-    removal,
+    session_removal,
     sessions,
-    table,
+    tails,
 )
-from session_continuity_dynamodb.bodies import Compression
-from session_continuity_dynamodb.clients import Client, client_for
-from session_continuity_dynamodb.config import DynamoDBOptions, capabilities
-from session_continuity_dynamodb.errors import BACKEND, translate
-from session_continuity_dynamodb.keys import Keys
-from session_continuity_dynamodb.store import Store
-from session_continuity_dynamodb.wire import Wire
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def wire_of(client: Client, options: DynamoDBOptions, mode: Mode) -> Wire:
-    """The wire that these options ask for."""
-    return Wire(
-        client,
-        options.table,
-        mode=mode,
-        deadline=options.retry_deadline,
-        atomic=options.append == "atomic",
-        consistent=options.consistent_read,
-    )
+from session_continuity_dynamodb.operations.context import TableContext
+from session_continuity_dynamodb.operations.pending_tails import settled
+from session_continuity_dynamodb.requests.client import client_for
+from session_continuity_dynamodb.requests.errors import BACKEND, translate
+from session_continuity_dynamodb.requests.sender import Sender
+from session_continuity_dynamodb.table import check, creation
 
 
 class DynamoDBStorage(StorageAdapter):
     """A store in one DynamoDB table.
 
-    `client` is a boto3 client, or in async mode an aiobotocore one, that stays the caller's: its retries, timeouts and
-    region hold, and `close` leaves it open. Without one the adapter makes its own at the first request. The other
-    arguments are the options of a `dynamodb://` URL. Raises ConfigError for a wrong one, ImportError without boto3.
+    `client` is a boto3 client, or in async mode also an aiobotocore one. It keeps its own retries, timeouts and region,
+    and `close` leaves it open. Without it, the adapter creates a client at the first request. The other arguments are
+    the options of a `dynamodb://` URL. Raises ConfigError for a wrong argument, and ImportError without boto3.
     """
 
     backend = BACKEND
@@ -95,102 +86,126 @@ class DynamoDBStorage(StorageAdapter):
             "compression": compression,
             **options,
         }
-        self._open(parse_options(DynamoDBOptions, values, scheme=BACKEND), mode, client)
+        self._set_options(parse_options(DynamoDBOptions, values, scheme=BACKEND), mode, client)
 
     @classmethod
     def from_options(cls, options: DynamoDBOptions, *, mode: Mode = "blocking", client: Any = None) -> DynamoDBStorage:
         """The adapter with these options."""
         adapter = cls.__new__(cls)
-        adapter._open(options, mode, client)
+        adapter._set_options(options, mode, client)
         return adapter
 
-    def _open(self, options: DynamoDBOptions, mode: Mode, client: Any) -> None:
+    def _set_options(self, options: DynamoDBOptions, mode: Mode, client: Any) -> None:
         self.mode = mode
         self.capabilities = capabilities(options)
         self.clock = utc_now
         self.table = options.table
-        self._closed = False
         self._client = client_for(options, mode, client)
-        wire = wire_of(self._client, options, mode)
-        self._store = Store(wire, Keys(options.namespace), options, lambda: self.clock())
+        sender = Sender.from_options(self._client, options, mode)
+        self._context = TableContext.from_options(sender, options, lambda: self.clock())
 
     @property
     def native(self) -> Any:
-        """The AWS client, for what this class does not offer; None before the first request of an own one."""
+        """The AWS client, for what this class does not offer. None before the first request if it is created here."""
         return self._client.native
 
-    def check_open(self, operation: str) -> None:
-        """Raises StorageClosedError after `close`."""
-        if self._closed:
-            raise StorageClosedError(backend=self.backend, operation=operation)
+    def translate(self, error: Exception, operation: str) -> SessionContinuityError | None:  # noqa: ARG002  # same for all
+        return translate(error, self.table)
 
     async def setup(self) -> None:
-        self.check_open("setup")
-        if self._store.options.create_table:
-            await self._run("setup", table.set_up)
+        if self._context.options.create_table:
+            await creation.create_table(self._context.sender)
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            await self._store.wire.close()
+        await self._context.sender.close()
 
     async def health(self) -> HealthStatus:
-        self.check_open("health")
-        return await table.health(self._store.wire, self._store.item_key("health", "CHECK"))
+        return await check.check_health(self._context.sender, self._context.keys.item("health", "CHECK"))
 
     async def create_session(self, session: Session) -> Session:
-        return await self._run("create_session", sessions.create, session)
+        return await sessions.create_session(self._context, session)
 
     async def get_session(self, session_id: str) -> Session | None:
-        return await self._run("get_session", sessions.get, session_id)
+        return await sessions.get_session(self._context, session_id)
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        return await self._run("update_session", sessions.update, session_id, patch, expected_version)
+        return await sessions.update_session(self._context, session_id, patch, expected_version)
 
-    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        return await self._run("delete_session", removal.delete, session_id, expired_before)
+    async def delete_session(
+        self,
+        session_id: str,
+        *,
+        expired_before: datetime | None = None,
+        expected_version: int | None = None,
+    ) -> bool:
+        return await session_removal.delete_session(self._context, session_id, expired_before, expected_version)
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
-        return await self._run("list_sessions", listings.list_sessions, filter, limit, cursor)
+        return await listings.list_sessions(self._context, filter, limit, cursor)
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        client_ids: Collection[str] = (),
+        **terms: Unpack[AppendTerms],
     ) -> Appended:
-        return await self._run("append_messages", appending.append, session_id, messages, chosen_ids)
+        call = partial(appending.append_messages, self._context, session_id, messages, client_ids, terms)
+        return await settled(self._context, session_id, call)
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
-        return await self._run("get_message", lookup.get_message, session_id, message_id)
+        call = partial(lookup.get_message, self._context, session_id, message_id)
+        return await settled(self._context, session_id, call)
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
-        return await self._run("get_messages", reading.get_messages, session_id, query, cursor)
+        call = partial(reading.get_messages, self._context, session_id, query, cursor)
+        return await settled(self._context, session_id, call)
 
     async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
-        return await self._run("get_conversation", reading.get_conversation, session_id, query)
+        call = partial(reading.get_conversation, self._context, session_id, query)
+        return await settled(self._context, session_id, call)
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
-        return await self._run("update_message", editing.update, session_id, message_id, patch)
+        call = partial(editing.update_message, self._context, session_id, message_id, patch)
+        return await settled(self._context, session_id, call)
 
     async def delete_message(self, session_id: str, message_id: str) -> bool:
-        return await self._run("delete_message", editing.delete, session_id, message_id)
+        call = partial(message_removal.delete_message, self._context, session_id, message_id)
+        return await settled(self._context, session_id, call)
 
     async def delete_all_messages(self, session_id: str) -> int:
-        return await self._run("delete_all_messages", reading.delete_all_messages, session_id)
+        call = partial(message_removal.delete_all_messages, self._context, session_id)
+        return await settled(self._context, session_id, call)
+
+    async def replace_tail(
+        self,
+        session_id: str,
+        after_id: str | None,
+        messages: Sequence[Message] = (),
+        *,
+        client_ids: Collection[str] = (),
+        expected_last_id: str | None = None,
+        return_removed: bool = False,
+    ) -> Replaced:
+        call = partial(
+            tails.replace_tail,
+            self._context,
+            session_id,
+            after_id,
+            messages,
+            client_ids,
+            expected_last_id,
+            return_removed,
+        )
+        return await settled(self._context, session_id, call)
+
+    async def fork_session(self, source_id: str, session: Session, *, through_id: str | None = None) -> Session:
+        call = partial(forks.fork_session, self._context, source_id, session, through_id)
+        return await settled(self._context, source_id, call)
+
+    async def list_forks(self, source_id: str, *, limit: int, cursor: str | None = None) -> Page[Fork]:
+        return await forks.list_forks(self._context, source_id, limit, cursor)
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
-        return await self._run("get_expired_sessions", listings.get_expired_sessions, before, limit, cursor)
-
-    async def _run(
-        self,
-        operation: str,
-        function: Callable[Concatenate[Store, P], Coroutine[Any, Any, R]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        """What every contract method does: refuse after `close`, and raise nothing but the project's errors."""
-        self.check_open(operation)
-        try:
-            return await function(self._store, *args, **kwargs)
-        except SessionContinuityError:
-            raise
-        except Exception as error:
-            raise translate(error, operation, self.table) from error
+        return await listings.get_expired_sessions(self._context, before, limit, cursor)

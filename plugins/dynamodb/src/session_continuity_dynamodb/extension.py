@@ -1,7 +1,7 @@
-"""What core finds through the extensions' entry point.
+"""The extension that core finds through its entry point: the commands about the table.
 
-Loaded by every program that opens a store, also by those without a command line: imports neither typer nor an AWS
-library.
+Every program that opens a store imports it, also programs without a command line. So it imports neither typer nor an
+AWS library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from session_continuity import hookimpl
 
 @hookimpl
 def sc_cli_commands(app: Any) -> None:
-    """The group `dynamodb`."""
-    from session_continuity_dynamodb.cli import add_commands
+    """Add the group `dynamodb` to the command line."""
+    from session_continuity_dynamodb.table.cli import add_commands
 
     add_commands(app)

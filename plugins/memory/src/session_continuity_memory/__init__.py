@@ -1,8 +1,7 @@
 """session-continuity in memory: `memory://`, or `MemoryStorage()`.
 
-The reference backend: what the contract says, in as few lines as it takes. `memory://` opens a store of its own each
-time; `memory://NAME` shares one store of that name within the process. Its data end with the last adapter that has it
-open.
+The reference backend: what the contract says, in as few lines as possible. `memory://` opens a new store each time.
+`memory://NAME` opens the store of that name in this process. Its data are gone when the last adapter of it is.
 """
 
 from session_continuity_memory._version import __version__

@@ -1,21 +1,23 @@
-"""`MemoryStorage`: the contract kept by dictionaries under one lock.
+"""`MemoryStorage`: the contract on dictionaries, under one lock.
 
-Nothing read or written shares state with the store: what goes in is kept as JSON text, what comes out is parsed anew.
+The store keeps JSON text and parses it for every read, so no caller shares state with it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Unpack
 from weakref import WeakValueDictionary
 
 from session_continuity import (
     Appended,
-    ConcurrencyError,
+    AppendTerms,
     ConversationPage,
+    Fork,
     HealthStatus,
     Message,
     MessageNotFoundError,
@@ -23,13 +25,12 @@ from session_continuity import (
     Mode,
     Page,
     Patch,
+    Replaced,
     Session,
     SessionExistsError,
     SessionFilter,
     SessionNotFoundError,
     StorageAdapter,
-    StorageClosedError,
-    check_limit,
     decode_cursor,
     encode_cursor,
     is_repeated_create,
@@ -37,16 +38,26 @@ from session_continuity import (
 )
 from session_continuity_memory.config import CAPABILITIES
 from session_continuity_memory.conversation import Conversation
+from session_continuity_memory.journal import Journal
 
 _Sessions = dict[tuple[str, str], Conversation]
 
 
 @dataclass
 class _Store:
-    """What adapters of one name share: sessions by namespace and id, and the lock over all of them."""
+    """What adapters of one name share: the sessions by namespace and id, and the lock for all of them."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     sessions: _Sessions = field(default_factory=dict[tuple[str, str], Conversation])
+    journal: Journal = field(default_factory=Journal)
+
+    def present(self) -> _Sessions:
+        """Every session, without the traces of an interrupted change. Called with the lock held.
+
+        The lock is entered by `with` itself, because a signal handler may raise inside of any function around it.
+        """
+        self.journal.take_back()
+        return self.sessions
 
 
 _named: WeakValueDictionary[str, _Store] = WeakValueDictionary()
@@ -65,8 +76,10 @@ def _page(found: tuple[Message, ...], more: int | None, bound_to: str) -> Page[M
 
 
 class MemoryStorage(StorageAdapter):
-    """A store in this process. `name` shares it with every other open adapter of that name; it ends with the last of
-    them, and a store without a name with its only one."""
+    """A store in this process. All open adapters of the same `name` share it; without one, the adapter has its own.
+
+    The data are gone when the last adapter of a store is closed.
+    """
 
     backend = "memory"
 
@@ -75,54 +88,63 @@ class MemoryStorage(StorageAdapter):
         self.capabilities = CAPABILITIES
         self.clock = utc_now
         self._namespace = namespace
-        self._store: _Store | None = _store(name)
+        self._owner: str | None = None
+        self._store = _store(name)
+
+    def view(self, *, namespace: str | None = None, owner: str | None = None) -> StorageAdapter:
+        view = copy(self)
+        view._namespace = self._namespace if namespace is None else namespace
+        view._owner = self._owner if owner is None else owner
+        return view
 
     async def setup(self) -> None:
-        self._opened("setup")
+        """Nothing to create."""
 
     async def close(self) -> None:
-        self._store = None
+        self._store = _Store()  # the named store is collected when no adapter refers to it
 
     async def health(self) -> HealthStatus:
-        self._opened("health")
         return HealthStatus(status="healthy", details={"durable": False}, latency_ms=0.0)
 
     async def create_session(self, session: Session) -> Session:
-        with self._sessions("create_session") as sessions:
-            existing = self._live(sessions, session.id)
+        with (store := self._store).lock:
+            sessions = store.present()
+            existing = self._taken(sessions, session.id)
             if existing is None:
-                created = sessions[self._namespace, session.id] = Conversation(session)
+                created = sessions[self._namespace, session.id] = Conversation(session, store.journal)
                 return created.session()
-            if not is_repeated_create(existing.session(), session):
-                raise SessionExistsError(session.id)
-            return existing.session()
+            return self._repeated(existing, session)
 
     async def get_session(self, session_id: str) -> Session | None:
-        with self._sessions("get_session") as sessions:
+        with (store := self._store).lock:
+            sessions = store.present()
             conversation = self._live(sessions, session_id)
             return None if conversation is None else conversation.session()
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
-        with self._sessions("update_session") as sessions:
+        with (store := self._store).lock:
+            sessions = store.present()
             conversation = self._existing(sessions, session_id)
-            current = conversation.session()
-            if expected_version is not None and current.version != expected_version:
-                raise ConcurrencyError(session_id, expected=expected_version, actual=current.version, current=current)
+            conversation.check_version(expected_version)
             conversation.update(patch)
-            return conversation.session()
+            return store.journal.commit(conversation.session())
 
-    async def delete_session(self, session_id: str, *, expired_before: datetime | None = None) -> bool:
-        with self._sessions("delete_session") as sessions:
-            conversation = sessions.get((self._namespace, session_id))
+    async def delete_session(
+        self, session_id: str, *, expired_before: datetime | None = None, expected_version: int | None = None
+    ) -> bool:
+        with (store := self._store).lock:
+            sessions = store.present()
+            conversation = self._own(sessions.get((self._namespace, session_id)))
             if conversation is None or not (expired_before is None or conversation.is_expired(expired_before)):
                 return False
+            conversation.check_version(expected_version)
             del sessions[self._namespace, session_id]
             return True
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
-        check_limit(limit)
         start = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=tuple[str, str])
-        with self._sessions("list_sessions") as sessions:
+        with (store := self._store).lock:
+            sessions = store.present()
             now = self.clock()
             found = [
                 conversation
@@ -137,76 +159,146 @@ class MemoryStorage(StorageAdapter):
         return Page(page, more)
 
     async def append_messages(
-        self, session_id: str, messages: Sequence[Message], *, chosen_ids: Collection[str] = ()
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        client_ids: Collection[str] = (),
+        **terms: Unpack[AppendTerms],
     ) -> Appended:
-        with self._sessions("append_messages") as sessions:
-            return self._existing(sessions, session_id).append(messages, chosen_ids)
+        with (store := self._store).lock:
+            sessions = store.present()
+            new, conversation = terms.get("create"), self._live(sessions, session_id)
+            if conversation is not None:
+                return store.journal.commit(conversation.append(messages, client_ids, terms))
+            if new is None:
+                raise SessionNotFoundError(session_id)
+            if self._taken(sessions, session_id) is not None:
+                raise SessionExistsError(session_id)
+            created = Conversation(new, store.journal)
+            appended = store.journal.commit(replace(created.append(messages, client_ids, terms), created=True))
+            sessions[self._namespace, session_id] = created
+            return appended
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
-        with self._sessions("get_message") as sessions:
-            return self._existing(sessions, session_id).get(message_id)
+        with (store := self._store).lock:
+            sessions = store.present()
+            return self._existing(sessions, session_id).history.get(message_id)
 
     async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
         start = None if cursor is None else decode_cursor(cursor, bound_to=query.key(session_id), form=int)
-        with self._sessions("get_messages") as sessions:
-            found, more = self._existing(sessions, session_id).find(query, start)
+        with (store := self._store).lock:
+            sessions = store.present()
+            found, more = self._existing(sessions, session_id).history.find(query, start)
         return _page(found, more, query.key(session_id))
 
     async def get_conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
-        with self._sessions("get_conversation") as sessions:
+        with (store := self._store).lock:
+            sessions = store.present()
             conversation = self._existing(sessions, session_id)
-            found, more = conversation.find(query, None)
+            found, more = conversation.history.find(query, None)
             shown = {message.id for message in found}
             return ConversationPage(
                 session=conversation.session(),
                 messages=_page(found, more, query.key(session_id)),
-                system_messages=tuple(message for message in conversation.system() if message.id not in shown),
+                system_messages=tuple(message for message in conversation.history.system() if message.id not in shown),
             )
 
     async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
-        with self._sessions("update_message") as sessions:
+        with (store := self._store).lock:
+            sessions = store.present()
             conversation = self._existing(sessions, session_id)
-            current = conversation.get(message_id)
+            current = conversation.history.get(message_id)
             if current is None:
                 raise MessageNotFoundError(session_id, message_id)
-            return conversation.replace(current, patch.apply(current))
+            return store.journal.commit(conversation.history.replace(current, patch.apply(current)))
 
     async def delete_message(self, session_id: str, message_id: str) -> bool:
-        with self._sessions("delete_message") as sessions:
-            return self._existing(sessions, session_id).remove(message_id)
+        with (store := self._store).lock:
+            sessions = store.present()
+            return store.journal.commit(self._existing(sessions, session_id).history.remove(message_id))
 
     async def delete_all_messages(self, session_id: str) -> int:
-        with self._sessions("delete_all_messages") as sessions:
-            return self._existing(sessions, session_id).clear()
+        with (store := self._store).lock:
+            sessions = store.present()
+            return store.journal.commit(self._existing(sessions, session_id).history.clear())
+
+    async def replace_tail(
+        self,
+        session_id: str,
+        after_id: str | None,
+        messages: Sequence[Message] = (),
+        *,
+        client_ids: Collection[str] = (),
+        expected_last_id: str | None = None,
+        return_removed: bool = False,
+    ) -> Replaced:
+        with (store := self._store).lock:
+            sessions = store.present()
+            conversation = self._existing(sessions, session_id)
+            replaced = store.journal.commit(conversation.replace_tail(after_id, messages, client_ids, expected_last_id))
+            return replaced if return_removed else replace(replaced, removed=())
+
+    async def fork_session(self, source_id: str, session: Session, *, through_id: str | None = None) -> Session:
+        with (store := self._store).lock:
+            sessions = store.present()
+            source = self._existing(sessions, source_id)
+            existing = self._taken(sessions, session.id)
+            if existing is not None:
+                return self._repeated(existing, session)
+            fork = store.journal.commit(source.fork(session, through_id))
+            sessions[self._namespace, session.id] = fork
+            return fork.session()
+
+    async def list_forks(self, source_id: str, *, limit: int, cursor: str | None = None) -> Page[Fork]:
+        start = (
+            ("", "") if cursor is None else decode_cursor(cursor, bound_to=f"forks {source_id}", form=tuple[str, str])
+        )
+        with (store := self._store).lock:
+            sessions = store.present()
+            source = self._existing(sessions, source_id)
+            forks = (self._own(sessions.get((self._namespace, session_id))) for session_id in source.fork_ids)
+            found = sorted(
+                (fork for fork in forks if fork is not None and fork.source_identity is source.identity),
+                key=lambda fork: fork.listing_key,
+            )
+            found = [conversation for conversation in found if conversation.listing_key > start]
+            page = tuple(conversation.as_fork() for conversation in found[:limit])
+        last = found[limit - 1].listing_key if len(found) > limit else None
+        return Page(page, None if last is None else encode_cursor(last, bound_to=f"forks {source_id}"))
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
-        check_limit(limit)
         start = ("", "") if cursor is None else decode_cursor(cursor, bound_to="expired", form=tuple[str, str])
-        with self._sessions("get_expired_sessions") as sessions:
+        with (store := self._store).lock:
+            sessions = store.present()
             expired = (conversation for conversation in self._mine(sessions) if conversation.is_expired(before))
             found = sorted(key for conversation in expired if (key := conversation.expiry_key) > start)
         more = encode_cursor(found[limit - 1], bound_to="expired") if len(found) > limit else None
         return Page(tuple(session_id for _, session_id in found[:limit]), more)
 
-    def _opened(self, operation: str) -> _Store:
-        store = self._store
-        if store is None:
-            raise StorageClosedError(backend=self.backend, operation=operation)
-        return store
-
-    @contextmanager
-    def _sessions(self, operation: str) -> Generator[_Sessions]:
-        """Every session of the store, with the lock held."""
-        store = self._opened(operation)
-        with store.lock:
-            yield store.sessions
-
     def _mine(self, sessions: _Sessions) -> list[Conversation]:
-        return [conversation for (namespace, _), conversation in sessions.items() if namespace == self._namespace]
+        found = (conversation for (namespace, _), conversation in sessions.items() if namespace == self._namespace)
+        return [conversation for conversation in found if self._own(conversation) is not None]
 
-    def _live(self, sessions: _Sessions, session_id: str) -> Conversation | None:
+    def _own(self, conversation: Conversation | None) -> Conversation | None:
+        """The conversation, unless this is a view of another user."""
+        if conversation is None or self._owner is None or conversation.head.user_id == self._owner:
+            return conversation
+        return None
+
+    def _taken(self, sessions: _Sessions, session_id: str) -> Conversation | None:
+        """The conversation that has this id, whoever owns it."""
         conversation = sessions.get((self._namespace, session_id))
         return None if conversation is None or conversation.is_expired(self.clock()) else conversation
+
+    def _live(self, sessions: _Sessions, session_id: str) -> Conversation | None:
+        return self._own(self._taken(sessions, session_id))
+
+    def _repeated(self, existing: Conversation, session: Session) -> Session:
+        """The session that exists, if this create stored it. Raises SessionExistsError otherwise."""
+        if self._own(existing) is None or not is_repeated_create(existing.session(), session):
+            raise SessionExistsError(session.id)
+        return existing.session()
 
     def _existing(self, sessions: _Sessions, session_id: str) -> Conversation:
         conversation = self._live(sessions, session_id)

@@ -8,7 +8,19 @@ from pydantic import Field
 
 from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
 
-CAPABILITIES = Capabilities(max_turn=None, unscoped_listing=True, strong_listing=True, listing_totals=True)
+CAPABILITIES = Capabilities(
+    max_batch=None,
+    unscoped_listing=True,
+    strong_listing=True,
+    listing_totals=True,
+    atomic_turns=True,
+    overlapping_batches=True,
+    tail_replacement=True,
+    forks=True,
+    conditional_delete=True,
+    owner_guard=True,
+    namespace_views=True,
+)
 
 
 class MemoryOptions(BackendOptions):

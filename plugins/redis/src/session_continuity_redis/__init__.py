@@ -1,36 +1,48 @@
 """session-continuity on Redis 6.2 or newer, Valkey, and clusters of either: `redis://`, or `RedisStorage(client)`.
 
-A session is one key: `PREFIX:s:{NAMESPACE:ID}`, a sorted set. So it expires, is evicted, moves to another cluster node
+A session is one key, `PREFIX:s:{NAMESPACE:ID}`, a sorted set. So it expires, is evicted, moves to another cluster node
 and is deleted as a whole, whatever happens. Its members, by score:
 
 | score | member | what |
 |---|---|---|
-| -2^52 + n·2^24 + answer | `~TOKEN` | the last 16 updates and removals, so that one that is sent again is known |
+| -2^52 + second·2^20 + result | `~TOKEN` | the traces of the last 32 writes, to recognise one that is sent again |
 | -1, -2, … | `"user_id":"ada"` | one field of the session, as a piece of JSON |
 | place, from 1 | JSON | a message; it begins with its time and its tokens, at fixed columns |
 | role·2^48 + place | `@ID` | the id of a message; roles are 1 system, 2 user, 3 assistant, 4 tool |
 | 2^52 + value | `#NAME` | totals, version, status, expiry, limit, next place, as numbers |
 
-A delete leaves `~TOKEN` with the generation alone, until its answer has arrived, a minute at most.
+Every operation on a session is one Lua script. An append touches this one key. If a reply is lost, redis-py sends the
+request again, and the script recognises it: an append by the ids of its messages, any other write by its trace. A
+message that is removed leaves the trace `~@ID`, so that its append is not repeated. Traces outlive the session. A
+delete leaves them for a minute, and a session that is created meanwhile keeps them as `-TOKEN`. `#forgotten` is the
+time up to which traces were dropped. A request that was first sent before it has an unknown outcome, which is an
+`UnavailableError`.
 
-Every operation on a session is one Lua script on this one key. An append is one round trip and touches nothing else.
+The index of a namespace is one key or several, `PREFIX:i:{NAMESPACE:PART}`. Each is a sorted set whose scores are all
+0, so that its members are in the order of their text. A session has these members in the part that its id hashes to,
+where ENTRY is `CREATED|ID`:
 
-The index of a namespace is one key or several, `PREFIX:i:{NAMESPACE:PART}`, sorted sets with all scores 0, read in the
-order of their text. A session has these members in the part that its id hashes to, where ENTRY is `CREATED|ID`:
-`a|ENTRY`, `s|STATUS|ENTRY`, and where it has such a thing `u|USER|ENTRY`, `g|AGENT|ENTRY`, `t|TAG|ENTRY`,
-`x|EXPIRES|ENTRY`; and its row `f|ID|GENERATION|FACTS`, which says what the others are. In keys and names NAMESPACE, ID,
-USER, AGENT and TAG are percent-encoded; in ENTRY the id is plain, so that ids order as they should.
+- `a|ENTRY` and `s|STATUS|ENTRY`;
+- `u|USER|ENTRY`, `g|AGENT|ENTRY`, `t|TAG|ENTRY` and `x|EXPIRES|ENTRY` for what the session has of these;
+- `k|SOURCE|BORN|ENTRY` if it was forked from a session, where BORN distinguishes sessions of one id;
+- its row `f|ID|GENERATION|FACTS`, which says what the others are.
 
-Index and session may lie on different nodes, so no write covers both; the session decides and the index follows:
+NAMESPACE, ID, USER, AGENT and TAG are percent-encoded in keys and names. The id in ENTRY is plain, so that ids sort as
+the contract says.
 
-- A creation announces the session in the index, then creates it. Any other write changes the session first, then the
-  index. A writer that dies between the two leaves an entry that is not right, never a session that no list can show.
-- A row carries its session's generation, which grows with every change that concerns the index; an older one never
-  replaces a newer.
-- Who lists reads the sessions too: one that is gone, expired or does not match is left out, and its entries are put
-  right. An entry without a session is removed only when it is older than any creation under way can be.
-- A position in a list is `CREATED|ID`, which never changes for a session. A cursor names the last position seen, so
-  what is written or deleted meanwhile moves nobody past it.
+On a single server the script that writes a session writes its entries too. On a cluster the two may lie on different
+nodes, so no write covers both. There the session decides and the index follows:
+
+- A creation announces the session by its entries, a change by an intent, `p|ID|TIME`. Then the session is written, then
+  the index. A list first repairs the entries of the sessions whose change was announced. So a writer that dies in
+  between leaves a wrong entry, never a session that a list does not show.
+- A delete removes the session first, then its entries.
+- A row has its session's generation, which grows with every change that concerns the index. An older generation never
+  replaces a newer one.
+- A list reads the sessions too. A session that is gone, expired or does not match is left out, and its entries are
+  repaired. An entry without a session is removed only when it is older than any running creation can be.
+- A position in a list is `CREATED|ID`, which never changes for a session. A cursor holds the last position, so writes
+  and deletes meanwhile neither hide nor repeat other sessions.
 """
 
 from __future__ import annotations
@@ -46,7 +58,7 @@ __all__ = ["RedisStorage", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """`RedisStorage` at its first use: core looks at the plugin without importing the driver."""
+    """Import `RedisStorage` when it is first used: core imports this package without redis-py."""
     if name != "RedisStorage":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from session_continuity_redis.adapter import RedisStorage

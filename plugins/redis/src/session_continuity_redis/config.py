@@ -1,31 +1,37 @@
-"""The options of the config strings, by scheme."""
+"""The options of the URLs, by scheme."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
 from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
 
+BACKEND = "redis"
 
-def capabilities(max_message_bytes: int) -> Capabilities:
-    """What a store can do, whatever server it is on."""
+
+def capabilities(max_message_bytes: int, *, clustered: bool) -> Capabilities:
+    """What a store can do. No server and no other option changes it. A cluster may keep two sessions on two nodes, so
+    none is copied there."""
     return Capabilities(
-        max_turn=1000,
+        max_batch=1000,
         unscoped_listing=True,
-        indexed_listing=True,
         strong_listing=True,
         listing_totals=True,
-        native_expiry=True,
         durable=True,
         shared=True,
+        atomic_turns=True,
+        overlapping_batches=True,
+        conditional_delete=True,
+        tail_replacement=True,
+        forks=not clustered,
         max_message_bytes=max_message_bytes,
     )
 
 
 class RedisOptions(BackendOptions):
-    """`redis://[user[:password]@][host[:port]][/db]`, and `rediss://` for TLS."""
+    """The options of `redis://[user[:password]@][host[:port]][/db]`, and of `rediss://` for TLS."""
 
     host: str = "localhost"
     port: int = Field(default=6379, ge=1, le=65535)
@@ -33,22 +39,33 @@ class RedisOptions(BackendOptions):
     username: str | None = None
     password: SecretStr | None = None
     prefix: str = Field(
-        default="sc", pattern=r"^[\w.:-]{1,64}$", description="What every key of this application begins with."
+        default="sc", pattern=r"^[\w.:-]{1,64}$", description="The beginning of every key of this application."
     )
-    timeout: float = Field(default=5.0, gt=0, le=3600, description="Seconds that one try of one request may take.")
+    timeout: float = Field(default=5.0, gt=0, le=3600, description="Seconds that one attempt at a request may take.")
     connect_timeout: float = Field(
         default=5.0, gt=0, le=3600, description="Seconds that opening a connection may take."
     )
-    retries: int = Field(default=3, ge=0, description="How often a request is sent again after a lost connection.")
+    retries: int = Field(
+        default=3, ge=0, description="How often a request is sent again after the connection was lost."
+    )
     max_connections: int = Field(default=100, ge=1, description="Connections that the pool opens at most.")
     grace: int = Field(
-        default=86_400, ge=0, le=10**9, description="Seconds that an expired session is kept for whoever cleans up."
+        default=86_400, ge=0, le=10**9, description="Seconds that an expired session is kept for a cleanup."
     )
     index_parts: int = Field(
-        default=1, ge=1, le=1024, description="Keys of a namespace's index; the same for the life of the data."
+        default=1,
+        ge=1,
+        le=1024,
+        description="Number of keys of a namespace's index. It must not change while there is data.",
     )
-    max_message_bytes: int = Field(default=32 * 2**20, ge=1, le=256 * 2**20, description="The largest message.")
-    tls_ca: str | None = Field(default=None, description="A file of certificates to trust in place of the system's.")
+    max_message_bytes: int = Field(
+        default=32 * 2**20, ge=1, le=256 * 2**20, description="The size of the largest message."
+    )
+    tls_ca: str | None = Field(default=None, description="A file of certificates to trust instead of the system's.")
+    tls_check: Literal["full", "authority", "none"] = Field(
+        default="full",
+        description="What is checked of the server's certificate: its authority and its host name, or less.",
+    )
     tls_cert: str | None = Field(default=None, description="A file with this client's certificate.")
     tls_key: str | None = Field(default=None, description="A file with this client's key.")
 
@@ -61,19 +78,19 @@ class RedisOptions(BackendOptions):
 
 
 class UnixOptions(RedisOptions):
-    """`unix://[user[:password]@]/path/to/socket`; `path` in place of host and port."""
+    """The options of `unix://[user[:password]@]/path/to/socket`: `path` instead of host and port."""
 
     path: str = ""
 
     @classmethod
     def fields_from_url(cls, url: BackendURL) -> dict[str, Any]:
         if url.host or url.port or not url.path.strip("/"):
-            raise ConfigError("a unix:// URL is unix:///path/to/the/socket")
+            raise ConfigError("a unix:// URL must have a path and no host: unix:///path/to/the/socket")
         return {**_authority(url), "path": url.path}
 
 
 class ManyNodesOptions(RedisOptions):
-    """What the schemes of several servers share: `node`, further `host:port`, and TLS by option."""
+    """The options that the schemes of several servers share: `node`, for further `host:port`, and `tls`."""
 
     node: list[str] = Field(default_factory=list)
     tls: bool = False
@@ -84,26 +101,28 @@ class ManyNodesOptions(RedisOptions):
         return [value] if isinstance(value, str) else value
 
     def nodes(self) -> list[tuple[str, int]]:
-        """Every address stated. Raises ConfigError for one that is no `host:port`."""
+        """Every address stated. Raises ConfigError for one that is not `host:port`."""
         return [(self.host, self.port), *map(_address, self.node)]
 
 
 class ClusterOptions(ManyNodesOptions):
-    """`redis+cluster://[user[:password]@]host[:port][?node=host:port…]`; any nodes of the cluster, it tells of the
-    others."""
+    """The options of `redis+cluster://[user[:password]@]host[:port][?node=host:port…]`: one or more nodes. The rest are
+    discovered."""
 
     index_parts: int = Field(default=8, ge=1, le=1024)
 
     @classmethod
     def fields_from_url(cls, url: BackendURL) -> dict[str, Any]:
         if url.path.strip("/"):
-            raise ConfigError("a redis+cluster:// URL takes no database: a cluster has one only")
+            raise ConfigError("a redis+cluster:// URL must have no path: a cluster has only one database")
         return _authority(url)
 
 
 class SentinelOptions(ManyNodesOptions):
-    """`redis+sentinel://[user[:password]@]host[:port]/service[/db][?node=host:port…]`; the address is a Sentinel's,
-    user and password are the server's."""
+    """The options of `redis+sentinel://[user[:password]@]host[:port]/service[/db][?node=host:port…]`.
+
+    The address is a Sentinel's. User and password are the server's.
+    """
 
     port: int = Field(default=26379, ge=1, le=65535)
     service: str = Field(min_length=1, description="The name under which the Sentinels watch the primary.")
@@ -113,7 +132,7 @@ class SentinelOptions(ManyNodesOptions):
     def fields_from_url(cls, url: BackendURL) -> dict[str, Any]:
         service, _, db = url.path.strip("/").partition("/")
         if not service:
-            raise ConfigError("a redis+sentinel:// URL names the service: redis+sentinel://host:26379/mymaster")
+            raise ConfigError("a redis+sentinel:// URL must name the service: redis+sentinel://host:26379/mymaster")
         return {**_authority(url), "service": service, **({"db": db} if db else {})}
 
 
@@ -125,5 +144,5 @@ def _authority(url: BackendURL) -> dict[str, Any]:
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit():
-        raise ConfigError("option node is host:port; repeat it for further nodes")
+        raise ConfigError("option node must be host:port; repeat it for further nodes")
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,24 +1,32 @@
-"""Errors of redis-py and of the server → the project's."""
+"""Errors of redis-py and of the server as errors of this project, each with what to do."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 from pydantic import ValidationError as PydanticError
 from redis import exceptions as redis
 
-from session_continuity import SessionContinuityError, StorageError, ThrottledError, UnavailableError
-
-BACKEND = "redis"
+from session_continuity import Message, Session, SessionContinuityError, StorageError, ThrottledError, UnavailableError
 
 FAILURES = (redis.RedisError, redis.RedisClusterException, OSError, RuntimeError, PydanticError, UnicodeDecodeError)
-"""What a call of the client, or the decoding of its answer, may raise."""
+"""What a call of the client, or the decoding of its reply, may raise."""
 
-COMPLETE = (redis.RedisError, SessionContinuityError)
-"""Of these, the client and the scripts have left no answer behind that nobody has read."""
+NAME_CLUSTER = "open it by redis+cluster://, which finds every node"
 
-_POOL_WAITED = "No connection available."
-"""What redis-py's pools that wait say in an error of no class of its own."""
+COMPLETED = (redis.RedisError, SessionContinuityError)
+"""After these errors the connection holds no unread reply and can be reused."""
+
+_POOL_TIMEOUT = "No connection available."
+"""The message of redis-py's waiting pools, whose error has no class of its own."""
+
+_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+) ")
+"""Redis before 7 reports the error of a command in a script inside a text of its own."""
 
 _NOT_NOW: dict[str, str] = {
+    "OOM": "the server's memory is full; raise maxmemory, or delete sessions",
+    "READONLY": "this server is a replica and accepts no writes; connect to the primary",
     "MISCONF": "the server refuses writes because it cannot save to disk; look at its log",
     "NOREPLICAS": "the server refuses writes because too few replicas are connected",
     "BUSY": "the server is busy with a script",
@@ -27,56 +35,77 @@ _NOT_NOW: dict[str, str] = {
     "MASTERDOWN": "this replica has lost its primary",
 }
 
+_OTHER_HOST = "the server's certificate is for another host; name that host in the URL, or set tls_check=authority"
+_NEVER: dict[str, str] = {
+    "Cluster mode is not enabled": "this server is not a node of a cluster; open it by redis://",
+    "cluster support disabled": "this server is not a node of a cluster; open it by redis://",
+    "DB index is out of range": "the server has no database of this number; name another one in the URL",
+    "unknown command 'HELLO'": "the server or proxy does not know HELLO; session-continuity needs Redis 6.2 or newer",
+    "unknown command `HELLO`": "the server or proxy does not know HELLO; session-continuity needs Redis 6.2 or newer",
+    "unknown command 'EVALSHA'": "the server or proxy runs no Lua scripts (EVALSHA), which session-continuity needs",
+    "invalid bulk length": "a request was larger than the server's proto-max-bulk-len; lower max_message_bytes",
+    "WRONGTYPE": "another application uses a key of the same name; choose another prefix or database",
+    "can't run this command": "the scripts run a command that this user may not; see the README for its ACL",
+    "Hostname mismatch": _OTHER_HOST,
+    "IP address mismatch": _OTHER_HOST,
+    "CERTIFICATE_VERIFY_FAILED": "the server's certificate is not trusted; name its authority by tls_ca",
+}
+"""Parts of errors that repeating the call does not mend, and what to do."""
 
-def translate(error: BaseException, operation: str) -> SessionContinuityError:
-    """The project's error for a failure of the client, to be raised from it."""
+
+def translate(error: Exception) -> SessionContinuityError | None:
+    """This project's error for one of `FAILURES`, None for any other."""
+    if not isinstance(error, FAILURES):
+        return None
+    return _connection_problem(error) or _reply_problem(error)
+
+
+def _connection_problem(error: Exception) -> SessionContinuityError | None:
     if isinstance(error, redis.AuthenticationError | redis.AuthorizationError | redis.NoPermissionError):
-        return _storage(f"the server refuses these credentials ({error}); check user, password and ACL", operation)
-    if isinstance(error, redis.MaxConnectionsError) or str(error) == _POOL_WAITED:
-        return ThrottledError(
-            "all connections are in use; raise max_connections, or call less at once",
-            backend=BACKEND,
-            operation=operation,
-        )
-    if isinstance(error, redis.OutOfMemoryError):
-        return _unavailable("the server's memory is full; raise maxmemory, or delete sessions", operation)
-    if isinstance(error, redis.ReadOnlyError):
-        return _unavailable("this server is a replica and takes no writes; connect to the primary", operation)
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return _storage(f"the server's certificate is not trusted ({error}); name its authority by tls_ca", operation)
+        return StorageError(f"the server refuses these credentials ({error}); check user, password and ACL")
+    if isinstance(error, redis.MaxConnectionsError) or str(error) == _POOL_TIMEOUT:
+        return ThrottledError("all connections are in use; raise max_connections, or make fewer calls at once")
+    if isinstance(error, redis.MovedError):
+        return StorageError(f"this server is a node of a cluster; {NAME_CLUSTER}")
+    for part, remedy in _NEVER.items():
+        if part in str(error):
+            return StorageError(remedy)
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
-        return _unavailable(f"the server cannot be reached ({type(error).__name__}: {error})", operation)
+        return UnavailableError(f"the server cannot be reached ({type(error).__name__}: {error})")
     if isinstance(error, redis.ClusterError | redis.AskError | redis.RedisClusterException):
-        return _unavailable(f"the cluster cannot serve this at the moment ({error})", operation)
-    return _other(error, operation)
+        return UnavailableError(f"the cluster cannot serve this at the moment ({error})")
+    return None
 
 
-def _other(error: BaseException, operation: str) -> SessionContinuityError:
-    code = str(error).split(" ", 1)[0]
-    if isinstance(error, redis.ResponseError) and code in _NOT_NOW:
-        return _unavailable(_NOT_NOW[code], operation)
-    if isinstance(error, redis.ResponseError) and "WRONGTYPE" in str(error):
-        return _storage("a key of another application is in the way; choose another prefix or database", operation)
-    if isinstance(error, redis.ResponseError) and "can't run this command" in str(error):
-        return _storage("the scripts run a command that this user may not; see the README for its ACL", operation)
+def _reply_problem(error: Exception) -> SessionContinuityError:
+    if isinstance(error, redis.ResponseError) and (remedy := _NOT_NOW.get(_code_of(error))):
+        return UnavailableError(remedy)
     if isinstance(error, redis.ResponseError) and "non local key" in str(error):
-        return _unavailable(_NOT_NOW["TRYAGAIN"], operation)
+        return UnavailableError(_NOT_NOW["TRYAGAIN"])
+    if isinstance(error, redis.ResponseError) and _code_of(error) == "CROSSSLOT":
+        return StorageError(f"this server is a node of a cluster; {NAME_CLUSTER}")
     if isinstance(error, PydanticError):
-        return _storage(
-            f"the stored {error.title} does not read; was it written by a newer version? "
-            f"{error.error_count()} problems, first at {error.errors(include_input=False)[0]['loc']}",
-            operation,
+        return StorageError(
+            f"a stored {error.title} cannot be read; was it written by a newer version? "
+            f"{error.error_count()} problems, the first in {_field_of(error)}"
         )
     if isinstance(error, UnicodeDecodeError):
-        return _storage("the server's answer is not UTF-8; did a client of another encoding write it?", operation)
-    if isinstance(error, RuntimeError):
-        return _storage(f"{error}; an async store belongs to the event loop that it was first used in", operation)
-    return _storage(str(error), operation)
+        return StorageError("the server's reply is not UTF-8; did a client with another encoding write it?")
+    return StorageError(str(error))
 
 
-def _unavailable(message: str, operation: str) -> UnavailableError:
-    return UnavailableError(message, backend=BACKEND, operation=operation)
+def _code_of(error: redis.ResponseError) -> str:
+    text = str(error) if type(error) is redis.ResponseError else f"{_CODES.get(type(error), '')} {error}"
+    found = _IN_SCRIPT.search(text)
+    return found[1] if found else text.lstrip().split(" ", 1)[0]
 
 
-def _storage(message: str, operation: str) -> StorageError:
-    return StorageError(message, backend=BACKEND, operation=operation)
+def _field_of(error: PydanticError) -> str:
+    """The field with the first problem. What is inside of it may be named by a stored text."""
+    place = error.errors(include_input=False, include_context=False, include_url=False)[0]["loc"]
+    named = [part for part in place if part in {*Session.model_fields, *Message.model_fields}]
+    return str(named[0]) if named else "its JSON"
+
+
+_CODES: Mapping[type[Exception], str] = {redis.OutOfMemoryError: "OOM", redis.ReadOnlyError: "READONLY"}
+"""redis-py's errors whose text lacks the code."""

@@ -1,135 +1,200 @@
-"""A namespace's index: which sessions a list names, and how entries that a crash left behind are put right."""
+"""`Index`: a namespace's index, which says what sessions a list may hold. The package's docstring has its rules."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
 
 from session_continuity import Session, SessionFilter
 from session_continuity_redis import scripts
-from session_continuity_redis.codec import not_after, not_before, sessions_from, text
-from session_continuity_redis.keys import Keys, escaped, facts_of, id_of, merged, names_of
-from session_continuity_redis.wire import Call, Command, Wire
+from session_continuity_redis.client import Call, Command, ScriptClient
+from session_continuity_redis.codec import not_after, not_before, read_sessions, text
+from session_continuity_redis.keys import Keys, escape, facts_of, id_of, merge, names_of
 
-SETTLED = 120
-"""Seconds after which an entry without a session belongs to no creation that is under way."""
+ORPHAN_AGE = 120
+"""The age in seconds from which an entry without a session is wrong. A younger one may be of a creation that has
+announced itself."""
 
-PROMPT = SETTLED / 2
-"""Seconds within which a creation follows its announcement, and a removal the look at the session that showed it to be
-gone; so neither crosses the other."""
+ANNOUNCEMENT_LIFE = ORPHAN_AGE / 2
+"""How many seconds after its announcement a creation relies on it, and how many seconds after a look at the sessions an
+entry is removed because its session is gone. Both together are less than ORPHAN_AGE, so neither overtakes the other."""
 
-# what a script does in some milliseconds: every other client waits so long
-_LOOKED_AT = 2000
-_LOOKUPS = 5000
+# Limits of one script, for some milliseconds of work: meanwhile every other client of the server waits.
+_MAX_ENTRIES = 2000
+_MAX_LOOKUPS = 5000
 _READ_AT_ONCE = 100
 _SAMPLED = 16
-_LAST = "\x7f"
+_AFTER_ALL = "\x7f"
 
 
-@dataclass(frozen=True, slots=True)
 class Found:
-    """Sessions as read for the index: by id those that exist, the ids of those that have expired, and of those gone."""
+    """What was found of the sessions of some ids. The scripts' replies hold several sessions each."""
 
-    documents: dict[str, str | bytes]
-    generations: dict[str, int]
-    expired: frozenset[str]
-    gone: frozenset[str]
+    def __init__(self) -> None:
+        self.existing: list[str] = []
+        self.generations: dict[str, int] = {}
+        self.expired: set[str] = set()
+        self.gone: set[str] = set()
+        self._documents: list[str | bytes] = []
+
+    def add(self, ids: Sequence[str], reply: Sequence[Any]) -> None:
+        """Add what a script collected of the sessions of these ids."""
+        documents, letters, numbers = reply
+        states = list(zip(ids, text(letters), strict=True))
+        existing = [session_id for session_id, state in states if state == "y"]
+        generations = [int(number) for number in text(numbers).split(",") if number]
+        self.existing += existing
+        self.generations.update(zip(existing, generations, strict=True))
+        self.expired.update(session_id for session_id, state in states if state == "x")
+        self.gone.update(session_id for session_id, state in states if state == "-")
+        self._documents.append(documents)
 
     def sessions(self) -> dict[str, Session]:
-        """Those that exist, decoded; who only asks which are gone does not stumble over one that does not read."""
-        return dict(zip(self.documents, sessions_from([*self.documents.values()]), strict=True))
+        """The sessions that exist, by id. They are decoded here, so that one that cannot be read does not prevent
+        other uses."""
+        return dict(zip(self.existing, read_sessions(self._documents), strict=True))
 
 
 class Index:
-    """The index of one namespace. Every method is one or two round trips, whatever the number of parts."""
+    """The index of one namespace. Every method takes one or two round trips, whatever the number of parts."""
 
-    def __init__(self, wire: Wire, keys: Keys) -> None:
-        self._wire = wire
+    def __init__(self, client: ScriptClient, keys: Keys) -> None:
+        self._client = client
         self._keys = keys
 
-    async def announce(self, session: Session) -> tuple[int, bool]:
-        """Write the entries of a session that is about to be created. Answers its generation, and whether they were
-        written: they are not when the index has a row of this id, of another session or of one long gone."""
-        generation, written = await self._wire.run(self._put(session, "", ""))
+    async def announce(self, session_id: str, facts: str = "") -> tuple[int, bool]:
+        """Before a session is created with these facts, or changed: announce it by an intent.
+
+        Returns a generation, by which the intent is withdrawn, and whether the entries of a new session were written
+        instead. They are not if the index has a row of this id: of another session, or of one that is gone.
+        """
+        arguments = (escape(session_id), facts)
+        call = Call(scripts.INDEX_ANNOUNCE, [self._keys.index_of(session_id)], arguments)
+        generation, written = await self._client.run(call)
         return int(generation), bool(written)
 
-    async def put(self, session: Session, generation: int, *, instead_of: int | None = None) -> None:
-        """Write the entries of a session as it is at this generation, unless the index knows a newer one."""
-        await self._wire.run(self._put(session, generation, "" if instead_of is None else instead_of))
+    async def put(
+        self, session: Session, generation: int, *, instead_of: int | None = None, intent: int | None = None
+    ) -> None:
+        """Write the entries of a session at this generation, unless the index has a newer one. Withdraw the intent."""
+        await self._client.run(self._put(session, generation, _text(instead_of), _text(intent)))
 
-    async def forget(self, session_id: str, generation: int | None, *further: Call) -> bool:
-        """Remove the entries of a session that was deleted at this generation; without one, those of a session found
-        gone. Answers whether there were any. Further calls share the round trip."""
-        answers = await self._wire.run_all([self._forget(session_id, generation), *further])
-        return bool(answers[0])
+    async def withdraw(self, session_id: str, intent: int) -> None:
+        """Remove the intent of a change that was not made."""
+        member = f"p|{escape(session_id)}|{intent}"
+        await self._client.send_all([Command("ZREM", self._keys.index_of(session_id), (member,))])
 
-    async def page(self, filter: SessionFilter, after: str | None, limit: int) -> tuple[list[str], str | None]:
-        """Up to `limit` entries that meet the filter as far as the index knows, newest first, from the one after
-        `after` on, and the entry after which the next page begins."""
+    async def forget(self, session_id: str, generation: int | None) -> bool:
+        """Remove a session's entries, and return whether there were any.
+
+        `generation` is that of the deleted session. None means that no session was found: then the entries must be old
+        enough.
+        """
+        return bool(await self._client.run(self._forget(session_id, generation)))
+
+    async def page(
+        self, filter: SessionFilter, after: str | None, limit: int, now: int
+    ) -> tuple[list[str], str | None, Found]:
+        """Up to `limit` entries that match as far as the index knows, newest first, from the one after `after` on.
+
+        The second value is the entry after which the next page begins. The third is what was found of the sessions.
+        """
+        calls = self._walks(filter, after, limit, now)
+        replies = await self._client.run_all(calls)
+        if after is None and (changing := sorted(_changing(replies))):
+            # Their entries may be those from before a change, if the writer died between its session and the index.
+            await self.repair(changing)
+            replies = await self._client.run_all(calls)
+        horizon = max((text(reached) for _, reached, *_ in replies if reached), default="")
+        entries = merge((json.loads(listed) for listed, *_ in replies), horizon)
+        following = entries[limit - 1] if len(entries) > limit else horizon or None
+        ids = [id_of(entry) for entry in entries[:limit]]
+        found = Found()
+        if len(calls) == 1:
+            ((_, _, collected, _),) = replies
+            found.add(ids[: len(collected[1])], collected)
+            ids = ids[len(collected[1]) :]
+        if ids:
+            await self._read_into(found, ids, now)
+        return entries[:limit], following, found
+
+    def _walks(self, filter: SessionFilter, after: str | None, limit: int, now: int) -> list[Call]:
+        """A call for each list to walk, in each part of the index."""
         names, conditions = names_of(filter)
-        lower = "" if filter.created_after is None else not_after(filter.created_after) + _LAST
+        lower = "" if filter.created_after is None else not_after(filter.created_after) + _AFTER_ALL
         upper = "" if filter.created_before is None else not_before(filter.created_before)
-        at_each = sum(map(len, conditions))
-        most = min(max(_LOOKED_AT, limit + 1), max(1, _LOOKUPS // max(1, at_each)))
+        lookups_each = sum(map(len, conditions))
+        most = min(max(_MAX_ENTRIES, limit + 1), max(1, _MAX_LOOKUPS // max(1, lookups_each)))
+        parts = self._keys.index()
+        # Several walks find more entries than the page holds, and a cluster has the sessions on other nodes.
+        read_along = 0 if self._client.clustered or len(parts) * len(names) > 1 else min(limit, _READ_AT_ONCE)
         bounds = (after or upper, lower, limit + 1, most, json.dumps(conditions))
-        answers = await self._wire.run_all(
-            [Call(scripts.INDEX_LIST, [key], (name, *bounds)) for key in self._keys.index() for name in names]
-        )
-        horizon = max((text(reached) for _, reached in answers if reached), default="")
-        entries = merged((json.loads(listed) for listed, _ in answers), horizon)
-        if len(entries) > limit:
-            return entries[:limit], entries[limit - 1]
-        return entries, horizon or None
+        reading = (read_along, now, *self._keys.session_parts)
+        return [Call(scripts.INDEX_LIST, [key], (name, *bounds, *reading)) for key in parts for name in names]
 
     async def expired(self, before: str, after: str, limit: int) -> tuple[list[str], list[str]]:
-        """Up to `limit` entries, each behind its expiry, of sessions that expired by `before`, from the one after
-        `after` on, the longest expired first. With them the ids of some sessions at random, to be looked at: so what a
-        crash left behind is met at last, also where nobody lists."""
-        bounds = (f"(x|{after}", f"(x|{before}{_LAST}", "LIMIT", 0, limit)
+        """Up to `limit` entries of sessions that expired by `before`, each behind its expiry, the longest expired
+        first, from the one after `after` on. The second value is the ids of some sessions at random.
+
+        Looking at those finds what a crash left in the index, even where nobody lists sessions.
+        """
+        bounds = (f"(x|{after}", f"(x|{before}{_AFTER_ALL}", "LIMIT", 0, limit)
         parts = self._keys.index()
-        asked = [Command("ZRANGEBYLEX", key, bounds) for key in parts] + [
+        commands = [Command("ZRANGEBYLEX", key, bounds) for key in parts] + [
             Command("ZRANDMEMBER", key, (_SAMPLED,)) for key in parts
         ]
-        answers = [[text(member) for member in members] for members in await self._wire.ask_all(asked)]
-        listed = sorted(member[2:] for members in answers[: len(parts)] for member in members)[:limit]
-        sampled = {member for members in answers[len(parts) :] for member in members if member.startswith("a|")}
+        replies = [[text(member) for member in members] for members in await self._client.send_all(commands)]
+        listed = sorted(member[2:] for members in replies[: len(parts)] for member in members)[:limit]
+        sampled = {member for members in replies[len(parts) :] for member in members if member.startswith("a|")}
         return listed, [id_of(member[2:]) for member in sampled]
 
+    async def forks(self, source_id: str, born: int, after: str | None, limit: int) -> list[str]:
+        """Up to `limit` entries of the forks of a session, the oldest first, from the one after `after` on."""
+        name = f"k|{escape(source_id)}|{born}|"
+        bounds = (f"({name}{after or ''}", f"({name}{_AFTER_ALL}", "LIMIT", 0, limit)
+        replies = await self._client.send_all([Command("ZRANGEBYLEX", key, bounds) for key in self._keys.index()])
+        return sorted(text(member)[len(name) :] for members in replies for member in members)[:limit]
+
     async def read(self, ids: Sequence[str], now: int | None) -> Found:
-        """These sessions, those that exist at `now`, in milliseconds, or expired ones too."""
+        """Look for these sessions. `now` in milliseconds decides which have expired; without it none has."""
+        found = Found()
+        await self._read_into(found, [*dict.fromkeys(ids)], now)
+        return found
+
+    async def _read_into(self, found: Found, ids: Sequence[str], now: int | None) -> None:
+        size = 1 if self._client.clustered else _READ_AT_ONCE  # on a cluster each key may have a slot of its own
+        groups = [ids[start : start + size] for start in range(0, len(ids), size)]
         moment = "" if now is None else now
-        ids = [*dict.fromkeys(ids)]
-        keys = [self._keys.session(session_id) for session_id in ids]
-        size = 1 if self._wire.clustered else _READ_AT_ONCE
-        groups = [keys[start : start + size] for start in range(0, len(keys), size)]
-        answers = await self._wire.run_all([Call(scripts.SESSIONS, group, (moment,)) for group in groups])
-        states = dict(zip(ids, "".join(text(state) for _, state, _ in answers), strict=True))
-        existing = [session_id for session_id, state in states.items() if state == "y"]
-        documents = [document for listed, _, _ in answers for document in listed]
-        generations = [int(number) for _, _, numbers in answers for number in text(numbers).split(",") if number]
-        return Found(
-            dict(zip(existing, documents, strict=True)),
-            dict(zip(existing, generations, strict=True)),
-            frozenset(session_id for session_id, state in states.items() if state == "x"),
-            frozenset(session_id for session_id, state in states.items() if state == "-"),
-        )
+        calls = [Call(scripts.SESSIONS, [self._keys.session(name) for name in group], (moment,)) for group in groups]
+        for group, reply in zip(groups, await self._client.run_all(calls), strict=True):
+            found.add(group, reply)
 
-    async def heal(self, ids: Sequence[str]) -> None:
-        """Put the entries of these sessions right."""
-        began = time.monotonic()
+    async def repair(self, ids: Sequence[str]) -> None:
+        """Make the entries of these sessions what the sessions say."""
+        started = time.monotonic()
         found = await self.read(ids, None)
-        right = [self._put(session, found.generations[name], "") for name, session in found.sessions().items()]
-        gone = [self._forget(session_id, None) for session_id in sorted(found.gone)]
-        calls = right + (gone if time.monotonic() - began < PROMPT else [])
+        calls = [self._put(session, found.generations[name], "", "") for name, session in found.sessions().items()]
+        if time.monotonic() - started < ANNOUNCEMENT_LIFE:
+            calls += [self._forget(session_id, None) for session_id in sorted(found.gone)]
         if calls:
-            await self._wire.run_all(calls)
+            await self._client.run_all(calls)
 
-    def _put(self, session: Session, generation: int | str, instead_of: int | str) -> Call:
-        arguments = (escaped(session.id), generation, instead_of, facts_of(session))
+    def _put(self, session: Session, generation: int, instead_of: int | str, intent: int | str) -> Call:
+        arguments = (escape(session.id), generation, instead_of, facts_of(session), intent, ORPHAN_AGE * 1_000_000)
         return Call(scripts.INDEX_PUT, [self._keys.index_of(session.id)], arguments)
 
     def _forget(self, session_id: str, generation: int | None) -> Call:
-        which = ("", SETTLED * 1_000_000) if generation is None else (generation,)
-        return Call(scripts.INDEX_FORGET, [self._keys.index_of(session_id)], (escaped(session_id), *which))
+        which = ("", ORPHAN_AGE * 1_000_000) if generation is None else (generation,)
+        return Call(scripts.INDEX_FORGET, [self._keys.index_of(session_id)], (escape(session_id), *which))
+
+
+def _changing(replies: Sequence[Any]) -> set[str]:
+    """The ids of the sessions that are announced in the replies of walks."""
+    return {unquote(text(name).split("|")[1]) for reply in replies for name in reply[3]}
+
+
+def _text(number: int | None) -> int | str:
+    return "" if number is None else number

@@ -1,32 +1,43 @@
-"""Names of keys, and of the entries in an index. Percent-encoding keeps apart what is written together, and braces and
-colons out of hash tags."""
+"""The names of keys and of entries in the index. Pure.
+
+Texts of the application are percent-encoded in them. So they cannot run into what stands beside them, and hold neither
+braces nor colons, which have a meaning in keys.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 from zlib import crc32
 
-from session_continuity import Session, SessionFilter, format_timestamp
+from session_continuity import Session, SessionFilter, SessionMetadata, format_timestamp
 
 TIMESTAMP = len("2026-01-01T00:00:00.000Z")
 
+_needs_no_escape = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
-def escaped(text: str) -> str:
+
+def escape(text: str) -> str:
     """The text in letters, digits and `_.-~%`."""
-    return quote(text, safe="")
+    # Most ids are such texts already. `quote` takes five times as long to find that out.
+    return text if _needs_no_escape(text) else quote(text, safe="")
 
 
 class Keys:
-    """The keys of one namespace. `parts` is how many keys its index has."""
+    """The keys of one namespace. Its index has `parts` keys. `session_parts` are the texts before and after an id."""
 
     def __init__(self, prefix: str, namespace: str, parts: int) -> None:
-        self._session = f"{prefix}:s:{{{escaped(namespace)}:"
-        self._parts = [f"{prefix}:i:{{{escaped(namespace)}:{number}}}" for number in range(parts)]
+        self.session_parts = f"{prefix}:s:{{{escape(namespace)}:", "}"
+        self._parts = [f"{prefix}:i:{{{escape(namespace)}:{number}}}" for number in range(parts)]
 
     def session(self, session_id: str) -> str:
-        return f"{self._session}{escaped(session_id)}}}"
+        """The key of a session."""
+        before, after = self.session_parts
+        return f"{before}{escape(session_id)}{after}"
 
     def index_of(self, session_id: str) -> str:
         """The part of the index that holds this session."""
@@ -38,45 +49,59 @@ class Keys:
 
 
 def entry_of(session: Session) -> str:
-    """A session's place in every list."""
+    """A session's position in every list."""
     return f"{format_timestamp(session.created_at)}|{session.id}"
 
 
 def id_of(entry: str) -> str:
+    """The session's id in an entry."""
     return entry[TIMESTAMP + 1 :]
 
 
+def created_at_of(entry: str) -> datetime:
+    """The session's time of creation in an entry."""
+    return datetime.fromisoformat(entry[:TIMESTAMP])
+
+
 def facts_of(session: Session) -> str:
-    """What the index has to know of a session: its entry, then the names under which the entry stands."""
-    names = ["a", status_name(session.status), *map(tag_name, dict.fromkeys(session.metadata.tags))]
-    if session.user_id is not None:
-        names.append(user_name(session.user_id))
-    if session.active_agent_id is not None:
-        names.append(agent_name(session.active_agent_id))
-    if session.expires_at is not None:
-        names.append(f"x|{format_timestamp(session.expires_at)}")
-    return json.dumps([entry_of(session), *names], ensure_ascii=False)
+    """What the index holds of a session, as a JSON list: its entry, then the names under which the entry stands."""
+    _, names = names_of_change({field: getattr(session, field) for field in _INDEXED})
+    return json.dumps([entry_of(session), "a", *names], ensure_ascii=False)
+
+
+def names_of_change(values: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The first letters of the names that depend on these fields of a session, and the names for these values."""
+    letters, names = "", list[str]()
+    for field, (letter, names_for) in _INDEXED.items():
+        if field in values:
+            letters += letter
+            names += names_for(values[field])
+    return letters, names
 
 
 def user_name(user_id: str) -> str:
-    return f"u|{escaped(user_id)}"
+    """The name of the list of a user's sessions."""
+    return f"u|{escape(user_id)}"
 
 
 def agent_name(agent_id: str) -> str:
-    return f"g|{escaped(agent_id)}"
+    """The name of the list of the sessions in which an agent is active."""
+    return f"g|{escape(agent_id)}"
 
 
 def tag_name(tag: str) -> str:
-    return f"t|{escaped(tag)}"
+    """The name of the list of the sessions with a tag."""
+    return f"t|{escape(tag)}"
 
 
 def status_name(status: str) -> str:
+    """The name of the list of the sessions with a status."""
     return f"s|{status}"
 
 
 def names_of(filter: SessionFilter) -> tuple[list[str], list[list[str]]]:
-    """How to read a filter from the index: the names to walk, all of them, and for each further condition the names
-    under one of which an entry must stand. The condition that fewest sessions meet, as a rule, is walked."""
+    """How the index answers a filter: the names of the lists to walk, and for each further condition the names of the
+    lists of which one must hold the entry. The lists to walk are those that are shortest as a rule."""
     groups: list[list[str]] = []
     if filter.user_id is not None:
         groups.append([user_name(filter.user_id)])
@@ -89,7 +114,21 @@ def names_of(filter: SessionFilter) -> tuple[list[str], list[list[str]]]:
     return (groups[0], groups[1:]) if groups else (["a"], [])
 
 
-def merged(lists: Iterable[Iterable[str]], horizon: str) -> list[str]:
-    """The entries of several lists, newest first, each once, without those before `horizon`, up to which all lists
-    were read."""
+def merge(lists: Iterable[Iterable[str]], horizon: str) -> list[str]:
+    """The entries of several lists, newest first, each once. Entries before `horizon` are left out, because not every
+    list was read so far."""
     return sorted({entry for entries in lists for entry in entries if entry >= horizon}, reverse=True)
+
+
+def _names_of_tags(metadata: SessionMetadata | None) -> list[str]:
+    return [] if metadata is None else [*map(tag_name, dict.fromkeys(metadata.tags))]
+
+
+_INDEXED: Mapping[str, tuple[str, Callable[[Any], list[str]]]] = {
+    "status": ("s", lambda status: [status_name(status or "active")]),
+    "metadata": ("t", _names_of_tags),
+    "user_id": ("u", lambda user_id: [] if user_id is None else [user_name(user_id)]),
+    "active_agent_id": ("g", lambda agent_id: [] if agent_id is None else [agent_name(agent_id)]),
+    "expires_at": ("x", lambda moment: [] if moment is None else [f"x|{format_timestamp(moment)}"]),
+}
+"""The fields of a session that the index depends on: the first letter of their names, and the names for a value."""

@@ -1,4 +1,4 @@
-"""The Lua scripts, each complete with what it shares with the others, and the numbers that both sides agree on."""
+"""The Lua scripts, each with the code that it shares with others, and the numbers that Lua and Python agree on."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ FIELDS = (
     "compression_state",
     "expires_at",
     "sliding_ttl",
+    "creation_token",
+    "forked_from",
 )
-"""A field's number is its place here, and is in every stored session: a new field goes to the end."""
+"""A field's number is its place here. It is in every stored session, so a new field must be added at the end."""
 
 ROLE_CODES: Mapping[Role, int] = {role: code for code, role in enumerate(ROLES, 1)}
 STATUS_CODES: Mapping[SessionStatus, int] = {status: code for code, status in enumerate(STATUSES, 1)}
 FIELD_CODES: Mapping[str, int] = {name: code for code, name in enumerate(FIELDS, 1)}
 
 
-class Answer(IntEnum):
-    """The first element of what a script on a session answers."""
+class Reply(IntEnum):
+    """The code of a script's reply: its first element, or the whole reply."""
 
     OK = 0
     MISSING = 1
@@ -46,11 +48,16 @@ class Answer(IntEnum):
     BEHIND = 7
     NO_MESSAGE = 8
     KEPT = 9
+    UNKNOWN = 10
+    DONE = 11
+    CHANGED = 12
+    SAME = 13
+    TAKEN = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script and the digest by which a server that has seen it knows it."""
+    """A script, and the digest under which a server keeps it."""
 
     source: str
     digest: str
@@ -58,7 +65,7 @@ class Script:
 
 def _constants() -> str:
     numbers = {
-        **{answer.name: answer.value for answer in Answer},
+        **{reply.name: reply.value for reply in Reply},
         "SYSTEM": ROLE_CODES["system"],
         "LAST_ROLE": len(ROLES),
         "LAST_OPEN": STATUS_CODES["paused"],
@@ -66,7 +73,10 @@ def _constants() -> str:
         "PLACES": 2**48,
         "NUMBERS": 2**52,
         "RECENT": -(2**52),
-        "ANSWERS": 2**24,
+        "RESULTS": 2**20,
+        "TRACES": 32,
+        "TRACED": 8,
+        "TRACE_LIFE": 50_000,
         "MOST": MAX_PAGE,
     }
     listed = ", ".join(repr(status) for status in STATUSES)
@@ -82,20 +92,28 @@ def _script(name: str, shared: str) -> Script:
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-_SESSION = _constants() + _read("session")
+_CONSTANTS = _constants()
+_SESSION = _CONSTANTS + _read("session")
+_COLLECT = _SESSION + _read("collect")
 _INDEX = _read("index")
 
-CREATE = _script("create", _SESSION)
-SESSIONS = _script("sessions", _SESSION)
-UPDATE = _script("update", _SESSION)
-DELETE = _script("delete", _SESSION)
-DELETED = _script("deleted", _SESSION)
-APPEND = _script("append", _constants())
+_CHANGES = _SESSION + _INDEX + _read("changes")
+
+CREATE = _script("create", _CHANGES)
+SESSIONS = _script("sessions", _COLLECT)
+UPDATE = _script("update", _CHANGES)
+TURN = _script("turn", _CHANGES)
+FORK = _script("fork", _CHANGES)
+BORN = _script("born", _SESSION)
+DELETE = _script("delete", _SESSION + _INDEX)
+APPEND = _script("append", _CONSTANTS)
 MESSAGE = _script("message", _SESSION)
 PAGE = _script("page", _SESSION)
+TAIL = _script("tail", _SESSION)
 EDIT = _script("edit", _SESSION)
 REMOVE = _script("remove", _SESSION)
 CLEAR = _script("clear", _SESSION)
-INDEX_PUT = _script("index_put", _INDEX)
-INDEX_FORGET = _script("index_forget", _INDEX)
-INDEX_LIST = _script("index_list", _INDEX)
+INDEX_ANNOUNCE = _script("index_announce", _CONSTANTS + _INDEX)
+INDEX_PUT = _script("index_put", _CONSTANTS + _INDEX)
+INDEX_FORGET = _script("index_forget", _CONSTANTS + _INDEX)
+INDEX_LIST = _script("index_list", _COLLECT + _INDEX)

@@ -1,4 +1,4 @@
-"""The options of `sqlite:///PATH`, and what the store can do with any of them."""
+"""The options of `sqlite:///PATH`, and the store's capabilities, which no option changes."""
 
 from __future__ import annotations
 
@@ -8,31 +8,39 @@ from pydantic import Field, field_validator
 
 from session_continuity import BackendOptions, BackendURL, Capabilities, ConfigError
 
+BACKEND = "sqlite"
+
 CAPABILITIES = Capabilities(
-    max_turn=None,
+    max_batch=None,
     unscoped_listing=True,
-    indexed_listing=True,
     strong_listing=True,
     listing_totals=True,
     durable=True,
     shared=True,
+    atomic_turns=True,
+    overlapping_batches=True,
+    tail_replacement=True,
+    forks=True,
+    conditional_delete=True,
+    owner_guard=True,
+    namespace_views=True,
 )
 
 Synchronous = Literal["normal", "full"]
 
-_IN_MEMORY = "SQLite in memory is neither durable nor shared; use memory://, or name a file: sqlite:///chat.db"
+_IN_MEMORY = "a SQLite database in memory is not durable; use memory://, or name a file: sqlite:///chat.db"
 
 
 class SqliteOptions(BackendOptions):
-    """`path` is the database file; its directory must exist."""
+    """The options of a database file. The directory of `path` must exist."""
 
     path: str = Field(min_length=1, description="The database file, relative to the working directory or absolute.")
     busy_timeout: float = Field(
-        default=10.0, ge=0, le=3600, description="Seconds to wait for another writer's turn to end."
+        default=10.0, ge=0, le=3600, description="Seconds that a write waits for other writers."
     )
     synchronous: Synchronous = Field(
         default="normal",
-        description="What an acknowledged write survives: `normal` the death of the process, `full` a power loss too.",
+        description="What an acknowledged write survives: `normal` the process's death, `full` a power failure too.",
     )
 
     @field_validator("path")
@@ -41,7 +49,7 @@ class SqliteOptions(BackendOptions):
         if path == ":memory:":
             raise ValueError(_IN_MEMORY)
         if "\0" in path:
-            raise ValueError("a path holds no NUL character")
+            raise ValueError("must not have a NUL character")
         return path
 
     @classmethod

@@ -1,11 +1,14 @@
-"""The tables, and how a file gets them: one transaction per setup, safe for several processes at once.
+"""The tables, and how a file gets them: one transaction for each setup, safe for several processes at once.
 
-`PRAGMA user_version` counts the migrations that a file has seen, `PRAGMA application_id` says that it is ours.
+`PRAGMA user_version` counts the migrations that a file has had. `PRAGMA application_id` marks it as ours.
 
-*sessions* holds what an append touches and what a listing searches; it stays small, however much an application
-notes on a session. *session_bodies* holds the session as JSON text without its totals. *messages* is clustered by
-its `place`, the session's key and the message's sequence number in one integer, so that the messages of a session lie
-together in conversation order, and a page of them is one range of the table.
+- *sessions* has what an append changes and what a listing searches. It stays small, whatever an application stores in a
+  session.
+- *session_bodies* has the rest of the session as JSON.
+- *messages* is clustered by `place`, which is the session's key and the message's sequence number in one integer. So a
+  session's messages lie together in conversation order, and a page of them is one range of the table. A message has
+  its text in `content` and its metadata as JSON; if that does not describe it, it is JSON in `body`.
+- *forks* has a row for each session that was forked from another, as long as both exist.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from session_continuity_sqlite.errors import NotSetUpError, UnusableFileError
 APPLICATION_ID = 0x53435354
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 SEQUENCE_BITS = 32
-LARGEST_COUNT = 2**53  # the largest that models take
+LARGEST_COUNT = 2**53  # the largest that models accept
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -63,19 +66,33 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             role TEXT NOT NULL,
             created_at TEXT NOT NULL,
             tokens INTEGER NOT NULL,
-            body TEXT NOT NULL,
-            CHECK (place >> {SEQUENCE_BITS} = session)
+            content TEXT,
+            metadata TEXT,
+            body TEXT,
+            CHECK (place >> {SEQUENCE_BITS} = session),
+            CHECK (content IS NOT NULL OR body IS NOT NULL)
         ) STRICT""",
         "CREATE UNIQUE INDEX messages_by_id ON messages (session, id)",
         "CREATE INDEX messages_by_role ON messages (session, role)",
         "CREATE INDEX messages_by_time ON messages (session, created_at)",
+    ),
+    (
+        """CREATE TABLE forks (
+            source INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
+            created_at TEXT NOT NULL,
+            id TEXT NOT NULL,
+            message_id TEXT,
+            session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
+            PRIMARY KEY (source, created_at, id)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX forks_by_session ON forks (session)",
     ),
 )
 VERSION = len(MIGRATIONS)
 
 
 def check_library() -> None:
-    """Raises PluginError when this Python's SQLite cannot do what the tables need."""
+    """Raises PluginError if this Python's SQLite is too old for the tables."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         oldest = ".".join(map(str, OLDEST_SQLITE))
         raise PluginError(
@@ -85,7 +102,7 @@ def check_library() -> None:
 
 
 def check(connection: sqlite3.Connection) -> None:
-    """Raises UnusableFileError unless the file is ours, at exactly this code's version."""
+    """Raises UnusableFileError unless the file is ours, and at exactly this code's version."""
     version = _version(connection)
     if version < VERSION:
         state = "has no tables yet" if version == 0 else f"is at version {version}, older than this code's {VERSION}"
@@ -93,16 +110,16 @@ def check(connection: sqlite3.Connection) -> None:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Bring the file to this code's version; to be repeated while it fails because other processes do the same.
+    """Migrate the file to this code's version. Repeat it if it fails because another process does the same.
 
-    Raises UnusableFileError when the file is another program's, or newer than this code.
+    Raises UnusableFileError if the file belongs to another program or is newer than this code.
     """
     version = _version(connection)
     try:
-        _log_ahead(connection)
+        _use_write_ahead_log(connection)
     except sqlite3.OperationalError as error:
         if version < VERSION or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
-            raise  # but a backup that may not be written can be read as it is
+            raise  # a backup that cannot be written can still be read
     if version == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -114,15 +131,15 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Set the journal that lets readers and a writer work at once; a file restored from a backup has another."""
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Choose the journal that lets readers and a writer work at once. A restored file may have another."""
     ((mode,),) = connection.execute("PRAGMA journal_mode = WAL")
     if mode not in ("wal", "memory"):
-        raise UnusableFileError("the file system has no shared memory; put the file on a local disk")
+        raise UnusableFileError("its file system has no shared memory; put the file on a local disk")
 
 
 def missing_parts(connection: sqlite3.Connection) -> list[str]:
-    """The tables and indexes that the file should have and has not."""
+    """The tables and indexes that the file lacks."""
     present = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
     return sorted(_parts() - present)
 
@@ -144,7 +161,7 @@ def _version(connection: sqlite3.Connection) -> int:
     )
     if application != APPLICATION_ID:
         if application or version or objects:
-            raise UnusableFileError("the file belongs to another program; name a file of its own")
+            raise UnusableFileError("the file belongs to another program; name another file")
         return 0
     if version > VERSION:
         raise UnusableFileError(

@@ -1,9 +1,10 @@
--- ARGV: now, token, milliseconds that the key outlives the session.
-local n = alive(ARGV[1])
+-- ARGV: now, age, token, milliseconds that the key outlives the session.
+local n, reply = alive(ARGV[1]), known(ARGV[3], ARGV[2])
+if reply then return reply end
 if not n then return {MISSING} end
-local answer = recall(ARGV[2])
-if answer then return {OK, answer} end
--- The few members that stay are written anew, so that the server frees the many that go in a thread of its own.
+trace_messages(0, n.count)
+-- UNLINK frees a large key in a background thread, while ZREMRANGEBYSCORE would block the server. So the few members
+-- that stay are written again.
 local kept = {}
 for _, bounds in ipairs({{'-inf', '(1'}, {(LAST_ROLE + 1) * PLACES, '+inf'}}) do
   local found = redis.call('ZRANGEBYSCORE', key, bounds[1], bounds[2], 'WITHSCORES')
@@ -13,7 +14,7 @@ for _, bounds in ipairs({{'-inf', '(1'}, {(LAST_ROLE + 1) * PLACES, '+inf'}}) do
 end
 redis.call('UNLINK', key)
 redis.call('ZADD', key, unpack(kept))
-if n.expires then redis.call('PEXPIRE', key, n.expires - ARGV[1] + ARGV[3]) end
+if n.expires then redis.call('PEXPIRE', key, n.expires - ARGV[1] + ARGV[4]) end
 store({count = 0, tokens = 0, last = 0})
-remember(n, ARGV[2], n.count)
+trace(n.count, ARGV[3])
 return {OK, n.count}

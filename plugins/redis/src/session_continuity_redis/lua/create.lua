@@ -1,12 +1,12 @@
--- ARGV: now, generation, life of the key or '', last activity, version, status, expires and limit (or '-'), then
--- number and text of each field.
-local existing = numbers()
-if existing and alive(ARGV[1]) then return {EXISTS, document(existing), existing.generation} end
-redis.call('UNLINK', key)  -- what an expired session left, or a delete
-store({generation = ARGV[2], activity = packed(ARGV[4]), version = ARGV[5], status = ARGV[6], count = 0, tokens = 0,
-  next = 0, last = 0, writes = 0})
-set_number('expires', ARGV[7])
-set_number('limit', ARGV[8])
-for i = 9, #ARGV, 2 do set_field(tonumber(ARGV[i]), ARGV[i + 1]) end
-if ARGV[3] ~= '' then redis.call('PEXPIRE', key, ARGV[3]) end
-return {OK}
+-- KEYS: session, and the part of the index if it is on the same server. ARGV: now, age, token, then the arguments of
+-- create_session.
+-- Returns the generation, or the existing session, its generation, and whether the index has it.
+local existing, reply = numbers(), known(ARGV[3], ARGV[2])
+local is_there = existing and alive(ARGV[1])
+if reply then return is_there and {reply[1], reply[2], reply[3], document(existing)} or reply end
+if is_there then
+  return {EXISTS, document(existing), existing.generation, has_index and not row_of(ARGV[5]) and 0 or 1}
+end
+local generation = create_session(slice(4))
+trace(1, ARGV[3])
+return {OK, generation}

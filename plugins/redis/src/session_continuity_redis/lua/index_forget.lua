@@ -1,7 +1,8 @@
--- ARGV: id, newest generation to forget, or '' and the age in microseconds that the row must have reached.
-local row, known, facts = row_of(ARGV[1])
-if not row then return 0 end
-if ARGV[2] ~= '' and known > tonumber(ARGV[2]) then return 0 end
-if ARGV[2] == '' and known > microseconds() - ARGV[3] then return 0 end
-remove(row, facts)
-return 1
+-- ARGV: id, and the newest generation to forget, or '' and the age in microseconds from which the row may be forgotten.
+-- Returns 1 if there was a row. A generation is a time in microseconds, or counts on from one.
+if ARGV[2] ~= '' then return forget(ARGV[1], tonumber(ARGV[2])) end
+local oldest = microseconds() - ARGV[3]
+for _, intent in ipairs(intents_of(ARGV[1])) do
+  if tonumber(intent:match('%d+$')) < oldest then redis.call('ZREM', index, intent) end
+end
+return forget(ARGV[1], oldest)

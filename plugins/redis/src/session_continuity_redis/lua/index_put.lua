@@ -1,20 +1,22 @@
--- ARGV: id, generation or '' to announce a session that is about to be created, a generation to be replaced by this
--- one whatever its age or '', facts.
--- Answers the generation, and whether it was written.
+-- ARGV: id, generation, a generation to replace even if it is newer or '', facts, the intent to withdraw or '', the age in
+-- microseconds from which any intent is withdrawn.
 local row, known, facts = row_of(ARGV[1])
 local generation = tonumber(ARGV[2])
-if not generation then
-  generation = microseconds()
-  -- after a failover the clock may be behind the one that dated the row
-  if row then return {math.max(generation, known + 1), 0} end
-elseif row then
-  if known >= generation and known ~= tonumber(ARGV[3]) then return {generation, 0} end
-  remove(row, facts)
+if not row or known < generation or known == tonumber(ARGV[3]) then
+  local names = cjson.decode(ARGV[4])
+  if row then
+    -- Only the row says of which source a session is a fork.
+    for _, name in ipairs(cjson.decode(facts)) do
+      if name:sub(1, 2) == 'k|' then names[#names + 1] = name end
+    end
+    remove(row, facts)
+  end
+  write(ARGV[1], generation, cjson.encode(names))
 end
-local batch = {0, string.format('f|%s|%.0f|%s', ARGV[1], generation, ARGV[4])}
-for _, entry in ipairs(entries_of(ARGV[4])) do
-  batch[#batch + 1] = 0
-  batch[#batch + 1] = entry
+for _, intent in ipairs(intents_of(ARGV[1])) do
+  local time = tonumber(intent:match('%d+$'))
+  if ARGV[5] ~= '' and time == tonumber(ARGV[5]) or time < microseconds() - ARGV[6] then
+    redis.call('ZREM', index, intent)
+  end
 end
-in_pieces('ZADD', batch)
-return {generation, 1}
+return OK

@@ -1,12 +1,15 @@
--- ARGV: now, asc or desc, limit, place to start at or '', after and before (moments or ''), after_id and before_id (or
--- ''), digits of the roles wanted or '', 1 if only certain ids are wanted, 1 if the session and its other system messages
--- are wanted too, as many as a page holds, then these ids.
+-- ARGV: now, asc or desc, limit, place to start at or '', after and before (times or ''), after_id and before_id (or ''),
+-- the digits of the roles wanted or '' for all, 1 if only certain ids are wanted, 1 if the session and its other system
+-- messages are wanted too, then these ids.
+-- Returns the bodies and the place at which the next page begins or false, then the session and the bodies of system
+-- messages.
 local n = alive(ARGV[1])
 if not n then return {MISSING} end
 local descending, limit = ARGV[2] == 'desc', tonumber(ARGV[3])
 local low, high = 1, PLACES - 1
 
--- The first place from which on messages are later than a moment, or not earlier than it.
+-- The first place from which on messages are later than a time, or not earlier than it. A binary search: times never
+-- decrease along the places, and a place whose message was deleted is passed to the next one.
 local function first_later(moment, or_equal)
   local from, to = 1, n.next + 1
   while from < to do

@@ -1,46 +1,48 @@
--- Shared by the scripts on one session. Before it stand the names of answers, roles, statuses and limits.
--- What a session's sorted set holds is described in the docstring of the package.
+-- Shared by the scripts on one session, behind the constants of scripts.py. The package's docstring describes the sorted
+-- set.
 local key = KEYS[1]
 
--- A moment as a number in the same order. No calendar: the number is only ever compared, or written out again.
+-- A time as a number in the same order. It needs no calendar: it is only compared, or written out again.
 local function packed(text)
   local year, month, day, hour, minute, second, ms =
     text:match('^(%d%d%d%d)-(%d%d)-(%d%d)T(%d%d):(%d%d):(%d%d)%.(%d%d%d)')
   return ((((((year * 13 + month) * 32) + day) * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms
 end
 
-local function unpacked(number)
-  local parts = {}
-  for i, size in ipairs({1000, 60, 60, 24, 32, 13}) do
-    parts[i] = number % size
-    number = (number - parts[i]) / size
-  end
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ',
-    number, parts[6], parts[5], parts[4], parts[3], parts[2], parts[1])
+local function unpacked(n)
+  local ms, second, minute, hour, day, month
+  ms = n % 1000; n = (n - ms) / 1000
+  second = n % 60; n = (n - second) / 60
+  minute = n % 60; n = (n - minute) / 60
+  hour = n % 24; n = (n - hour) / 24
+  day = n % 32; n = (n - day) / 32
+  month = n % 13; n = (n - month) / 13
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', n, month, day, hour, minute, second, ms)
 end
 
-local NAMES = {'status', 'expires', 'limit', 'count', 'tokens', 'next', 'last', 'activity', 'version', 'generation',
-  'writes'}
+-- The first SHOWN of them are all that a reader of the session needs.
+local NAMES = {'status', 'expires', 'count', 'tokens', 'activity', 'version', 'generation', 'limit', 'next', 'last'}
+local SHOWN = 7
 local MEMBERS = {}
 for i, name in ipairs(NAMES) do MEMBERS[i] = '#' .. name end
 
--- The session's numbers by name, or nil where there is no session.
-local function numbers()
-  local found = redis.call('ZMSCORE', key, unpack(MEMBERS))
+-- The session's numbers by name, or the first `most` of them; nil if there is no session.
+local function numbers(most)
+  local found = redis.call('ZMSCORE', key, unpack(MEMBERS, 1, most or #MEMBERS))
   if not found[1] then return nil end
   local values = {}
-  for i, name in ipairs(NAMES) do
-    if found[i] then values[name] = found[i] - NUMBERS end
+  for i = 1, #found do
+    if found[i] then values[NAMES[i]] = found[i] - NUMBERS end
   end
   return values
 end
 
--- Whether the session of these numbers has expired by a time, in milliseconds.
+-- Whether a session with these numbers has expired at a time in milliseconds.
 local function is_past(n, now)
   return n.expires and n.expires <= tonumber(now)
 end
 
--- The numbers of a session that exists at this time.
+-- The session's numbers, or nil if there is none at this time.
 local function alive(now)
   local found = numbers()
   if found and not is_past(found, now) then return found end
@@ -64,10 +66,11 @@ local function created_of(body)
   return packed(body:sub(16, 39))
 end
 
+-- The session as JSON. Its fields are pieces of JSON already, so nothing is decoded here.
 local function document(n)
   local parts = redis.call('ZRANGEBYSCORE', key, -FIELDS, -1)
-  local system = redis.call('ZRANGEBYSCORE', key, SYSTEM * PLACES, (SYSTEM + 1) * PLACES - 1)
-  if #system > 0 then
+  local system = n.count > 0 and redis.call('ZRANGEBYSCORE', key, SYSTEM * PLACES, (SYSTEM + 1) * PLACES - 1)
+  if system and #system > 0 then
     for i, member in ipairs(system) do system[i] = member:sub(2) end
     parts[#parts + 1] = '"system_message_ids":' .. cjson.encode(system)
   end
@@ -77,17 +80,64 @@ local function document(n)
   return '{' .. table.concat(parts, ',') .. '}'
 end
 
--- A write whose answer was lost is sent again with its token, and then gets the answer it got before.
-local function recall(token)
-  local score = redis.call('ZSCORE', key, '~' .. token)
-  return score and (score - RECENT) % ANSWERS
+-- Traces. If the reply to a write is lost, the write is sent again with the same token. Its trace `~TOKEN` shows then
+-- that it was made, and the score has its result. `~@ID` is the trace of a message that was removed, so that its append
+-- is not repeated. They outlive the session: a deleted one leaves them for a minute, and a new one of the same id takes
+-- them over as `-TOKEN`.
+local function seconds()
+  return tonumber(redis.call('TIME')[1])
 end
 
-local function remember(n, token, answer)
-  n.writes = n.writes + 1
-  redis.call('ZREMRANGEBYSCORE', key, RECENT, RECENT + (n.writes - 15) * ANSWERS - 1)
-  redis.call('ZADD', key, RECENT + n.writes * ANSWERS + math.min(answer, ANSWERS - 1), '~' .. token)
-  store({writes = n.writes})
+local function traces(newest)
+  return redis.call('ZREVRANGEBYSCORE', key, '(' .. -FIELDS, '-inf', 'WITHSCORES', 'LIMIT', 0, newest)
+end
+
+-- Whether a write that was first sent `age` milliseconds ago may have left a trace that is gone. Seconds are coarse, so
+-- one more is counted.
+local function is_untraceable(age)
+  local forgotten = redis.call('ZSCORE', key, '#forgotten')
+  return tonumber(age) > TRACE_LIFE or (forgotten and forgotten - NUMBERS >= seconds() - math.ceil(age / 1000) - 1)
+end
+
+-- The reply to a write that is sent again, or nil if it has to be made: it was made (with its result, and 1 if that was
+-- on an earlier session of this id), or it may have been made. `age` is 0 for a write that is sent for the first time.
+local function known(token, age)
+  if age == '0' then return nil end
+  for former, mark in ipairs({'~', '-'}) do
+    local score = redis.call('ZSCORE', key, mark .. token)
+    if score then return {DONE, (score - RECENT) % RESULTS, former - 1} end
+  end
+  return is_untraceable(age) and {UNKNOWN} or nil
+end
+
+-- Keeps the traces of the last 32 writes and removals.
+local function trace(result, ...)
+  local score, added = RECENT + seconds() * RESULTS + math.min(result, RESULTS - 1), {}
+  for _, token in ipairs({...}) do
+    added[#added + 1], added[#added + 2] = score, '~' .. token
+  end
+  redis.call('ZADD', key, unpack(added))
+  local excess = redis.call('ZCOUNT', key, '-inf', '(' .. -FIELDS) - TRACES
+  if excess > 0 then
+    local last = redis.call('ZRANGEBYSCORE', key, '-inf', '+inf', 'WITHSCORES', 'LIMIT', excess - 1, 1)[2]
+    redis.call('ZREMRANGEBYRANK', key, 0, excess - 1)
+    store({forgotten = math.floor((last - RECENT) / RESULTS)})
+  end
+end
+
+-- Leaves traces of the newest messages above a place, which are about to be removed. `count` is how many those are.
+local function trace_messages(place, count)
+  local found = {}
+  for role = 1, count > 0 and LAST_ROLE or 0 do
+    local ids = redis.call('ZREVRANGEBYSCORE', key, (role + 1) * PLACES - 1, role * PLACES + place + 1,
+      'WITHSCORES', 'LIMIT', 0, TRACED)
+    for i = 1, #ids, 2 do found[#found + 1] = {ids[i], ids[i + 1] % PLACES} end
+  end
+  table.sort(found, function(a, b) return a[2] > b[2] end)
+  local ids = {}
+  for i = 1, math.min(#found, TRACED) do ids[i] = found[i][1] end
+  if #ids > 0 then trace(1, unpack(ids)) end
+  if count > #ids then store({forgotten = seconds()}) end
 end
 
 local function set_field(number, fragment)
@@ -101,4 +151,29 @@ local function set_number(name, value)
   elseif value ~= '' then
     store({[name] = value})
   end
+end
+
+local function id_at(place)
+  for role = 1, LAST_ROLE do
+    local found = redis.call('ZRANGEBYSCORE', key, role * PLACES + place, role * PLACES + place)[1]
+    if found then return found:sub(2) end
+  end
+  return nil
+end
+
+-- The id of the last message, or an empty text.
+local function last_id(n)
+  if n.count == 0 then return '' end
+  local last = redis.call('ZREVRANGEBYSCORE', key, PLACES - 1, 1, 'WITHSCORES', 'LIMIT', 0, 1)
+  return last[2] and id_at(tonumber(last[2])) or ''
+end
+
+-- Adds messages, whose roles, ids and bodies begin at a place of ARGV, and counts them.
+local function add_messages(n, from, count, tokens, last)
+  for i = 0, count - 1 do
+    local member, body, place = ARGV[from + 2 * i], ARGV[from + 2 * i + 1], n.next + i + 1
+    redis.call('ZADD', key, place, body, member:sub(1, 1) * PLACES + place, '@' .. member:sub(2))
+  end
+  store({count = n.count + count, tokens = n.tokens + tokens, next = n.next + count, last = last,
+    activity = math.max(n.activity, last)})
 end

@@ -1,24 +1,11 @@
--- ARGV: now, token, expected version or '', 1 if the change may concern the index, life of the key ('' leaves it, '-'
--- ends it), status, expires and limit (each '' leaves it, '-' clears it), then number and text of each field.
-local n = alive(ARGV[1])
+-- KEYS: session, and the part of the index if it is on the same server. ARGV: now, age, token, expected version or '',
+-- then the arguments of change_session.
+-- Returns the session, its generation, and 1 if the index has to be written.
+local n, reply = alive(ARGV[1]), known(ARGV[3], ARGV[2])
+if reply and (reply[1] == UNKNOWN or reply[3] == 1 or not n) then return {UNKNOWN} end
+if reply then return {OK, document(n), n.generation, 0} end
 if not n then return {MISSING} end
-if recall(ARGV[2]) then return {OK, document(n), n.generation, false} end
-if ARGV[3] ~= '' and n.version ~= tonumber(ARGV[3]) then return {CONFLICT, document(n), n.version} end
-local before = false
-if ARGV[4] == '1' then
-  before = document(n)
-  n.generation = n.generation + 1
-end
-n.version = n.version + 1
-store({version = n.version, generation = n.generation})
-set_number('status', ARGV[6])
-set_number('expires', ARGV[7])
-set_number('limit', ARGV[8])
-for i = 9, #ARGV, 2 do set_field(tonumber(ARGV[i]), ARGV[i + 1]) end
-if ARGV[5] == '-' then
-  redis.call('PERSIST', key)
-elseif ARGV[5] ~= '' then
-  redis.call('PEXPIRE', key, ARGV[5])
-end
-remember(n, ARGV[2], 1)
-return {OK, document(numbers()), n.generation, before}
+if ARGV[4] ~= '' and n.version ~= tonumber(ARGV[4]) then return {CONFLICT, document(n), n.version} end
+local is_behind = change_session(n, slice(5))
+trace(1, ARGV[3])
+return {OK, document(numbers()), n.generation, is_behind}

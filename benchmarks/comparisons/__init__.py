@@ -1,0 +1,1 @@
+"""How each store is compared: `open_comparisons(setup)` opens its subjects, with the servers that they need."""

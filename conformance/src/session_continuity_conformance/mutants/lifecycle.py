@@ -1,0 +1,153 @@
+"""Mutants that open, report or close wrongly."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+from session_continuity import (
+    CONTRACT,
+    HealthStatus,
+    Message,
+    MessageQuery,
+    Page,
+    SessionNotFoundError,
+    utc_now,
+)
+from session_continuity_conformance.mutants.registry import breaks
+from session_continuity_conformance.reference.storage import ReferenceStorage, World
+
+
+@breaks("SC-CFG-001")
+class AlwaysClaimsBlocking(ReferenceStorage):
+    """mode is not the one that the adapter was opened in."""
+
+    def __init__(self, world: World, namespace: str, mode: Any) -> None:
+        super().__init__(world, namespace, "blocking" if mode == "async" else "async")
+
+
+@breaks("SC-CFG-002")
+class CapabilitiesChange(ReferenceStorage):
+    """Every adapter declares other capabilities."""
+
+    count = 0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        type(self).count += 1
+        self.capabilities = replace(self.declared, max_message_bytes=100_000 + self.count)
+
+
+@breaks("SC-CFG-003")
+class NaiveClock(ReferenceStorage):
+    """The clock reads local time without a zone."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.clock = lambda: utc_now().replace(tzinfo=None)
+
+
+@breaks("SC-CFG-004")
+class HasNoBackendName(ReferenceStorage):
+    """backend is empty."""
+
+    backend = ""
+
+
+@breaks("SC-CFG-007")
+class StatesAnotherContract(ReferenceStorage):
+    """contract is an older version than the plugin's."""
+
+    contract = (CONTRACT[0] - 1, 9)
+
+
+@breaks("SC-LIF-001")
+class ServesAfterClose(ReferenceStorage):
+    """health still answers after close."""
+
+    async def health(self) -> HealthStatus:
+        return HealthStatus(status="healthy")
+
+
+@breaks("SC-LIF-001")
+class ClosedIsNotFound(ReferenceStorage):
+    """After close, messages are not found."""
+
+    async def get_message(self, session_id: str, message_id: str) -> Message | None:
+        if self.closed:
+            raise SessionNotFoundError(session_id)
+        return await super().get_message(session_id, message_id)
+
+
+@breaks("SC-LIF-002")
+class SecondCloseFails(ReferenceStorage):
+    """close fails when called again."""
+
+    async def close(self) -> None:
+        self.work("close", lambda _: None)
+        await super().close()
+
+
+@breaks("SC-LIF-003")
+class CloseClosesAll(ReferenceStorage):
+    """close removes what all adapters share."""
+
+    async def close(self) -> None:
+        if not self.closed:
+            with self.world.lock:
+                self.world.models.clear()
+        await super().close()
+
+
+@breaks("SC-LIF-004")
+class SetupStartsOver(ReferenceStorage):
+    """setup removes what is stored."""
+
+    async def setup(self) -> None:
+        await super().setup()
+        with self.world.lock:
+            self.world.models.pop(self.namespace, None)
+
+
+@breaks("SC-LIF-005", "U23")
+class HealthIsDegradedUnderLoad(ReferenceStorage):
+    """health is degraded as soon as the store has data."""
+
+    async def health(self) -> HealthStatus:
+        return self.work("health", lambda model: HealthStatus(status="degraded" if model.records else "healthy"))
+
+
+@breaks("SC-LIF-006")
+class SuspendsInBlockingMode(ReferenceStorage):
+    """get_messages suspends in blocking mode."""
+
+    async def get_messages(self, session_id: str, query: MessageQuery, *, cursor: str | None = None) -> Page[Message]:
+        await _Suspension()
+        return await super().get_messages(session_id, query, cursor=cursor)
+
+
+class _Suspension:
+    def __await__(self) -> Any:
+        yield None
+
+
+@breaks("SC-LIF-007")
+class LeavesAThread(ReferenceStorage):
+    """health starts a thread that close does not end."""
+
+    async def health(self) -> HealthStatus:
+        status = await super().health()
+        threading.Thread(target=threading.Event().wait, args=(2.0,), name="left-behind").start()
+        return status
+
+
+@breaks("SC-LIF-008")
+class ForgetsAtClose(ReferenceStorage):
+    """close removes the sessions, although durable is declared."""
+
+    async def close(self) -> None:
+        if not self.closed:
+            with self.world.lock:
+                self.world.models.pop(self.namespace, None)
+        await super().close()

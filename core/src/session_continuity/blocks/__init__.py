@@ -1,0 +1,1 @@
+"""The shared reader of content blocks. `reader` describes it."""

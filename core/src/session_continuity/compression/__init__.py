@@ -1,0 +1,1 @@
+"""Compression of old messages into a summary. The only package that writes one."""

@@ -1,0 +1,1 @@
+"""What applications work with: the managers of sessions and messages."""

@@ -1,0 +1,1 @@
+"""The operations of the storage contract, one module for each theme."""

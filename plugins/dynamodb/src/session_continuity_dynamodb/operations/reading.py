@@ -1,0 +1,201 @@
+"""Reading messages page by page.
+
+The same request tells whether the session exists, wherever the range of keys reaches one of its heads: META before the
+oldest message, the counters behind the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from session_continuity import (
+    ConversationPage,
+    Message,
+    MessageNotFoundError,
+    MessageQuery,
+    Page,
+    SessionNotFoundError,
+    ValidationError,
+    decode_cursor,
+    encode_cursor,
+)
+from session_continuity_dynamodb.items import keys, names
+from session_continuity_dynamodb.items.message_codec import is_message, message_of
+from session_continuity_dynamodb.items.places import after_time, id_in, is_place, until_time
+from session_continuity_dynamodb.items.session_codec import session_of
+from session_continuity_dynamodb.items.values import Item, by_sort_key
+from session_continuity_dynamodb.operations.context import TableContext
+from session_continuity_dynamodb.operations.large_bodies import complete
+from session_continuity_dynamodb.operations.lookup import find_rows
+from session_continuity_dynamodb.operations.message_rows import MessagePages
+from session_continuity_dynamodb.operations.session_counters import load_totals
+from session_continuity_dynamodb.operations.session_heads import (
+    PendingTailError,
+    check_session_exists,
+    is_live,
+    read_heads,
+)
+from session_continuity_dynamodb.requests.batches import get_item, get_items
+
+_HEADS = frozenset({keys.META, keys.COUNTERS})
+
+_HEADS_IN_RANGE = 1
+"""Rows that are not messages, where a read begins."""
+
+_ONE_REQUEST = 500
+"""A page of more messages may take more than one request."""
+
+_REMEMBERED_PAGE = 100
+"""The longest page whose rows become hints for edits. Whoever reads more at once does not edit."""
+
+_FILTERED_PAGE = 200
+"""The least rows that a request reads when a filter leaves some of them out."""
+
+
+async def get_messages(
+    context: TableContext, session_id: str, query: MessageQuery, cursor: str | None
+) -> Page[Message]:
+    """A page of messages, see the contract."""
+    bound_to = query.key(session_id)
+    start = None if cursor is None else _place_in(cursor, bound_to)
+    read = _read_range if query.ids is None else _read_chosen
+    rows, has_more = await read(context, session_id, query, start)
+    if len(rows) <= _REMEMBERED_PAGE:
+        context.hints.remember_rows(session_id, rows)
+    next_cursor = encode_cursor(keys.place_in(rows[-1]), bound_to=bound_to) if has_more else None
+    whole = await _complete_matching(context, query, rows)
+    return Page(tuple([message_of(row, session_id) for row in whole]), next_cursor)
+
+
+def _place_in(cursor: str, bound_to: str) -> str:
+    place = decode_cursor(cursor, bound_to=bound_to, form=str)
+    if not is_place(place):
+        raise ValidationError("the cursor is malformed; pass a page's next_cursor unchanged, or none")
+    return place
+
+
+async def _complete_matching(context: TableContext, query: MessageQuery, rows: Sequence[Item]) -> list[Item]:
+    """The rows with their bodies, without those that were meanwhile removed or edited into another role."""
+    roles = query.roles
+    whole = await complete(context, rows)
+    return [row for row in whole if row is not None and (roles is None or row[names.ROLE]["S"] in roles)]
+
+
+async def get_conversation(context: TableContext, session_id: str, query: MessageQuery) -> ConversationPage:
+    """Session and page at the same time, then the system messages outside of the page, whose places the session
+    lists."""
+    (meta, counters), page = await context.sender.both(
+        partial(read_heads, context, session_id), partial(get_messages, context, session_id, query, None)
+    )
+    if meta is None or not is_live(context, meta, counters):
+        raise SessionNotFoundError(session_id)
+    totals = await load_totals(context, meta, counters)
+    shown = {message.id for message in page}
+    places = [place for place in totals.system_places if id_in(place) not in shown]
+    return ConversationPage(
+        session=session_of(meta, totals),
+        messages=page,
+        system_messages=await _read_system_messages(context, session_id, places),
+    )
+
+
+async def _read_system_messages(context: TableContext, session_id: str, places: Sequence[str]) -> tuple[Message, ...]:
+    wanted = [context.keys.item(session_id, keys.MESSAGE + place) for place in places]
+    rows = by_sort_key(await get_items(context.sender, wanted))
+    whole = await complete(context, [rows[sort] for sort in sorted(rows) if is_message(rows[sort])])
+    return tuple(message_of(row, session_id) for row in whole if row is not None)
+
+
+async def _read_chosen(
+    context: TableContext, session_id: str, query: MessageQuery, start: str | None
+) -> tuple[list[Item], bool]:
+    """The messages with the ids of the query that meet its other conditions, and whether there are more."""
+    low, high = await _bounds(context, session_id, query)
+    is_rising = query.order == "asc"
+    found = await find_rows(context, session_id, sorted(query.ids or ()))
+    rows = sorted((row for row in found if row is not None), key=keys.place_in, reverse=not is_rising)
+    in_range = [row for row in rows if low < row[names.SORT_KEY]["S"] < high]
+    within = [row for row in in_range if query.selects(message_of(row, session_id))]
+    if start is not None:
+        within = [row for row in within if keys.place_in(row) != start and (keys.place_in(row) > start) == is_rising]
+    return within[: query.limit], len(within) > query.limit
+
+
+async def _bounds(context: TableContext, session_id: str, query: MessageQuery) -> tuple[str, str]:
+    """The sort keys between which the messages of the query lie, both excluded.
+
+    An open end reaches over the head behind it, whose row tells that the session exists. Raises MessageNotFoundError.
+    """
+    low, high = keys.META, keys.POINTER
+    if query.after is not None:
+        low = keys.MESSAGE + after_time(query.after)
+    if query.before is not None:
+        high = keys.MESSAGE + until_time(query.before)
+    marks = [mark for mark in (query.after_id, query.before_id) if mark is not None]
+    if marks:
+        sorts = await _sort_keys(context, session_id, marks)
+        if query.after_id is not None:
+            low = max(low, sorts[query.after_id])
+        if query.before_id is not None:
+            high = min(high, sorts[query.before_id])
+    return low, high
+
+
+async def _sort_keys(context: TableContext, session_id: str, message_ids: Sequence[str]) -> dict[str, str]:
+    sorts: dict[str, str] = {}
+    for message_id, row in zip(message_ids, await find_rows(context, session_id, message_ids), strict=True):
+        if row is None:
+            raise MessageNotFoundError(session_id, message_id)
+        sorts[message_id] = row[names.SORT_KEY]["S"]
+    return sorts
+
+
+async def _read_range(
+    context: TableContext, session_id: str, query: MessageQuery, start: str | None
+) -> tuple[list[Item], bool]:
+    """The first messages of the query, and whether there are more. Raises SessionNotFoundError."""
+    low, high = await _bounds(context, session_id, query)
+    if low >= high:
+        await check_session_exists(context, session_id, None)
+        return [], False
+    newest_first = query.order == "desc"
+    pages = MessagePages(context, session_id, low, high, newest_first=newest_first, roles=query.roles, after=start)
+    rows, heads = await _collect(pages, query.limit + 1, {low, high}, is_filtered=query.roles is not None)
+    await check_session_exists(context, session_id, heads[0] if heads else None)
+    await _check_one_tail(context, session_id, heads, is_long=len(rows) > _ONE_REQUEST)
+    return rows[: query.limit], len(rows) > query.limit
+
+
+async def _collect(
+    pages: MessagePages, wanted: int, excluded: set[str], *, is_filtered: bool
+) -> tuple[list[Item], list[Item]]:
+    """So many messages from the pages, and the heads among the rows."""
+    found: list[Item] = []
+    heads: list[Item] = []
+    while not pages.ended and len(found) < wanted:
+        missing = wanted - len(found)
+        # The limit counts rows before the filter, and the head at the end of the range is a row too.
+        pages.limit = (max(missing, _FILTERED_PAGE) if is_filtered else missing) + _HEADS_IN_RANGE
+        for row in await anext(pages):
+            if is_message(row):
+                if row[names.SORT_KEY]["S"] not in excluded:
+                    found.append(row)
+            elif row[names.SORT_KEY]["S"] in _HEADS:
+                heads.append(row)
+    return found[:wanted], heads
+
+
+async def _check_one_tail(context: TableContext, session_id: str, heads: list[Item], *, is_long: bool) -> None:
+    """Raises PendingTailError if a tail may have been replaced while the messages were read.
+
+    The first head was read before them, the last one behind them. A long read, which may take several requests, looks
+    at the counters once more.
+    """
+    if heads and is_long and len(heads) == 1:
+        counters = await get_item(context.sender, context.keys.counters(session_id), consistent=True)
+        heads = heads if counters is None else [*heads, counters]
+    if any(
+        names.REPLACING in head or head.get(names.TAIL_REVISION) != heads[0].get(names.TAIL_REVISION) for head in heads
+    ):
+        raise PendingTailError

@@ -1,0 +1,270 @@
+"""Replacing the end of a conversation: one transaction, or one and removals behind a mark, see `pending_tails`.
+
+The tail is read first. The transaction is conditional on the counters being as read with it: every write of messages
+changes them. New messages always lie behind the places of the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from session_continuity import (
+    ConversationChangedError,
+    Message,
+    MessageNotFoundError,
+    Replaced,
+    SessionClosedError,
+    SessionNotFoundError,
+    TokenBudgetExceededError,
+    ValidationError,
+    is_same_tail,
+)
+from session_continuity_dynamodb.config import MAX_BATCH_BYTES
+from session_continuity_dynamodb.items import keys, names
+from session_continuity_dynamodb.items.counters import OPEN_STATUSES, Counters, is_gone
+from session_continuity_dynamodb.items.large_messages import (
+    NewRow,
+    check_batch_fits,
+    is_system,
+    new_row,
+    part_keys,
+)
+from session_continuity_dynamodb.items.message_codec import is_message, message_of
+from session_continuity_dynamodb.items.places import place_batch
+from session_continuity_dynamodb.items.pointers import pointer_item, pointer_sort
+from session_continuity_dynamodb.items.values import Item, by_sort_key, integer, item_size, key_of, string_set
+from session_continuity_dynamodb.operations.context import TableContext
+from session_continuity_dynamodb.operations.gate import set_gate_beside_kit
+from session_continuity_dynamodb.operations.large_bodies import complete
+from session_continuity_dynamodb.operations.lookup import find_rows
+from session_continuity_dynamodb.operations.pending_tails import finish, mark_of
+from session_continuity_dynamodb.operations.session_counters import adopt_session, session_is_there
+from session_continuity_dynamodb.operations.session_heads import PendingTailError, not_expired
+from session_continuity_dynamodb.operations.system_messages import MOST, list_keys, list_rows
+from session_continuity_dynamodb.requests.errors import CancelledTransactionError, contention
+from session_continuity_dynamodb.requests.expressions import Update
+from session_continuity_dynamodb.requests.pages import Pages, query
+from session_continuity_dynamodb.requests.transactions import Action, delete, put, put_new, transact, update
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """The messages behind a place, and the counters as they were read with them."""
+
+    after: str
+    after_id: str
+    rows: list[Item]
+    item: Item
+
+    @property
+    def counters(self) -> Counters:
+        """The counters."""
+        return Counters.of(self.item)
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of the messages."""
+        return sum(integer(row, names.TOKEN_COUNT) for row in self.rows)
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of the messages."""
+        return {row[names.ID]["S"] for row in self.rows}
+
+
+async def replace_tail(
+    context: TableContext,
+    session_id: str,
+    after_id: str | None,
+    messages: Sequence[Message],
+    client_ids: Collection[str],
+    expected_last_id: str | None,
+    return_removed: bool,
+) -> Replaced:
+    """Remove everything after a message, and add a batch in its place, see the contract."""
+    await set_gate_beside_kit(context, session_id)
+    async for _ in context.sender.attempts():
+        tail = await _read_tail(context, session_id, after_id)
+        is_compared = len(tail.rows) == len(messages)
+        old = await _decode(context, session_id, tail.rows) if is_compared or return_removed else ()
+        if is_compared and is_same_tail(old, messages):
+            return Replaced(messages=old, repeated=True)
+        _check(session_id, tail, messages, expected_last_id)
+        await _check_ids(context, session_id, tail, messages, client_ids)
+        placed = place_batch(messages, tail.counters.last_place, client_ids)
+        partition = context.keys.partition(session_id)
+        rows = [
+            new_row(partition, place, message, context.options, own_id=message.id in client_ids)
+            for place, message in placed
+        ]
+        try:
+            is_finished = await _commit(context, session_id, tail, rows)
+        except CancelledTransactionError:
+            continue
+        if not is_finished:
+            await finish(context, session_id)
+        for message_id in tail.ids:
+            context.hints.forget_row(session_id, message_id)
+        context.hints.forget_last_row(session_id)
+        removed = old if return_removed else ()
+        stored = tuple(row.message for row in rows)
+        return Replaced(messages=stored, removed_count=len(tail.rows), removed=removed)
+    raise contention()
+
+
+async def _decode(context: TableContext, session_id: str, rows: Sequence[Item]) -> tuple[Message, ...]:
+    whole = await complete(context, rows)
+    return tuple(message_of(row, session_id) for row in whole if row is not None)
+
+
+async def _read_tail(context: TableContext, session_id: str, after_id: str | None) -> _Tail:
+    """Raises SessionNotFoundError and MessageNotFoundError."""
+    after = await _place(context, session_id, after_id)
+    params = query(context.keys.partition(session_id), keys.MESSAGE + after, keys.COUNTERS, consistent=True)
+    rows = [row async for page in Pages(context.sender, params) for row in page]
+    item = by_sort_key(rows).get(keys.COUNTERS)
+    if item is None:
+        await adopt_session(context, session_id)
+        return await _read_tail(context, session_id, after_id)
+    if is_gone(item, context.now()):
+        raise SessionNotFoundError(session_id)
+    if names.REPLACING in item:
+        raise PendingTailError
+    found = [row for row in rows if is_message(row)]
+    if after_id is not None and (not found or found.pop(0)[names.ID]["S"] != after_id):
+        raise MessageNotFoundError(session_id, after_id)
+    return _Tail(after, after_id or "", found, item)
+
+
+async def _place(context: TableContext, session_id: str, message_id: str | None) -> str:
+    """The place of a message. Raises MessageNotFoundError."""
+    if message_id is None:
+        return ""
+    hint = context.hints.row(session_id, message_id)
+    if hint is not None:
+        return keys.place_in(hint)
+    [row] = await find_rows(context, session_id, [message_id], consistent=True)
+    if row is None:
+        raise MessageNotFoundError(session_id, message_id)
+    return keys.place_in(row)
+
+
+def _check(session_id: str, tail: _Tail, messages: Sequence[Message], expected_last_id: str | None) -> None:
+    """Raises what prevents the replacement, by the counters."""
+    last_id = tail.rows[-1][names.ID]["S"] if tail.rows else tail.after_id
+    if expected_last_id is not None and last_id != expected_last_id:
+        raise ConversationChangedError(session_id, expected_last_id=expected_last_id, last_id=last_id)
+    if not messages:
+        return
+    counters = tail.counters
+    if counters.status not in OPEN_STATUSES:
+        raise SessionClosedError(session_id, counters.status)
+    limit, left = counters.token_limit, counters.tokens_left + tail.tokens
+    tokens = sum(message.token_count or 0 for message in messages)
+    if limit is not None and tokens > left:
+        raise TokenBudgetExceededError(session_id, requested=tokens, limit=limit, used=limit - left)
+
+
+async def _check_ids(
+    context: TableContext, session_id: str, tail: _Tail, messages: Sequence[Message], client_ids: Collection[str]
+) -> None:
+    """Raises ValidationError if a message of the batch has the id of one that stays."""
+    asked = [message.id for message in messages if message.id in client_ids and message.id not in tail.ids]
+    rows = await find_rows(context, session_id, asked, consistent=True) if asked else []
+    for message_id, row in zip(asked, rows, strict=True):
+        if row is not None:
+            raise ValidationError(f"message id {message_id!r} belongs to a message that stays; choose a new id")
+
+
+async def _commit(context: TableContext, session_id: str, tail: _Tail, rows: Sequence[NewRow]) -> bool:
+    """Write the new tail, and remove the old one if it fits into the same transaction. False if it is left behind a
+    mark."""
+    write_id = keys.new_write_id()
+    pointers = [pointer_item(row.item) for row in rows if row.own_id]
+    parts = [part for row in rows for part in row.parts]
+    check_batch_fits(rows, len(pointers), context.options)
+    places, listed = _system_lists(context, tail, rows, others=2 + len(rows) + len(pointers) + len(parts))
+    puts = [*map(put, pointers), *[put_new(row.item) for row in rows], *map(put, listed)]
+    removals = [delete(key) for key in _keys_of(context, session_id, tail, rows)]
+    size = sum(map(item_size, tail.rows)) + sum(row.size for row in rows)
+    is_small = (
+        2 + len(puts) + len(parts) + len(removals) <= context.options.transaction_items
+        and not any(names.PARTS in row for row in tail.rows)
+        and size <= MAX_BATCH_BYTES
+    )
+    mark = {} if is_small else mark_of(write_id, tail.after, tail.counters.last_place)
+    heads = [
+        _change_counters(context, session_id, tail, rows, places, write_id, mark, lists_rows=bool(listed)),
+        _change_meta(context, session_id, write_id, mark),
+    ]
+    await transact(context.sender, [*heads, *puts, *(removals if is_small else [])], write_id, parts=parts)
+    return is_small
+
+
+def _system_lists(
+    context: TableContext, tail: _Tail, rows: Sequence[NewRow], *, others: int
+) -> tuple[list[str], list[Item]]:
+    """The places of system messages that the counters list afterwards, and the rows that list the others."""
+    removed = {keys.place_in(row) for row in tail.rows}
+    kept = [place for place in tail.counters.system_places if place not in removed]
+    new = [row.item for row in rows if row.message.role == "system"]
+    if len(kept) + len(new) <= MOST or others + len(new) > context.options.transaction_items:
+        return kept + [keys.place_in(item) for item in new], []
+    return kept, list_rows(new)
+
+
+def _keys_of(context: TableContext, session_id: str, tail: _Tail, rows: Sequence[NewRow]) -> list[Item]:
+    """The keys of the old messages and of what belongs to them, without pointers that the new ones use again."""
+    again = {row.message.id for row in rows if row.own_id}
+    own = [row[names.ID]["S"] for row in tail.rows if names.OWN_ID in row]
+    return [
+        *map(key_of, tail.rows),
+        *[key for row in tail.rows for key in part_keys(row)],
+        *list_keys([row for row in tail.rows if is_system(row)]),
+        *[context.keys.item(session_id, pointer_sort(each)) for each in own if each not in again],
+    ]
+
+
+def _change_counters(
+    context: TableContext,
+    session_id: str,
+    tail: _Tail,
+    rows: Sequence[NewRow],
+    places: Sequence[str],
+    write_id: str,
+    mark: Item,
+    *,
+    lists_rows: bool,
+) -> Action:
+    change = Update()
+    change.where(
+        *[change.same(name, tail.item.get(name)) for name in (names.WRITE_ID, names.LAST_KEY, names.STATUS)],
+        not_expired(context, change),
+        change.absent(names.REPLACING),
+    )
+    for name in (names.WRITE_ID, names.TAIL_REVISION, names.SYSTEM_REVISION):
+        change.set(name, write_id)
+    if rows:
+        change.set(names.LAST_KEY, rows[-1].place)
+        change.set(names.LAST_ACTIVITY_AT, rows[-1].item[names.CREATED_AT])
+    change.set(names.SYSTEM_PLACES, string_set(places) if places else None)
+    if lists_rows:
+        change.set_once(names.SYSTEM_ROWS, write_id)
+    for name, value in mark.items():
+        change.set(name, value)
+    tokens = sum(row.message.token_count or 0 for row in rows) - tail.tokens
+    change.add(names.MESSAGE_COUNT, len(rows) - len(tail.rows))
+    change.add(names.TOKEN_COUNT, tokens)
+    change.add(names.TOKENS_LEFT, -tokens)
+    return update(context.keys.counters(session_id), change)
+
+
+def _change_meta(context: TableContext, session_id: str, write_id: str, mark: Item) -> Action:
+    """META has the revision and the mark too: a read from the beginning meets META, and not the counters."""
+    change = Update()
+    change.where(session_is_there(change))
+    change.set(names.TAIL_REVISION, write_id)
+    for name, value in mark.items():
+        change.set(name, value)
+    return update(context.keys.meta(session_id), change)

@@ -1,0 +1,1 @@
+"""Requests: clients, retries, batches, transactions, pages, expressions, errors. Does not know sessions."""

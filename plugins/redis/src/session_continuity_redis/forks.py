@@ -1,0 +1,79 @@
+"""`Forks`: copies of sessions, on one server. A cluster may keep source and copy on different nodes."""
+
+from __future__ import annotations
+
+from session_continuity import (
+    Fork,
+    MessageNotFoundError,
+    Page,
+    Session,
+    SessionExistsError,
+    SessionNotFoundError,
+    decode_cursor,
+    encode_cursor,
+    is_repeated_create,
+)
+from session_continuity_redis import codec, scripts
+from session_continuity_redis.client import Age, Call
+from session_continuity_redis.index import Index
+from session_continuity_redis.keys import escape, id_of
+from session_continuity_redis.runner import ScriptRunner, new_token
+from session_continuity_redis.scripts import Reply
+from session_continuity_redis.sessions import Sessions
+
+
+class Forks:
+    """Forks a session, and lists the forks of one."""
+
+    def __init__(self, runner: ScriptRunner, index: Index, sessions: Sessions) -> None:
+        self._runner = runner
+        self._index = index
+        self._sessions = sessions
+
+    async def create(self, source_id: str, session: Session, through_id: str | None) -> Session:
+        """Create the session with copies of the source's messages, in one script."""
+        keys = self._runner.keys
+        reply = await self._runner.send(
+            Call(
+                scripts.FORK,
+                [keys.session(session.id), keys.session(source_id), keys.index_of(session.id)],
+                [
+                    self._runner.now(),
+                    Age(),
+                    new_token(),
+                    "" if through_id is None else f"={through_id}",
+                    escape(source_id),
+                    codec.owner_piece(source_id),
+                    codec.owner_piece(session.id),
+                    *self._sessions.creation(session, 0),
+                ],
+            )
+        )
+        code, values = reply
+        if code == Reply.MISSING:
+            raise SessionNotFoundError(source_id)
+        if code == Reply.NO_MESSAGE:
+            raise MessageNotFoundError(source_id, through_id or "")
+        found = codec.read_session(values[-1])
+        if code == Reply.EXISTS and not is_repeated_create(found, session):
+            raise SessionExistsError(session.id)
+        return found
+
+    async def page(self, source_id: str, limit: int, cursor: str | None) -> Page[Fork]:
+        """One page of the forks of a session, the oldest first."""
+        bound_to = f"forks {source_id}"
+        after = None if cursor is None else decode_cursor(cursor, bound_to=bound_to, form=str)
+        _, (born,) = await self._runner.run_on_existing(scripts.BORN, source_id)
+        entries = await self._index.forks(source_id, born, after, limit + 1)
+        found = (await self._index.read([id_of(entry) for entry in entries[:limit]], None)).sessions()
+        forks = [_fork(found[id_of(entry)], source_id) for entry in entries[:limit] if id_of(entry) in found]
+        more = encode_cursor(entries[limit - 1], bound_to=bound_to) if len(entries) > limit else None
+        return Page(tuple(fork for fork in forks if fork is not None), more)
+
+
+def _fork(session: Session, source_id: str) -> Fork | None:
+    """The session in the list of its source, None if it is not a fork of this one."""
+    origin = session.forked_from
+    if origin is None or origin.session_id != source_id:
+        return None
+    return Fork(session_id=session.id, message_id=origin.message_id, created_at=session.created_at)

@@ -1,0 +1,76 @@
+"""`Listing`: lists of sessions. The index says which sessions to read. The sessions decide what is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from session_continuity import Page, Session, SessionFilter, decode_cursor, encode_cursor
+from session_continuity_redis import codec
+from session_continuity_redis.errors import FAILURES
+from session_continuity_redis.index import Found, Index
+from session_continuity_redis.keys import TIMESTAMP, created_at_of, id_of
+from session_continuity_redis.runner import ScriptRunner
+
+MAX_ROUNDS = 10
+"""How often a page looks at more entries, if too few sessions of the index match. It then ends early, with a cursor."""
+
+
+class Listing:
+    """The operations on many sessions. Entries that turn out to be wrong are repaired on the way."""
+
+    def __init__(self, runner: ScriptRunner, index: Index) -> None:
+        self._runner = runner
+        self._index = index
+
+    async def page(self, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:
+        """One page of the sessions that match, newest first."""
+        after = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=str)
+        listed: list[Session] = []
+        for _ in range(MAX_ROUNDS):
+            missing = limit - len(listed)
+            entries, after, found = await self._index.page(filter, after, missing, self._runner.now())
+            listed += await self._matching(filter, entries, found)
+            if after is None or len(listed) == limit:
+                break
+        return Page(tuple(listed), None if after is None else encode_cursor(after, bound_to=filter.key()))
+
+    async def expired(self, before: datetime, limit: int, cursor: str | None) -> Page[str]:
+        """One page of the ids of expired sessions, the longest expired first."""
+        after = "" if cursor is None else decode_cursor(cursor, bound_to="expired", form=str)
+        ids, last = await self.find_expired(before, limit, after)
+        return Page(tuple(ids), None if last is None else encode_cursor(last, bound_to="expired"))
+
+    async def find_expired(self, before: datetime, limit: int, after: str) -> tuple[list[str], str | None]:
+        """The ids of expired sessions, and the entry after which the next page begins."""
+        entries, sampled = await self._index.expired(codec.not_after(before), after, limit)
+        ids = [id_of(entry[TIMESTAMP + 1 :]) for entry in entries]
+        found = await self._index.read([*dict.fromkeys([*ids, *sampled])], codec.milliseconds(before))
+        wrong = found.gone | {session_id for session_id in ids if session_id not in found.expired}
+        if wrong:
+            await self.try_to(self._index.repair, sorted(wrong))
+        expired = [session_id for session_id in ids if session_id in found.expired]
+        return expired, entries[-1] if len(entries) == limit else None
+
+    async def try_to(self, work: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> None:
+        """Do work that no result depends on. If it fails, as on a replica, a later call does it."""
+        with suppress(*FAILURES):
+            await work(*arguments)
+
+    async def _matching(self, filter: SessionFilter, entries: list[str], found: Found) -> list[Session]:
+        """The sessions of these entries that exist and match. Repairs the other entries."""
+        sessions = found.sessions()
+        matching: list[Session] = []
+        wrong: list[str] = []
+        for entry in entries:
+            session_id = id_of(entry)
+            session = sessions.get(session_id)
+            if session is not None and session.created_at == created_at_of(entry) and filter.matches(session):
+                matching.append(session)
+            elif session_id not in found.expired:
+                wrong.append(session_id)
+        if wrong:
+            await self.try_to(self._index.repair, wrong)
+        return matching

@@ -1,0 +1,84 @@
+"""`ScriptRunner`: runs scripts on the sessions of one namespace."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from session_continuity import SessionNotFoundError, UnavailableError
+from session_continuity_redis import codec
+from session_continuity_redis.client import Age, Argument, Call, ScriptClient
+from session_continuity_redis.keys import Keys
+from session_continuity_redis.scripts import Reply, Script
+
+
+class ScriptRunner:
+    """Sends each script to its session's key. `grace` is how long a key outlives its session."""
+
+    def __init__(self, client: ScriptClient, keys: Keys, clock: Callable[[], datetime], grace: timedelta) -> None:
+        self.client = client
+        self.keys = keys
+        self.clock = clock
+        self.grace = grace
+
+    async def run(
+        self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
+    ) -> tuple[int, list[Any]]:
+        """Run a script, and return its reply: the code, and the values that belong to it.
+
+        With `with_index`, the script has the session's part of the index as its second key. Raises UnavailableError if
+        the script was sent again and cannot find out whether it ran before.
+        """
+        keys = [self.keys.session(session_id)]
+        if with_index:
+            keys.append(self.keys.index_of(session_id))
+        return await self.send(Call(script, keys, arguments))
+
+    async def send(self, call: Call) -> tuple[int, list[Any]]:
+        """`run` for a script with other keys."""
+        reply = await self.client.run(call)
+        if reply == Reply.OK:  # a script that has nothing to add returns the code alone
+            return Reply.OK, []
+        code, *values = reply
+        if code == Reply.UNKNOWN:
+            raise UnavailableError(
+                "the reply was lost, and other writers were active before the request could be sent again; "
+                "the outcome is unknown: read the session, or repeat the call"
+            )
+        return code, values
+
+    async def run_on_existing(
+        self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
+    ) -> tuple[int, list[Any]]:
+        """`run` for a script that takes the time as its first argument. Raises SessionNotFoundError."""
+        code, values = await self.run(script, session_id, self.now(), *arguments, with_index=with_index)
+        if code == Reply.MISSING:
+            raise SessionNotFoundError(session_id)
+        return code, values
+
+    async def write(
+        self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
+    ) -> tuple[int, list[Any]]:
+        """`run_on_existing` for a script that takes the time, the age of the request and a token of this call first.
+
+        `arguments` begin with the token. Every attempt of one call has the same.
+        """
+        return await self.run_on_existing(script, session_id, Age(), *arguments, with_index=with_index)
+
+    def now(self) -> int:
+        """The time in milliseconds since 1970."""
+        return codec.milliseconds(self.clock())
+
+    def key_life(self, expires_at: datetime) -> int:
+        """How many milliseconds the server keeps the key of a session that expires then.
+
+        It is a duration because the server's clock may differ from this one.
+        """
+        return max(1, (expires_at - self.clock() + self.grace) // codec.MILLISECOND)
+
+
+def new_token() -> str:
+    """A token for one call of a write, by which the server recognises it when it is sent again."""
+    return secrets.token_hex(8)

@@ -1,0 +1,183 @@
+"""Replaced tails: what they cost, and what is seen of one that is interrupted in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from session_continuity import (
+    Message,
+    MessageQuery,
+    Patch,
+    Session,
+    SessionMetadata,
+    StorageAdapter,
+    UnavailableError,
+    ValidationError,
+    run_now,
+)
+
+from ..kit.dynamodb_engines import TRUSTED
+from ..kit.dynamodb_meter import apis
+from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, LoseReplyError, lose_reply, proxy_to
+from .bench import Bench
+
+pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
+
+SMALL = 12
+"""A limit on transactions with which a tail of a few messages does not fit into one."""
+
+
+@pytest.fixture
+def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
+    with proxy_to(bench.engine.url) as held:
+        yield held
+
+
+@pytest.fixture
+def store(bench: Bench) -> StorageAdapter:
+    return bench.open()
+
+
+def contents(store: StorageAdapter, session: Session, **query: Any) -> list[Any]:
+    return [message.content for message in run_now(store.get_messages(session.id, MessageQuery(**query)))]
+
+
+def talk(bench: Bench, store: StorageAdapter, session: Session) -> list[Message]:
+    """Messages of every form: chosen ids, system messages beyond those in the counters, and one in parts."""
+    first = bench.message(session, "first")
+    chosen = [bench.message(session, f"chosen {n}", id=f"m{n}") for n in range(4)]
+    system = [bench.message(session, f"rule {n}", "system") for n in range(10)]
+    for batch in ([first], chosen, system[:5], system[5:], [bench.message(session, "x" * 900_000)]):
+        run_now(store.append_messages(session.id, batch, client_ids=[each.id for each in chosen]))
+    return list(run_now(store.get_messages(session.id, MessageQuery())))
+
+
+@pytest.mark.parametrize("items", [100, SMALL])
+def test_tail_of_every_form_goes_whole_and_its_ids_are_free(bench: Bench, items: int) -> None:
+    store = bench.open(transaction_items=items)
+    session = bench.create(bench.open())
+    first, *old = talk(bench, bench.open(), session)
+    batch = [bench.message(session, "new", "system", id="m1"), bench.message(session, "answer")]
+    replaced = run_now(store.replace_tail(session.id, first.id, batch, client_ids=["m1"], return_removed=True))
+    assert (replaced.removed_count, list(replaced.removed)) == (len(old), old)
+    assert contents(bench.open(), session) == ["first", "new", "answer"]
+    held = run_now(bench.open().get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count, held.system_message_ids) == (3, 9, ["m1"])
+    sorts = sorted(row["SK"]["S"].partition("#")[0] for row in bench.rows(session.id))
+    assert sorts == ["META", "MSG", "MSG", "MSG", "MSG$ACTIVITY", "MSGID"]
+    assert run_now(bench.open().get_message(session.id, "m2")) is None
+    again = bench.message(session, "again", id="m2")
+    assert not run_now(store.append_messages(session.id, [again], client_ids=["m2"])).repeated
+    with pytest.raises(ValidationError, match="belongs to a message that stays"):
+        run_now(store.replace_tail(session.id, "m1", [bench.message(session, id="m1")], client_ids=["m1"]))
+
+
+def test_tail_of_twenty_by_twenty_is_one_read_and_one_transaction(bench: Bench, store: StorageAdapter) -> None:
+    session = bench.create(store)
+    [first] = bench.append(store, session)
+    run_now(store.append_messages(session.id, [bench.message(session) for _ in range(20)]))
+    batch = [bench.message(session, "new") for _ in range(20)]
+    with bench.meter.counting() as made:
+        run_now(store.replace_tail(session.id, first.id, batch))
+    assert apis(made) == ["Query", "TransactWriteItems"]
+    assert len(made[1].params["TransactItems"]) == 2 + 20 + 20
+    with bench.meter.counting() as made:
+        assert run_now(store.replace_tail(session.id, first.id, batch)).repeated
+    assert apis(made) == ["Query"]
+
+
+def interrupted(bench: Bench, proxy: DynamoDBProxy, step: int) -> tuple[Session, list[Message]]:
+    """A session of which a replacement dies before its write number `step`, and its messages before that."""
+    store = bench.open()
+    session = bench.create(store)
+    sent = bench.append(store, session, 20, tokens=1)
+
+    def die(_: Call) -> Answer:
+        raise LoseReplyError
+
+    dying = bench.open(endpoint_url=proxy.url, transaction_items=SMALL, max_attempts=1, retry_deadline=0)
+    proxy.rules["TransactWriteItems"] = [*[Call.forward] * step, die]
+    batch = [bench.message(session, "new", tokens=1)]
+    with pytest.raises(UnavailableError):
+        run_now(dying.replace_tail(session.id, sent[0].id, batch))
+    return session, sent
+
+
+Act = Callable[[StorageAdapter, Session, list[Message]], Any]
+NEXT: dict[str, Act] = {
+    "ascending": lambda store, session, _: contents(store, session),
+    "descending": lambda store, session, _: contents(store, session, order="desc", limit=2),
+    "by id": lambda store, session, sent: run_now(store.get_message(session.id, sent[5].id)),
+    "conversation": lambda store, session, _: run_now(store.get_conversation(session.id, MessageQuery())),
+    "update": lambda store, session, _: run_now(
+        store.update_session(session.id, Patch({"metadata": SessionMetadata(title="t")}))
+    ),
+}
+
+
+@pytest.mark.parametrize("then", NEXT)
+@pytest.mark.parametrize("step", [1, 3])
+def test_interrupted_replacement_is_seen_whole_by_every_call(
+    bench: Bench, proxy: DynamoDBProxy, step: int, then: str
+) -> None:
+    session, sent = interrupted(bench, proxy, step)
+    other = bench.open()
+    found = NEXT[then](other, session, sent)
+    assert then != "by id" or found is None
+    assert then != "ascending" or found == ["message 0", "new"]
+    assert then != "descending" or found == ["new", "message 0"]
+    assert contents(other, session) == ["message 0", "new"]
+    held = run_now(other.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (2, 2)
+    rows = bench.rows(session.id)
+    assert len(rows) == 4
+    assert not any("replacing" in row for row in rows)
+
+
+def test_replacement_that_did_not_begin_has_changed_nothing(bench: Bench, proxy: DynamoDBProxy) -> None:
+    session, sent = interrupted(bench, proxy, 0)
+    assert contents(bench.open(), session) == [message.content for message in sent]
+
+
+@pytest.mark.parametrize("what", ["append", "edit", "remove", "delete all", "fork"])
+def test_writes_finish_an_interrupted_replacement_first(bench: Bench, proxy: DynamoDBProxy, what: str) -> None:
+    session, sent = interrupted(bench, proxy, 2)
+    store = bench.open()
+    expected = ["message 0", "new"]
+    if what == "append":
+        bench.append(store, session)
+        expected = [*expected, "message 0"]
+    elif what == "edit":
+        run_now(store.update_message(session.id, sent[0].id, Patch({"content": "edited"})))
+        expected = ["edited", "new"]
+    elif what == "remove":
+        assert not run_now(store.delete_message(session.id, sent[7].id))
+    elif what == "delete all":
+        assert run_now(store.delete_all_messages(session.id)) == 2
+        expected = []
+    else:
+        session = run_now(store.fork_session(session.id, bench.session(forked_from={"session_id": session.id})))
+    assert contents(store, session) == expected
+
+
+@pytest.mark.parametrize(("items", "step"), [(SMALL, 0), (SMALL, 2), (100, 0)])
+def test_replacement_survives_a_lost_reply(bench: Bench, proxy: DynamoDBProxy, step: int, items: int) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    sent = bench.append(store, session, 20)
+    proxy.rules["TransactWriteItems"] = [*[Call.forward] * step, lose_reply]
+    faulty = bench.open(endpoint_url=proxy.url, transaction_items=items)
+    batch = [bench.message(session, "new")]
+    assert run_now(faulty.replace_tail(session.id, sent[0].id, batch)).removed_count == 19
+    assert contents(faulty, session) == contents(store, session) == ["message 0", "new"]
+
+
+def test_delete_of_a_session_with_an_interrupted_replacement_leaves_nothing(bench: Bench, proxy: DynamoDBProxy) -> None:
+    session, _ = interrupted(bench, proxy, 2)
+    assert run_now(bench.open().delete_session(session.id))
+    assert bench.rows(session.id) == []

@@ -1,0 +1,35 @@
+"""A proxy in front of a Redis server, which counts requests and breaks connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from session_continuity_conformance.faults.proxy import Proxy, _Pair
+
+
+class RedisProxy(Proxy):
+    """The conformance suite's TCP proxy, in front of the server on a loopback port."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__("127.0.0.1", port)
+        self._meanwhile: Callable[[], object] | None = None
+
+    @property
+    def url(self) -> str:
+        """The storage URL that leads through the proxy."""
+        return f"redis://{self.host}:{self.port}"
+
+    def swallow_next_reply(self, meanwhile: Callable[[], object] | None = None, *, after: int = 0) -> None:
+        """Forward the next request, and cut the connection instead of returning its reply.
+
+        `after` lets so many requests pass before. `meanwhile` is called between the two, as somebody else who acts
+        before the client can send its request again.
+        """
+        self._meanwhile = meanwhile
+        self.plan("lose the reply", after=after)
+
+    def _strike(self, pair: _Pair) -> None:
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        super()._strike(pair)

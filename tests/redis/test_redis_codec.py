@@ -59,8 +59,8 @@ sessions = st.builds(
 @given(messages)
 def test_a_message_comes_back_and_shows_its_head_at_fixed_columns(message: Message) -> None:
     body = codec.message_body(message)
-    assert codec.read_message(body) == message
-    assert codec.read_messages([body, body.encode()]) == [message, message]
+    assert codec.read_message("s", message.id, body.encode()) == message
+    assert codec.readable_messages([body.encode(), b"{" + body.encode()]) == [message, None]
     assert body[15:39] == format_timestamp(message.created_at)
     assert body[41:].startswith(f'"token_count":{"null" if message.token_count is None else message.token_count},')
 
@@ -70,8 +70,10 @@ def test_a_message_comes_back_and_shows_its_head_at_fixed_columns(message: Messa
 def test_a_sessions_pieces_make_the_session(session: Session) -> None:
     listed = codec.session_fragments(session)
     at = format_timestamp(session.last_activity_at)
-    document = "{" + ",".join(map(str, listed[1::2])) + f',"last_activity_at":"{at}"' + "}"
-    assert codec.read_sessions([document]) == [session]
+    document = ("{" + ",".join(map(str, listed[1::2])) + f',"last_activity_at":"{at}"' + "}").encode()
+    assert codec.readable_sessions(document, [len(document)]) == [session]
+    documents = [document, b'{"id":"a"},{"id":"b"', document]
+    assert codec.readable_sessions(b",".join(documents), list(map(len, documents))) == [session, None, session]
     assert listed[::2] == sorted(set(listed[::2]), key=lambda code: int(code))
 
 

@@ -19,7 +19,7 @@ from .stores import Bench
 
 pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
 
-SMALL, LARGE = 1000, 10_000
+SMALL, LARGE = 100, 1000
 BUDGETED = TokenBudget(max_tokens=15, reserve_tokens=0)  # twelve messages, and the frame of the answer
 
 
@@ -35,8 +35,7 @@ def counted(proxy: RedisProxy, mode: Mode, namespace: str) -> Iterator[Bench]:
     opened.create("small", user_id="u")
     opened.create("large", user_id="u")
     for name, size in (("small", SMALL), ("large", LARGE)):
-        for start in range(0, size, 1000):
-            opened.append(*map(str, range(start, start + 1000)), session_id=name)
+        opened.append(*map(str, range(size)), session_id=name)
     yield opened
     opened.close()
 
@@ -192,6 +191,19 @@ def test_many_messages_are_removed_behind_the_back_of_the_server(
     counted.append("new", session_id="large")
     assert counted.contents("large") == ["new"]
     assert counted(counted.store.delete_session("large"))
+
+
+def test_a_view_costs_no_round_trip(counted: Bench) -> None:
+    tenant = counted.store.view(namespace=counted.driver.namespace)
+    before = counted.driver.round_trips
+    view = tenant.view(owner="u")
+    assert counted.driver.round_trips == before
+    message = counted(view.append_messages("small", [counted.message(session_id="small")])).messages[0]
+    counted(view.get_message("small", message.id))
+    counted(view.update_session("small", Patch(set={"handoffs": []})))
+    assert [session.id for session in counted(view.list_sessions(SessionFilter(), limit=5))] == ["large", "small"]
+    assert counted(view.delete_session("small"))
+    assert counted.driver.round_trips == before + 5
 
 
 def test_no_serving_path_walks_the_keyspace(bench: Bench, server: Server) -> None:

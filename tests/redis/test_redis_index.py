@@ -215,7 +215,7 @@ def test_a_delete_that_was_interrupted_is_finished_by_repeating_it(
 
 def test_an_older_state_never_replaces_a_newer_in_the_index(bench: Bench) -> None:
     first = bench.create(user_id="ada")
-    found = bench(bench.driver._index.read(["s"], None))
+    found = bench(bench.driver._index.read(["s"], ""))
     generation = found.generations["s"]
     bench(bench.store.update_session("s", Patch(set={"user_id": "bob"})))
     bench(bench.driver._index.put(first, generation))
@@ -226,7 +226,7 @@ def test_an_older_state_never_replaces_a_newer_in_the_index(bench: Bench) -> Non
 
 def test_a_session_anew_under_a_deleted_id_outlives_the_delayed_end_of_the_delete(bench: Bench) -> None:
     bench.create(user_id="ada")
-    generation = bench(bench.driver._index.read(["s"], None)).generations["s"]
+    generation = bench(bench.driver._index.read(["s"], "")).generations["s"]
     bench(bench.store.delete_session("s"))
     bench.create(user_id="bob")
     bench(bench.driver._index.forget("s", generation))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from session_continuity import (
     SessionFilter,
     SessionNotFoundError,
     UnavailableError,
+    utc_now,
 )
 from session_continuity_redis import RedisStorage, scripts
 from session_continuity_redis.client import Age
 
+from ..kit.clocks import Clock
 from ..kit.modes import MODES
 from ..kit.redis_proxy import RedisProxy
 from ..kit.redis_servers import EVERY_ENGINE, Server
@@ -47,6 +50,17 @@ def test_an_append_whose_answer_was_lost_is_stored_once(lossy: Bench, proxy: Red
     assert lossy.append("one", "two").repeated
     assert lossy.totals() == (2, 2)
     assert lossy.contents() == ["one", "two"]
+
+
+def test_a_script_that_the_server_has_to_be_sent_first_is_no_second_attempt(lossy: Bench, server: Server) -> None:
+    clock = Clock(utc_now())
+    lossy.store.clock = clock
+    lossy.create(created_at=clock.now, expires_at=clock.now + timedelta(seconds=1))
+    clock.advance(seconds=1)
+    with server.client() as client:
+        client.script_flush()
+    with pytest.raises(SessionNotFoundError):
+        lossy.append("one")
 
 
 def test_a_creation_whose_answer_was_lost_succeeds(lossy: Bench, proxy: RedisProxy) -> None:

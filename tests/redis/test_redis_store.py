@@ -21,12 +21,14 @@ from session_continuity import (
     StorageClosedError,
     StorageError,
     TokenBudgetExceededError,
+    UnreadableError,
     ValidationError,
     minted_at,
     run_now,
     utc_now,
 )
 from session_continuity_redis import RedisStorage
+from session_continuity_redis.damager import damage
 from session_continuity_redis.index import Index
 
 from ..kit.clocks import Clock
@@ -400,6 +402,8 @@ def test_a_key_of_another_application_is_named_as_the_cause(bench: Bench, server
     with server.client() as client:
         client.set(f"sc:s:{{{namespace}:s}}", "theirs")
     with pytest.raises(StorageError, match="another application"):
+        bench.append("one")
+    with pytest.raises(UnreadableError, match=r"session 's' cannot be read: .* another program"):
         bench(bench.store.get_session("s"))
 
 
@@ -412,31 +416,78 @@ def respell(server: Server, namespace: str, old: bytes, new: bytes) -> None:
         client.zadd(key, {body.replace(old, new): 1})
 
 
-def test_a_page_of_a_newer_version_is_refused_with_its_place(bench: Bench, server: Server, namespace: str) -> None:
+def test_what_cannot_be_read_is_named_by_its_id_or_else_by_its_place(
+    bench: Bench, server: Server, namespace: str
+) -> None:
     bench.create()
-    bench.append("one")
+    (message,) = bench.append("one").messages
+    respell(server, namespace, b'"role":"user"', b'"role":"oracle"')
     with server.client() as client:
         client.zadd(f"sc:s:{{{namespace}:s}}", {'{"created_at":"2026-01-01T00:00:00.000Z","shape":2}': 2})
-    with pytest.raises(StorageError, match="newer version"):
-        bench.contents()
+    page = bench(bench.store.get_messages("s", MessageQuery()))
+    assert (page.items, page.unreadable) == ((), (message.id, "place 2"))
+
+
+def test_damaged_messages_do_not_hide_others_of_their_time(bench: Bench) -> None:
+    bench.create()
+    times = [utc_now() + timedelta(milliseconds=step) for step in range(8)]
+    batch = [bench.message(str(at), created_at=time) for at, time in enumerate(times)]
+    stored = bench(bench.store.append_messages("s", batch)).messages
+    for message in stored[2:6]:
+        damage(bench.driver, "s", message.id)
+    readable = [*stored[:2], *stored[6:]]
+    for time in times:
+        page = bench(bench.store.get_messages("s", MessageQuery(after=time)))
+        assert list(page) == [message for message in readable if message.created_at > time]
+        page = bench(bench.store.get_messages("s", MessageQuery(before=time)))
+        assert list(page) == [message for message in readable if message.created_at < time]
+    for message in stored[6:]:
+        assert bench(bench.store.delete_message("s", message.id))
+    (added,) = bench.append("after damaged ones").messages
+    replaced = bench(bench.store.replace_tail("s", stored[1].id, return_removed=True))
+    assert (replaced.removed, replaced.removed_count) == ((added,), 5)
+    assert bench.contents() == ["0", "1"]
+
+
+def test_listings_and_clean_up_name_what_they_cannot_read(bench: Bench, server: Server, namespace: str) -> None:
+    clock = Clock(utc_now())
+    bench.store.clock = clock
+    end = clock.now + timedelta(seconds=1)
+    for name in "abcdef":
+        bench.create(name, user_id="ada", created_at=clock.now, expires_at=end)
+    damage(bench.driver, "b", None)
+    with server.client() as client:
+        client.delete(f"sc:s:{{{namespace}:c}}")
+        client.set(f"sc:s:{{{namespace}:c}}", "theirs")
+        client.zrem(f"sc:s:{{{namespace}:d}}", "#tokens")
+        client.zadd(f"sc:s:{{{namespace}:e}}", {b'"metadata":\xe9': -5})
+    page = bench(bench.store.list_sessions(SessionFilter(user_id="ada"), limit=9))
+    assert ([session.id for session in page], page.unreadable) == (["f", "a"], ("e", "d", "c", "b"))
+    clock.advance(seconds=1)
+    found = bench(bench.store.get_expired_sessions(end, limit=9))
+    assert (sorted(found), found.unreadable) == (["a", "b", "d", "e", "f"], ("c",))
+    for name in found:
+        assert bench(bench.store.delete_session(name, expired_before=end))
 
 
 def test_a_message_of_a_newer_version_is_refused_by_its_id(bench: Bench, server: Server, namespace: str) -> None:
     bench.create()
     (message,) = bench.append("one").messages
     respell(server, namespace, b'"role":"user"', b'"role":"oracle"')
-    with pytest.raises(StorageError, match="newer version"):
+    with pytest.raises(UnreadableError, match="newer version"):
         bench(bench.store.get_message("s", message.id))
-    with pytest.raises(StorageError, match="newer version"):
+    with pytest.raises(UnreadableError, match="newer version"):
         bench(bench.store.update_message("s", message.id, Patch(set={"content": "two"})))
 
 
-def test_bytes_that_are_no_text_are_an_error_of_the_store(server: Server, namespace: str) -> None:
+def test_bytes_that_are_no_text_cannot_be_read(server: Server, namespace: str) -> None:
     client = redis.Redis(port=server.port, decode_responses=True)
     bench = Bench("", "blocking", driver=RedisStorage(client, namespace=namespace))
     bench.create()
     (message,) = bench.append("one").messages
     respell(server, namespace, b'"one"', b'"\xe9"')
-    with pytest.raises(StorageError, match="not UTF-8"):
+    with pytest.raises(UnreadableError) as refused:
         bench(bench.store.get_message("s", message.id))
+    assert refused.value.__cause__ is None
+    assert refused.value.__context__ is None
     client.close()

@@ -205,9 +205,9 @@ def test_a_fork_stays_in_the_list_of_its_source_after_its_entries_were_repaired(
     warm.create()
     warm(warm.store.fork_session("s", fork_of("s", "fork")))
     warm(warm.store.update_session("fork", Patch(set={"user_id": "bob"})))
-    found = warm(warm.driver._index.read(["fork"], None))
+    found = warm(warm.driver._index.read(["fork"], ""))
     generation = found.generations["fork"]
-    warm(warm.driver._index.put(found.sessions()["fork"], generation + 1))
+    warm(warm.driver._index.put(found.sessions["fork"], generation + 1))
     assert [each.session_id for each in warm(warm.store.list_forks("s", limit=5))] == ["fork"]
     warm(warm.store.delete_session("fork"))
     assert list(warm(warm.store.list_forks("s", limit=5))) == []

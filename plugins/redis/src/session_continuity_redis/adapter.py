@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Unpack
 
@@ -79,14 +80,39 @@ class RedisStorage(StorageAdapter):
         self.capabilities = capabilities(options.max_message_bytes, clustered=self._client.clustered)
         self.clock = utc_now
         self._tls_check = tls_check
-        keys = Keys(options.prefix, options.namespace, options.index_parts)
+        self._options = options
+        self._is_view = False
+        self._prepare(options.namespace, None)
+
+    def _prepare(self, namespace: str, owner: str | None) -> None:
+        """Make the parts that work on a namespace, for one user or for all."""
+        self._namespace, self._owner = namespace, owner
+        options = self._options
+        keys = Keys(options.prefix, namespace, options.index_parts)
+        grace = timedelta(seconds=options.grace)
         self._index = Index(self._client, keys)
-        self._runner = ScriptRunner(self._client, keys, lambda: self.clock(), timedelta(seconds=options.grace))
+        self._runner = ScriptRunner(self._client, keys, lambda: self.clock(), grace, owner)
         self._listing = Listing(self._runner, self._index)
         self._sessions = Sessions(self._runner, self._index, self._listing)
         self._messages = Messages(self._runner, options.max_message_bytes)
         self._forks = Forks(self._runner, self._index, self._sessions)
         self._turns = Turns(self._runner, self._index, self._sessions, self._messages)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace whose sessions this adapter reads and writes."""
+        return self._namespace
+
+    @property
+    def native(self) -> ScriptRunner:
+        """What runs the scripts on the sessions of this namespace."""
+        return self._runner
+
+    def view(self, *, namespace: str | None = None, owner: str | None = None) -> StorageAdapter:
+        view = copy(self)
+        view._is_view = True
+        view._prepare(self._namespace if namespace is None else namespace, self._owner if owner is None else owner)
+        return view
 
     @property
     def round_trips(self) -> int:
@@ -109,14 +135,15 @@ class RedisStorage(StorageAdapter):
             check_server(info, clustered=self._client.clustered)
 
     async def close(self) -> None:
-        await self._client.close()
+        if not self._is_view:
+            await self._client.close()
 
     async def health(self) -> HealthStatus:
         started = time.perf_counter()
         try:
             servers = await self._client.info()
             save = await self._client.config("save")
-            await self._index.read([_ANY_ID], self._runner.now())
+            await self._index.read([_ANY_ID], self._runner.scope())
         except ResponseError as error:
             if (status := status_of_refusal(error)) is None:
                 raise

@@ -16,6 +16,7 @@ import redis.asyncio
 import redis.asyncio.client
 import redis.client
 import redis.cluster
+from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError, MaxConnectionsError, NoScriptError, ResponseError, TimeoutError
 
 from session_continuity import (
@@ -43,6 +44,10 @@ CONNECTIONS = 100
 _CLIENTS = (redis.Redis, redis.RedisCluster, redis.asyncio.Redis, redis.asyncio.RedisCluster)
 _PIPELINES = (redis.client.Pipeline, redis.cluster.ClusterPipeline, redis.asyncio.client.Pipeline)
 
+_RAW: dict[str, Any] = {NEVER_DECODE: []}
+"""The option by which replies come as bytes, also from an application's client that decodes them. It could not read a
+reply with one damaged text, and its error would quote the reply."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.02
 
 
@@ -54,15 +59,23 @@ class Age(int):
     """
 
     _first: float | None = None
+    _attempts = 0
 
     def __repr__(self) -> str:
         now = time.monotonic()
+        self._attempts += 1
         if self._first is None:
             self._first = now
             return "0"
         return str(1 + int((now - self._first) * 1000))
 
     __str__ = __repr__
+
+    def withdraw(self) -> None:
+        """Count the last attempt as not made: the server said that it ran nothing. Attempts before it may have run."""
+        self._attempts -= 1
+        if self._attempts == 0:
+            self._first = None
 
 
 class Call(NamedTuple):
@@ -236,10 +249,13 @@ class ScriptClient:
 
     async def _evaluate(self, call: Call, client: Client) -> Any:
         try:
-            return await self._wait(client.execute_command(*call.by_digest()))
+            return await self._wait(client.execute_command(*call.by_digest(), **_RAW))
         except NoScriptError:
             self.round_trips += 1
-            return await self._wait(client.execute_command(*call.by_source()))
+            for argument in call.arguments:
+                if isinstance(argument, Age):
+                    argument.withdraw()
+            return await self._wait(client.execute_command(*call.by_source(), **_RAW))
 
     async def _pipeline(self, requests: Sequence[tuple[str, tuple[Argument, ...]]]) -> list[Any]:
         if self.clustered and self.mode == "async":
@@ -252,7 +268,7 @@ class ScriptClient:
         for key, words in requests:
             # Without its node, a cluster's pipeline asks the server for the keys of every script.
             options = {"target_nodes": [client.get_node_from_key(key)]} if self.clustered else {}
-            pipeline.execute_command(*words, **options)
+            pipeline.execute_command(*words, **options, **_RAW)
         return await self._wait(pipeline.execute(raise_on_error=False))
 
     def _renew(self, client: Client) -> None:

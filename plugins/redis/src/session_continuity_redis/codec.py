@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import TypeAdapter, ValidationError as PydanticError
 
-from session_continuity import Message, Session, format_timestamp
+from session_continuity import Message, Session, UnreadableError, format_timestamp
 from session_continuity_redis.scripts import FIELD_CODES
+
+M = TypeVar("M", Message, Session)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -19,11 +22,9 @@ _ALMOST_A_MILLISECOND = timedelta(microseconds=999)  # 999 µs: rounding up cann
 # pydantic's validators themselves, without the methods around them: those take a tenth of the time to read a message.
 # Bodies are read one by one, because joining them to a list copies them. The documents of sessions are small and arrive
 # joined.
-_read_message: Callable[[str | bytes], Message] = TypeAdapter(Message).validator.validate_json
-_read_session: Callable[[str | bytes], Session] = TypeAdapter(Session).validator.validate_json
-_read_sessions: Callable[[str | bytes], list[Session]] = TypeAdapter(
-    list[Session], config=ConfigDict(hide_input_in_errors=True)
-).validator.validate_json
+_read_message: Callable[[bytes], Message] = TypeAdapter(Message).validator.validate_json
+_read_session: Callable[[bytes], Session] = TypeAdapter(Session).validator.validate_json
+_read_sessions: Callable[[bytes], list[Session]] = TypeAdapter(list[Session]).validator.validate_json
 
 _FIRST = {"created_at", "token_count"}
 
@@ -76,35 +77,54 @@ def owner_piece(session_id: str) -> str:
     return Message.model_construct(session_id=session_id).model_dump_json(include={"session_id"})[1:-1]
 
 
-def read_message(body: str | bytes) -> Message:
-    """The message with this body. Raises pydantic's ValidationError."""
-    return _read_message(body)
+def read_message(session_id: str, message_id: str, body: bytes) -> Message:
+    """The message with this body. Raises UnreadableError."""
+    message = _readable(_read_message, body)
+    if message is None:
+        raise UnreadableError(f"message {message_id!r} of session {session_id!r}")
+    return message
 
 
-def read_messages(bodies: Sequence[str | bytes]) -> list[Message]:
-    """The messages with these bodies. Raises pydantic's ValidationError."""
-    return [_read_message(body) for body in bodies]
+def readable_messages(bodies: Sequence[bytes]) -> list[Message | None]:
+    """The messages with these bodies, None for one that cannot be read."""
+    with suppress(PydanticError):
+        return [_read_message(body) for body in bodies]
+    return [_readable(_read_message, body) for body in bodies]
 
 
-def read_session(document: str | bytes) -> Session:
-    """The session of a document. Raises pydantic's ValidationError."""
-    return _read_session(document)
+def read_session(session_id: str, document: bytes) -> Session:
+    """The session of a document. Raises UnreadableError."""
+    session = _readable(_read_session, document)
+    if session is None:
+        raise UnreadableError(f"session {session_id!r}")
+    return session
 
 
-def read_sessions(documents: Sequence[str | bytes]) -> list[Session]:
-    """The sessions of texts that hold one or more documents each, separated by commas. Raises ValidationError."""
-    texts = [text.encode() if isinstance(text, str) else text for text in documents]
-    return _read_sessions(b"[%s]" % b",".join(filter(None, texts)))
+def readable_sessions(documents: bytes, sizes: Sequence[int]) -> list[Session | None]:
+    """The sessions of documents with these sizes that are separated by commas, None for one that cannot be read."""
+    with suppress(PydanticError):
+        sessions = _read_sessions(b"[%s]" % documents)
+        if len(sessions) == len(sizes):
+            return list(sessions)
+    found: list[Session | None] = []
+    start = 0
+    for size in sizes:
+        found.append(_readable(_read_session, documents[start : start + size]))
+        start += size + 1
+    return found
 
 
-def text(reply: str | bytes) -> str:
-    """A reply as text. An application's client may decode replies itself."""
-    return reply.decode() if isinstance(reply, bytes) else reply
+def _readable(read: Callable[[bytes], M], text: bytes) -> M | None:
+    """What is read, or None. The error is dropped here, because it quotes what is stored."""
+    try:
+        return read(text)
+    except PydanticError:
+        return None
 
 
-def digest_of(body: str) -> str:
+def digest_of(body: bytes) -> str:
     """The digest of a stored message, as the scripts compute it."""
-    return hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(body, usedforsecurity=False).hexdigest()
 
 
 def session_fragments(session: Session) -> list[int | str]:
@@ -112,6 +132,11 @@ def session_fragments(session: Session) -> list[int | str]:
     values = {name: getattr(session, name) for name in FIELD_CODES}
     listed = fragments(values)
     return [item for code, text in zip(listed[::2], listed[1::2], strict=True) if text for item in (code, text)]
+
+
+def user_fragment(user_id: str) -> str:
+    """The piece of JSON that the sessions of this user hold."""
+    return _fragment("user_id", user_id)
 
 
 def fragments(values: Mapping[str, Any]) -> list[int | str]:

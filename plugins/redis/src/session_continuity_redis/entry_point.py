@@ -17,6 +17,7 @@ class RedisPlugin:
     api_version: tuple[int, int] = (1, 0)
     modes: frozenset[Mode] = frozenset({"async", "blocking"})
     cost_meter: str = "session_continuity_redis.cost_meter:cost_meter"
+    damager: str = "session_continuity_redis.damager:damage"
 
     def capabilities(self, options: RedisOptions) -> Capabilities:
         return capabilities(options.max_message_bytes, clustered=isinstance(options, ClusterOptions))

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pydantic import ValidationError as PydanticError
 from redis import exceptions as redis
 
-from session_continuity import Message, Session, SessionContinuityError, StorageError, ThrottledError, UnavailableError
+from session_continuity import (
+    SessionContinuityError,
+    StorageError,
+    ThrottledError,
+    UnavailableError,
+    UnreadableError,
+)
 
-FAILURES = (redis.RedisError, redis.RedisClusterException, OSError, RuntimeError, PydanticError, UnicodeDecodeError)
-"""What a call of the client, or the decoding of its reply, may raise."""
+FAILURES = (redis.RedisError, redis.RedisClusterException, OSError, RuntimeError)
+"""What a call of the client may raise."""
 
 NAME_CLUSTER = "open it by redis+cluster://, which finds every node"
 
@@ -84,13 +89,8 @@ def _reply_problem(error: Exception) -> SessionContinuityError:
         return UnavailableError(_NOT_NOW["TRYAGAIN"])
     if isinstance(error, redis.ResponseError) and _code_of(error) == "CROSSSLOT":
         return StorageError(f"this server is a node of a cluster; {NAME_CLUSTER}")
-    if isinstance(error, PydanticError):
-        return StorageError(
-            f"a stored {error.title} cannot be read; was it written by a newer version? "
-            f"{error.error_count()} problems, the first in {_field_of(error)}"
-        )
-    if isinstance(error, UnicodeDecodeError):
-        return StorageError("the server's reply is not UTF-8; did a client with another encoding write it?")
+    if isinstance(error, redis.ResponseError) and "UNREADABLE" in str(error):  # raised by a script
+        return UnreadableError("the session")
     return StorageError(str(error))
 
 
@@ -98,13 +98,6 @@ def _code_of(error: redis.ResponseError) -> str:
     text = str(error) if type(error) is redis.ResponseError else f"{_CODES.get(type(error), '')} {error}"
     found = _IN_SCRIPT.search(text)
     return found[1] if found else text.lstrip().split(" ", 1)[0]
-
-
-def _field_of(error: PydanticError) -> str:
-    """The field with the first problem. What is inside of it may be named by a stored text."""
-    place = error.errors(include_input=False, include_context=False, include_url=False)[0]["loc"]
-    named = [part for part in place if part in {*Session.model_fields, *Message.model_fields}]
-    return str(named[0]) if named else "its JSON"
 
 
 _CODES: Mapping[type[Exception], str] = {redis.OutOfMemoryError: "OOM", redis.ReadOnlyError: "READONLY"}

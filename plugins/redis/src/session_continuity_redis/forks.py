@@ -38,7 +38,7 @@ class Forks:
                 scripts.FORK,
                 [keys.session(session.id), keys.session(source_id), keys.index_of(session.id)],
                 [
-                    self._runner.now(),
+                    self._runner.scope(),
                     Age(),
                     new_token(),
                     "" if through_id is None else f"={through_id}",
@@ -54,7 +54,7 @@ class Forks:
             raise SessionNotFoundError(source_id)
         if code == Reply.NO_MESSAGE:
             raise MessageNotFoundError(source_id, through_id or "")
-        found = codec.read_session(values[-1])
+        found = codec.read_session(session.id, values[-1])
         if code == Reply.EXISTS and not is_repeated_create(found, session):
             raise SessionExistsError(session.id)
         return found
@@ -65,10 +65,12 @@ class Forks:
         after = None if cursor is None else decode_cursor(cursor, bound_to=bound_to, form=str)
         _, (born,) = await self._runner.run_on_existing(scripts.BORN, source_id)
         entries = await self._index.forks(source_id, born, after, limit + 1)
-        found = (await self._index.read([id_of(entry) for entry in entries[:limit]], None)).sessions()
-        forks = [_fork(found[id_of(entry)], source_id) for entry in entries[:limit] if id_of(entry) in found]
+        ids = [id_of(entry) for entry in entries[:limit]]
+        found = await self._index.read(ids, self._runner.scope_at(None))
+        forks = [_fork(found.sessions[name], source_id) for name in ids if name in found.sessions]
+        unreadable = tuple(name for name in ids if name in found.unreadable)
         more = encode_cursor(entries[limit - 1], bound_to=bound_to) if len(entries) > limit else None
-        return Page(tuple(fork for fork in forks if fork is not None), more)
+        return Page(tuple(fork for fork in forks if fork is not None), more, unreadable)
 
 
 def _fork(session: Session, source_id: str) -> Fork | None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from session_continuity import Session, SessionFilter
 from session_continuity_redis import scripts
 from session_continuity_redis.client import Call, Command, ScriptClient
-from session_continuity_redis.codec import not_after, not_before, read_sessions, text
+from session_continuity_redis.codec import not_after, not_before, readable_sessions
 from session_continuity_redis.keys import Keys, escape, facts_of, id_of, merge, names_of
 
 ORPHAN_AGE = 120
@@ -31,31 +31,34 @@ _AFTER_ALL = "\x7f"
 
 
 class Found:
-    """What was found of the sessions of some ids. The scripts' replies hold several sessions each."""
+    """What was found of the sessions of some ids: those that exist, by id, their generations, and the ids of others."""
 
     def __init__(self) -> None:
-        self.existing: list[str] = []
+        self.sessions: dict[str, Session] = {}
         self.generations: dict[str, int] = {}
         self.expired: set[str] = set()
         self.gone: set[str] = set()
-        self._documents: list[str | bytes] = []
+        self.hidden: set[str] = set()
+        self.unreadable: set[str] = set()
 
-    def add(self, ids: Sequence[str], reply: Sequence[Any]) -> None:
+    def add(self, ids: Sequence[str], reply: Sequence[bytes]) -> None:
         """Add what a script collected of the sessions of these ids."""
-        documents, letters, numbers = reply
-        states = list(zip(ids, text(letters), strict=True))
-        existing = [session_id for session_id, state in states if state == "y"]
-        generations = [int(number) for number in text(numbers).split(",") if number]
-        self.existing += existing
-        self.generations.update(zip(existing, generations, strict=True))
-        self.expired.update(session_id for session_id, state in states if state == "x")
-        self.gone.update(session_id for session_id, state in states if state == "-")
-        self._documents.append(documents)
-
-    def sessions(self) -> dict[str, Session]:
-        """The sessions that exist, by id. They are decoded here, so that one that cannot be read does not prevent
-        other uses."""
-        return dict(zip(self.existing, read_sessions(self._documents), strict=True))
+        documents, letters, facts = reply
+        existing: list[str] = []
+        others = {"x": self.expired, "-": self.gone, "o": self.hidden, "u": self.unreadable}
+        for session_id, state in zip(ids, letters.decode(), strict=True):
+            if state == "y":
+                existing.append(session_id)
+            else:
+                others[state].add(session_id)
+        numbers = [tuple(map(int, fact.split())) for fact in facts.split(b",") if fact]
+        sessions = readable_sessions(documents, [size for _, size in numbers])
+        for session_id, (generation, _), session in zip(existing, numbers, sessions, strict=True):
+            if session is None or session.id != session_id:
+                self.unreadable.add(session_id)
+            else:
+                self.sessions[session_id] = session
+                self.generations[session_id] = generation
 
 
 class Index:
@@ -96,19 +99,19 @@ class Index:
         return bool(await self._client.run(self._forget(session_id, generation)))
 
     async def page(
-        self, filter: SessionFilter, after: str | None, limit: int, now: int
+        self, filter: SessionFilter, after: str | None, limit: int, scope: str
     ) -> tuple[list[str], str | None, Found]:
         """Up to `limit` entries that match as far as the index knows, newest first, from the one after `after` on.
 
         The second value is the entry after which the next page begins. The third is what was found of the sessions.
         """
-        calls = self._walks(filter, after, limit, now)
+        calls = self._walks(filter, after, limit, scope)
         replies = await self._client.run_all(calls)
         if after is None and (changing := sorted(_changing(replies))):
             # Their entries may be those from before a change, if the writer died between its session and the index.
             await self.repair(changing)
             replies = await self._client.run_all(calls)
-        horizon = max((text(reached) for _, reached, *_ in replies if reached), default="")
+        horizon = max((reached.decode() for _, reached, *_ in replies if reached), default="")
         entries = merge((json.loads(listed) for listed, *_ in replies), horizon)
         following = entries[limit - 1] if len(entries) > limit else horizon or None
         ids = [id_of(entry) for entry in entries[:limit]]
@@ -118,10 +121,10 @@ class Index:
             found.add(ids[: len(collected[1])], collected)
             ids = ids[len(collected[1]) :]
         if ids:
-            await self._read_into(found, ids, now)
+            await self._read_into(found, ids, scope)
         return entries[:limit], following, found
 
-    def _walks(self, filter: SessionFilter, after: str | None, limit: int, now: int) -> list[Call]:
+    def _walks(self, filter: SessionFilter, after: str | None, limit: int, scope: str) -> list[Call]:
         """A call for each list to walk, in each part of the index."""
         names, conditions = names_of(filter)
         lower = "" if filter.created_after is None else not_after(filter.created_after) + _AFTER_ALL
@@ -132,7 +135,7 @@ class Index:
         # Several walks find more entries than the page holds, and a cluster has the sessions on other nodes.
         read_along = 0 if self._client.clustered or len(parts) * len(names) > 1 else min(limit, _READ_AT_ONCE)
         bounds = (after or upper, lower, limit + 1, most, json.dumps(conditions))
-        reading = (read_along, now, *self._keys.session_parts)
+        reading = (read_along, scope, *self._keys.session_parts)
         return [Call(scripts.INDEX_LIST, [key], (name, *bounds, *reading)) for key in parts for name in names]
 
     async def expired(self, before: str, after: str, limit: int) -> tuple[list[str], list[str]]:
@@ -146,7 +149,7 @@ class Index:
         commands = [Command("ZRANGEBYLEX", key, bounds) for key in parts] + [
             Command("ZRANDMEMBER", key, (_SAMPLED,)) for key in parts
         ]
-        replies = [[text(member) for member in members] for members in await self._client.send_all(commands)]
+        replies = [[member.decode() for member in members] for members in await self._client.send_all(commands)]
         listed = sorted(member[2:] for members in replies[: len(parts)] for member in members)[:limit]
         sampled = {member for members in replies[len(parts) :] for member in members if member.startswith("a|")}
         return listed, [id_of(member[2:]) for member in sampled]
@@ -156,27 +159,26 @@ class Index:
         name = f"k|{escape(source_id)}|{born}|"
         bounds = (f"({name}{after or ''}", f"({name}{_AFTER_ALL}", "LIMIT", 0, limit)
         replies = await self._client.send_all([Command("ZRANGEBYLEX", key, bounds) for key in self._keys.index()])
-        return sorted(text(member)[len(name) :] for members in replies for member in members)[:limit]
+        return sorted(member.decode()[len(name) :] for members in replies for member in members)[:limit]
 
-    async def read(self, ids: Sequence[str], now: int | None) -> Found:
-        """Look for these sessions. `now` in milliseconds decides which have expired; without it none has."""
+    async def read(self, ids: Sequence[str], scope: str) -> Found:
+        """Look for these sessions. The scope (of `ScriptRunner`) decides which exist. An empty one hides none."""
         found = Found()
-        await self._read_into(found, [*dict.fromkeys(ids)], now)
+        await self._read_into(found, [*dict.fromkeys(ids)], scope)
         return found
 
-    async def _read_into(self, found: Found, ids: Sequence[str], now: int | None) -> None:
+    async def _read_into(self, found: Found, ids: Sequence[str], scope: str) -> None:
         size = 1 if self._client.clustered else _READ_AT_ONCE  # on a cluster each key may have a slot of its own
         groups = [ids[start : start + size] for start in range(0, len(ids), size)]
-        moment = "" if now is None else now
-        calls = [Call(scripts.SESSIONS, [self._keys.session(name) for name in group], (moment,)) for group in groups]
+        calls = [Call(scripts.SESSIONS, [self._keys.session(name) for name in group], (scope,)) for group in groups]
         for group, reply in zip(groups, await self._client.run_all(calls), strict=True):
             found.add(group, reply)
 
     async def repair(self, ids: Sequence[str]) -> None:
         """Make the entries of these sessions what the sessions say."""
         started = time.monotonic()
-        found = await self.read(ids, None)
-        calls = [self._put(session, found.generations[name], "", "") for name, session in found.sessions().items()]
+        found = await self.read(ids, "")
+        calls = [self._put(session, found.generations[name], "", "") for name, session in found.sessions.items()]
         if time.monotonic() - started < ANNOUNCEMENT_LIFE:
             calls += [self._forget(session_id, None) for session_id in sorted(found.gone)]
         if calls:
@@ -193,7 +195,7 @@ class Index:
 
 def _changing(replies: Sequence[Any]) -> set[str]:
     """The ids of the sessions that are announced in the replies of walks."""
-    return {unquote(text(name).split("|")[1]) for reply in replies for name in reply[3]}
+    return {unquote(name.decode().split("|")[1]) for reply in replies for name in reply[3]}
 
 
 def _text(number: int | None) -> int | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,32 +28,39 @@ class Listing:
 
     async def page(self, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:
         """One page of the sessions that match, newest first."""
+        if self._runner.owner is not None:
+            filter = replace(filter, user_id=self._runner.owner)
         after = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=str)
         listed: list[Session] = []
+        unreadable: list[str] = []
         for _ in range(MAX_ROUNDS):
             missing = limit - len(listed)
-            entries, after, found = await self._index.page(filter, after, missing, self._runner.now())
+            entries, after, found = await self._index.page(filter, after, missing, self._runner.scope())
             listed += await self._matching(filter, entries, found)
+            unreadable += [id_of(entry) for entry in entries if id_of(entry) in found.unreadable]
             if after is None or len(listed) == limit:
                 break
-        return Page(tuple(listed), None if after is None else encode_cursor(after, bound_to=filter.key()))
+        more = None if after is None else encode_cursor(after, bound_to=filter.key())
+        return Page(tuple(listed), more, tuple(unreadable))
 
     async def expired(self, before: datetime, limit: int, cursor: str | None) -> Page[str]:
         """One page of the ids of expired sessions, the longest expired first."""
         after = "" if cursor is None else decode_cursor(cursor, bound_to="expired", form=str)
-        ids, last = await self.find_expired(before, limit, after)
-        return Page(tuple(ids), None if last is None else encode_cursor(last, bound_to="expired"))
+        ids, unreadable, last = await self.find_expired(before, limit, after)
+        return Page(tuple(ids), None if last is None else encode_cursor(last, bound_to="expired"), tuple(unreadable))
 
-    async def find_expired(self, before: datetime, limit: int, after: str) -> tuple[list[str], str | None]:
-        """The ids of expired sessions, and the entry after which the next page begins."""
+    async def find_expired(self, before: datetime, limit: int, after: str) -> tuple[list[str], list[str], str | None]:
+        """The ids of expired sessions, those that cannot be read, and the entry after which the next page begins."""
         entries, sampled = await self._index.expired(codec.not_after(before), after, limit)
         ids = [id_of(entry[TIMESTAMP + 1 :]) for entry in entries]
-        found = await self._index.read([*dict.fromkeys([*ids, *sampled])], codec.milliseconds(before))
-        wrong = found.gone | {session_id for session_id in ids if session_id not in found.expired}
+        found = await self._index.read([*dict.fromkeys([*ids, *sampled])], self._runner.scope_at(before))
+        right = found.expired | found.unreadable | found.hidden
+        wrong = found.gone | {session_id for session_id in ids if session_id not in right}
         if wrong:
             await self.try_to(self._index.repair, sorted(wrong))
         expired = [session_id for session_id in ids if session_id in found.expired]
-        return expired, entries[-1] if len(entries) == limit else None
+        unreadable = [session_id for session_id in ids if session_id in found.unreadable]
+        return expired, unreadable, entries[-1] if len(entries) == limit else None
 
     async def try_to(self, work: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> None:
         """Do work that no result depends on. If it fails, as on a replica, a later call does it."""
@@ -61,15 +69,14 @@ class Listing:
 
     async def _matching(self, filter: SessionFilter, entries: list[str], found: Found) -> list[Session]:
         """The sessions of these entries that exist and match. Repairs the other entries."""
-        sessions = found.sessions()
         matching: list[Session] = []
         wrong: list[str] = []
         for entry in entries:
             session_id = id_of(entry)
-            session = sessions.get(session_id)
+            session = found.sessions.get(session_id)
             if session is not None and session.created_at == created_at_of(entry) and filter.matches(session):
                 matching.append(session)
-            elif session_id not in found.expired:
+            elif session_id not in found.expired and session_id not in found.unreadable:
                 wrong.append(session_id)
         if wrong:
             await self.try_to(self._index.repair, wrong)

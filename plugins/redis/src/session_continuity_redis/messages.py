@@ -27,6 +27,7 @@ from session_continuity import (
     is_repeated_append,
     is_same_tail,
     move_to,
+    with_stored,
 )
 from session_continuity_redis import codec, scripts
 from session_continuity_redis.client import Age, Argument
@@ -52,26 +53,29 @@ class Messages:
                 break
             batch = self.move(batch, values[0], client_ids)
         check_accepted(session_id, code, values, batch)
-        if code == Reply.STORED and _is_repeated(values[0], batch):
-            return Appended(messages=tuple(codec.read_messages(values[0])), repeated=True)
+        if code == Reply.STORED:
+            stored = read_stored(session_id, batch, values[0])
+            if is_repeated_append(stored, batch):
+                return Appended(messages=with_stored(stored, ()), repeated=True)
         return Appended(messages=tuple(batch), repeated=code == Reply.DONE)
 
     async def get(self, session_id: str, message_id: str) -> Message | None:
         """One message, None if there is none."""
         body = await self._body(session_id, message_id)
-        return None if body is None else codec.read_message(body)
+        return None if body is None else codec.read_message(session_id, message_id, body)
 
     async def page(self, session_id: str, query: MessageQuery, cursor: str | None) -> Page[Message]:
         """One page of messages."""
         start = None if cursor is None else decode_cursor(cursor, bound_to=query.key(session_id), form=int)
         bodies, next_place = await self._find(session_id, query, start, with_session=False)
-        return _page(bodies, next_place, query.key(session_id))
+        return await self._page(session_id, query, bodies, next_place)
 
     async def conversation(self, session_id: str, query: MessageQuery) -> ConversationPage:
         """The session, a page of its messages, and its other system messages."""
         bodies, next_place, document, system = await self._find(session_id, query, None, with_session=True)
-        session, page = codec.read_session(document), _page(bodies, next_place, query.key(session_id))
-        others = codec.read_messages(system)
+        session = codec.read_session(session_id, document)
+        page = await self._page(session_id, query, bodies, next_place)
+        others = _readable(system)
         known = {message.id for message in (*page, *others)}
         missing = [message_id for message_id in session.system_message_ids if message_id not in known]
         for start in range(0, len(missing), MAX_PAGE):
@@ -84,7 +88,7 @@ class Messages:
         token = new_token()
         body = await self._body(session_id, message_id)
         while body is not None:
-            current = codec.read_message(body)
+            current = codec.read_message(session_id, message_id, body)
             changed = patch.apply(current)
             code, values = await self._runner.write(
                 scripts.EDIT,
@@ -98,7 +102,7 @@ class Messages:
             )
             if code in {Reply.OK, Reply.DONE}:
                 return changed
-            body = codec.text(values[0]) if code == Reply.CONFLICT else None
+            body = values[0] if code == Reply.CONFLICT else None
         raise MessageNotFoundError(session_id, message_id)
 
     async def replace_tail(
@@ -128,7 +132,7 @@ class Messages:
             if code == Reply.BEHIND:
                 batch = self.move(batch, values[0], client_ids)
             elif code == Reply.SAME:
-                stored = codec.read_messages(values[0])
+                stored = _readable(values[0])
                 if is_same_tail(stored, batch):
                     return Replaced(messages=tuple(stored), repeated=True)
                 is_other = 1
@@ -143,7 +147,7 @@ class Messages:
         check_last(session_id, code, values, expected_last_id)
         if code == Reply.DONE and return_removed and values[0]:
             raise UnavailableError("the tail was replaced, but the reply with the removed messages was lost")
-        removed = tuple(codec.read_messages(values[1])) if code == Reply.OK else ()
+        removed = tuple(_readable(values[1])) if code == Reply.OK else ()
         return Replaced(
             messages=tuple(batch), removed_count=int(values[0]), removed=removed, repeated=code == Reply.DONE
         )
@@ -169,11 +173,25 @@ class Messages:
         return arguments
 
     def _appending(self, batch: Sequence[Message]) -> list[Argument]:
-        return [f"{self._runner.now()} {summary(batch)}", Age(), *self.members(batch)]
+        return [f"{self._runner.now()} {summary(batch)}{self._runner.owned}", Age(), *self.members(batch)]
 
-    async def _body(self, session_id: str, message_id: str) -> str | None:
+    async def _body(self, session_id: str, message_id: str) -> bytes | None:
         _, (body,) = await self._runner.run_on_existing(scripts.MESSAGE, session_id, message_id)
-        return None if body is None else codec.text(body)
+        found: bytes | None = body
+        return found
+
+    async def _page(
+        self, session_id: str, query: MessageQuery, bodies: Sequence[bytes], next_place: int | None
+    ) -> Page[Message]:
+        """The page of these bodies. The ids of those that cannot be read take one more request."""
+        messages = codec.readable_messages(bodies)
+        damaged = [body for body, message in zip(bodies, messages, strict=True) if message is None]
+        unreadable: list[str] = []
+        if damaged:
+            _, (names,) = await self._runner.run_on_existing(scripts.NAMES, session_id, *damaged)
+            unreadable = [name.decode() for name in names if name]
+        cursor = None if next_place is None else encode_cursor(next_place, bound_to=query.key(session_id))
+        return Page(tuple(message for message in messages if message is not None), cursor, tuple(unreadable))
 
     async def _find(
         self, session_id: str, query: MessageQuery, start: int | None, *, with_session: bool
@@ -233,7 +251,7 @@ def check_accepted(session_id: str, code: int, values: Sequence[Any], batch: Seq
 def check_last(session_id: str, code: int, values: Sequence[Any], expected: str | None) -> None:
     """Raise if a script replied that the conversation ends with another message than the expected one."""
     if code == Reply.CHANGED:
-        raise ConversationChangedError(session_id, expected_last_id=expected or "", last_id=codec.text(values[0]))
+        raise ConversationChangedError(session_id, expected_last_id=expected or "", last_id=values[0].decode())
 
 
 def _stated(message_id: str | None) -> str:
@@ -245,11 +263,13 @@ def _tokens(batch: Sequence[Message]) -> int:
     return sum(message.token_count or 0 for message in batch)
 
 
-def _page(bodies: Sequence[str | bytes], next_place: int | None, bound_to: str) -> Page[Message]:
-    cursor = None if next_place is None else encode_cursor(next_place, bound_to=bound_to)
-    return Page(tuple(codec.read_messages(bodies)), cursor)
+def read_stored(session_id: str, batch: Sequence[Message], bodies: Sequence[bytes | None]) -> list[Message | None]:
+    """What is stored under the ids of a batch. Raises UnreadableError."""
+    return [
+        None if body is None else codec.read_message(session_id, sent.id, body)
+        for sent, body in zip(batch, bodies, strict=True)
+    ]
 
 
-def _is_repeated(bodies: Sequence[str | bytes | None], batch: Sequence[Message]) -> bool:
-    stored = [None if body is None else codec.read_message(body) for body in bodies]
-    return is_repeated_append(stored, batch)
+def _readable(bodies: Sequence[bytes]) -> list[Message]:
+    return [message for message in codec.readable_messages(bodies) if message is not None]

@@ -15,13 +15,20 @@ from session_continuity_redis.scripts import Reply, Script
 
 
 class ScriptRunner:
-    """Sends each script to its session's key. `grace` is how long a key outlives its session."""
+    """Sends each script to its session's key. `grace` is how long a key outlives its session.
 
-    def __init__(self, client: ScriptClient, keys: Keys, clock: Callable[[], datetime], grace: timedelta) -> None:
+    With an `owner`, the sessions of other users do not exist.
+    """
+
+    def __init__(
+        self, client: ScriptClient, keys: Keys, clock: Callable[[], datetime], grace: timedelta, owner: str | None
+    ) -> None:
         self.client = client
         self.keys = keys
         self.clock = clock
         self.grace = grace
+        self.owner = owner
+        self.owned = "" if owner is None else f" {codec.user_fragment(owner)}"
 
     async def run(
         self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
@@ -52,8 +59,8 @@ class ScriptRunner:
     async def run_on_existing(
         self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
     ) -> tuple[int, list[Any]]:
-        """`run` for a script that takes the time as its first argument. Raises SessionNotFoundError."""
-        code, values = await self.run(script, session_id, self.now(), *arguments, with_index=with_index)
+        """`run` for a script that takes the scope as its first argument. Raises SessionNotFoundError."""
+        code, values = await self.run(script, session_id, self.scope(), *arguments, with_index=with_index)
         if code == Reply.MISSING:
             raise SessionNotFoundError(session_id)
         return code, values
@@ -61,7 +68,7 @@ class ScriptRunner:
     async def write(
         self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
     ) -> tuple[int, list[Any]]:
-        """`run_on_existing` for a script that takes the time, the age of the request and a token of this call first.
+        """`run_on_existing` for a script that takes the scope, the age of the request and a token of this call first.
 
         `arguments` begin with the token. Every attempt of one call has the same.
         """
@@ -70,6 +77,14 @@ class ScriptRunner:
     def now(self) -> int:
         """The time in milliseconds since 1970."""
         return codec.milliseconds(self.clock())
+
+    def scope(self) -> str:
+        """What the scripts get to decide which sessions exist: the time, and of which user they are."""
+        return f"{self.now()}{self.owned}"
+
+    def scope_at(self, moment: datetime | None) -> str:
+        """`scope` at another time, or for None of all sessions, also expired ones."""
+        return f"{'' if moment is None else codec.milliseconds(moment)}{self.owned}"
 
     def key_life(self, expires_at: datetime) -> int:
         """How many milliseconds the server keeps the key of a session that expires then.

@@ -14,6 +14,7 @@ from session_continuity import (
     Session,
     SessionExistsError,
     SessionNotFoundError,
+    UnreadableError,
     format_timestamp,
     is_repeated_create,
 )
@@ -49,16 +50,16 @@ class Sessions:
         code, values = await self._runner.run(
             scripts.CREATE,
             session.id,
-            self._runner.now(),
+            self._runner.scope(),
             Age(),
             new_token(),
             *self.creation(session, announced),
             with_index=self._together,
         )
         if code == Reply.DONE:
-            return _created(session) if values[1] or len(values) < 3 else codec.read_session(values[2])
+            return _created(session) if values[1] or len(values) < 3 else codec.read_session(session.id, values[2])
         if code == Reply.EXISTS:
-            existing, generation, is_indexed = codec.read_session(values[0]), *values[1:]
+            existing, generation, is_indexed = codec.read_session(session.id, values[0]), *values[1:]
             if announced or not is_indexed:
                 await self._index.put(existing, generation, instead_of=announced or None, intent=announced or None)
             if not is_repeated_create(existing, session):
@@ -75,8 +76,10 @@ class Sessions:
 
     async def get(self, session_id: str) -> Session | None:
         """The session, None if there is none."""
-        found = await self._index.read([session_id], self._runner.now())
-        return found.sessions().get(session_id)
+        found = await self._index.read([session_id], self._runner.scope())
+        if session_id in found.unreadable:
+            raise UnreadableError(f"session {session_id!r}")
+        return found.sessions.get(session_id)
 
     async def update(self, session_id: str, patch: Patch, expected_version: int | None) -> Session:
         """Change the session, and the index if the change concerns it."""
@@ -103,7 +106,7 @@ class Sessions:
         code, (document, number, *is_behind) = await self._runner.write(
             scripts.UPDATE, session_id, new_token(), expected, *change, with_index=self._together
         )
-        session = codec.read_session(document)
+        session = codec.read_session(session_id, document)
         if code == Reply.CONFLICT:
             raise ConcurrencyError(session_id, expected=expected_version, actual=number, current=session)
         return session, number, bool(is_behind[0])
@@ -115,7 +118,7 @@ class Sessions:
         code, values = await self._runner.run(
             scripts.DELETE,
             session_id,
-            "" if expired_before is None else codec.milliseconds(expired_before),
+            self._runner.scope_at(expired_before),
             Age(),
             new_token(),
             escape(session_id),
@@ -124,7 +127,7 @@ class Sessions:
             with_index=self._together,
         )
         if code == Reply.CONFLICT:
-            current = codec.read_session(values[0])
+            current = codec.read_session(session_id, values[0])
             raise ConcurrencyError(session_id, expected=expected_version, actual=values[1], current=current)
         if code == Reply.KEPT:
             return False

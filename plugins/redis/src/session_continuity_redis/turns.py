@@ -11,6 +11,7 @@ from session_continuity import (
     ConcurrencyError,
     Message,
     Session,
+    SessionExistsError,
     messages_to_store,
     with_stored,
 )
@@ -18,7 +19,7 @@ from session_continuity_redis import codec, scripts
 from session_continuity_redis.client import Age, Argument
 from session_continuity_redis.index import Index
 from session_continuity_redis.keys import facts_of
-from session_continuity_redis.messages import Messages, check_accepted, check_last, summary
+from session_continuity_redis.messages import Messages, check_accepted, check_last, read_stored, summary
 from session_continuity_redis.runner import ScriptRunner
 from session_continuity_redis.scripts import Reply
 from session_continuity_redis.sessions import Sessions, concerns_index
@@ -43,7 +44,7 @@ class Turns:
             code, values, new = await self._send(session_id, new, client_ids, terms)
             if code != Reply.STORED:
                 break
-            found: list[Message | None] = [None if body is None else codec.read_message(body) for body in values[0]]
+            found = read_stored(session_id, new, values[0])
             missing = messages_to_store(found, new, terms.get("existing", "refuse"))
             known = {message.id: message for message in found if message is not None}
             stored = [known.get(sent.id, before) for sent, before in zip(batch, stored, strict=True)]
@@ -71,7 +72,9 @@ class Turns:
                 break
             batch = self._messages.move(batch, values[0], client_ids)
         if code == Reply.OK and (intent is not None or values[2]):
-            await self._index.put(codec.read_session(values[0]), values[1], instead_of=intent, intent=intent)
+            await self._index.put(
+                codec.read_session(session_id, values[0]), values[1], instead_of=intent, intent=intent
+            )
         elif intent is not None:
             await self._index.repair([session_id])
             await self._index.withdraw(session_id, intent)
@@ -90,7 +93,7 @@ class Turns:
         return await self._runner.run(
             scripts.TURN,
             session_id,
-            self._runner.now(),
+            self._runner.scope(),
             Age(),
             summary(batch),
             "" if version is None else version,
@@ -107,8 +110,10 @@ class Turns:
 
 def _check(session_id: str, code: int, values: Sequence[Any], batch: Sequence[Message], terms: AppendTerms) -> None:
     check_accepted(session_id, code, values, batch)
+    if code == Reply.EXISTS:
+        raise SessionExistsError(session_id)
     if code == Reply.CONFLICT:
-        current: Session = codec.read_session(values[0])
+        current: Session = codec.read_session(session_id, values[0])
         expected = terms.get("expected_version")
         raise ConcurrencyError(session_id, expected=expected, actual=values[1], current=current)
     check_last(session_id, code, values, terms.get("expected_last_id"))

@@ -1,9 +1,10 @@
--- ARGV: now, the packed times of the first and last message and the batch's tokens, in one text; the age of the request;
--- then for each message the digit of its role followed by its id, and its body.
+-- ARGV: now, the packed times of the first and last message, the batch's tokens, and in a view of an owner the field that
+-- a session of this user has, in one text; the age of the request; then for each message the digit of its role followed by its id, and its body.
 -- Written for speed: one command reads, one command writes, and success is an integer. So it does not use session.lua.
 local key = KEYS[1]
-local now, first, last, added = ARGV[1]:match('(%S+) (%S+) (%S+) (%S+)')
+local now, first, last, added, owner = ARGV[1]:match('(%S+) (%S+) (%S+) (%S+) ?(.*)')
 local names = {'#status', '#expires', '#limit', '#count', '#tokens', '#next', '#last', '#activity'}
+if owner ~= '' then names[#names + 1] = owner end
 local facts = #names
 for i = 3, #ARGV, 2 do names[#names + 1] = '@' .. ARGV[i]:sub(2) end
 local found = redis.call('ZMSCORE', key, unpack(names))
@@ -22,11 +23,12 @@ local function earlier(id)
 end
 
 local expires = number(2)
-if not found[1] or (expires and expires <= tonumber(now)) then
+if not found[1] or (expires and expires <= tonumber(now)) or (owner ~= '' and not found[facts]) then
   if found[1] and ARGV[2] ~= '0' then return {UNKNOWN} end
   return earlier(names[#names]) or {MISSING}
 end
 local count, tokens, place = number(4), number(5), number(6)
+if not (count and tokens and place and found[7] and found[8]) then error('UNREADABLE') end
 -- An id that is stored already: Python compares the stored bodies with the batch.
 for i = facts + 1, #names do
   if found[i] then

@@ -1,5 +1,5 @@
--- ARGV: now, age, token, milliseconds that the key outlives the session.
-local n, reply = alive(ARGV[1]), known(ARGV[3], ARGV[2])
+-- ARGV: scope, age, token, milliseconds that the key outlives the session.
+local n, reply = visible(ARGV[1]), known(ARGV[3], ARGV[2])
 if reply then return reply end
 if not n then return {MISSING} end
 trace_messages(0, n.count)
@@ -14,7 +14,7 @@ for _, bounds in ipairs({{'-inf', '(1'}, {(LAST_ROLE + 1) * PLACES, '+inf'}}) do
 end
 redis.call('UNLINK', key)
 redis.call('ZADD', key, unpack(kept))
-if n.expires then redis.call('PEXPIRE', key, n.expires - ARGV[1] + ARGV[4]) end
+if n.expires then redis.call('PEXPIRE', key, n.expires - time_in(ARGV[1]) + ARGV[4]) end
 store({count = 0, tokens = 0, last = 0})
 trace(n.count, ARGV[3])
 return {OK, n.count}

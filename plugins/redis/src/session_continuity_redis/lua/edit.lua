@@ -1,5 +1,5 @@
--- ARGV: now, age, token, id, digest of the body that was read, the new body, its role, the difference in tokens.
-local n, reply = alive(ARGV[1]), known(ARGV[3], ARGV[2])
+-- ARGV: scope, age, token, id, digest of the body that was read, the new body, its role, the difference in tokens.
+local n, reply = visible(ARGV[1]), known(ARGV[3], ARGV[2])
 if reply then return reply end
 if not n then return {MISSING} end
 local score = redis.call('ZSCORE', key, '@' .. ARGV[4])

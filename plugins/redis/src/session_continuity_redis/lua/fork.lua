@@ -1,4 +1,4 @@
--- KEYS: the new session, its source, and the part of the index. ARGV: now, age, token, '=' and the id of the last message
+-- KEYS: the new session, its source, and the part of the index. ARGV: scope, age, token, '=' and the id of the last message
 -- to copy or '' for all, the source's escaped id, the piece of a body that names the source and the one that names the new
 -- session, then the arguments of create_session.
 -- Returns the new session, or the existing one.
@@ -7,7 +7,7 @@ local is_there = existing and alive(ARGV[1])
 if reply then return is_there and reply[3] == 0 and {DONE, document(existing)} or {UNKNOWN} end
 
 key = KEYS[2]
-local source = alive(ARGV[1])
+local source = visible(ARGV[1])
 if not source then return {MISSING} end
 local through = source.next
 if ARGV[4] ~= '' then
@@ -47,8 +47,8 @@ end
 local tokens, last = 0, 0
 for i = 1, #bodies, 2 do
   local body = bodies[i]
-  tokens = tokens + (body:match('^"token_count":(%d+)', 42) or 0)
-  last = created_of(body)
+  tokens = tokens + tokens_of(body)
+  last = created_of(body) or last
   -- The first of such pieces is the body's own: inside of a text its quotation marks would be escaped.
   local from, to = body:find(ARGV[6], 1, true)
   if from then bodies[i] = body:sub(1, from - 1) .. ARGV[7] .. body:sub(to + 1) end

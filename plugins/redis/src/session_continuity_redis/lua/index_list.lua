@@ -1,6 +1,6 @@
 -- ARGV: name of the list to walk, upper bound or '', lower bound, entries wanted, the most entries to look at, and a JSON
 -- list of lists of names: an entry must stand under one name of each; then how many sessions of these entries to read
--- along, now, and what stands before and after the id in a session's key.
+-- along, their scope, and what stands before and after the id in a session's key.
 -- Returns a JSON list of the entries found, newest first, the last entry looked at, or false after the last of all,
 -- `collected` sessions, and some intents of changes.
 -- The sessions' keys are not in KEYS, because only the index says which they are. On a single server that is no problem.

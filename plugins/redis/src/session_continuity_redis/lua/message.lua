@@ -1,4 +1,4 @@
--- ARGV: now, id.
-if not alive(ARGV[1]) then return {MISSING} end
+-- ARGV: scope, id.
+if not visible(ARGV[1]) then return {MISSING} end
 local score = redis.call('ZSCORE', key, '@' .. ARGV[2])
 return {OK, score and body_at(score % PLACES)}

@@ -1,9 +1,9 @@
--- ARGV: now, asc or desc, limit, place to start at or '', after and before (times or ''), after_id and before_id (or ''),
+-- ARGV: scope, asc or desc, limit, place to start at or '', after and before (times or ''), after_id and before_id (or ''),
 -- the digits of the roles wanted or '' for all, 1 if only certain ids are wanted, 1 if the session and its other system
 -- messages are wanted too, then these ids.
 -- Returns the bodies and the place at which the next page begins or false, then the session and the bodies of system
 -- messages.
-local n = alive(ARGV[1])
+local n = visible(ARGV[1])
 if not n then return {MISSING} end
 local descending, limit = ARGV[2] == 'desc', tonumber(ARGV[3])
 local low, high = 1, PLACES - 1
@@ -14,8 +14,11 @@ local function first_later(moment, or_equal)
   local from, to = 1, n.next + 1
   while from < to do
     local middle = math.floor((from + to) / 2)
-    local body = redis.call('ZRANGEBYSCORE', key, middle, n.next, 'LIMIT', 0, 1)[1]
-    local created = body and created_of(body)
+    local skipped, body, created = 0
+    repeat  -- past damaged messages, which have no time
+      body = redis.call('ZRANGEBYSCORE', key, middle, n.next, 'LIMIT', skipped, 1)[1]
+      created, skipped = body and created_of(body), skipped + 1
+    until created or not body
     if created and (created < moment or (created == moment and not or_equal)) then
       from = middle + 1
     else

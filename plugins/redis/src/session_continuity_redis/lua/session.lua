@@ -2,11 +2,12 @@
 -- set.
 local key = KEYS[1]
 
--- A time as a number in the same order. It needs no calendar: it is only compared, or written out again.
+-- A time as a number in the same order, nil for another text. It needs no calendar: it is only compared, or written out
+-- again.
 local function packed(text)
   local year, month, day, hour, minute, second, ms =
     text:match('^(%d%d%d%d)-(%d%d)-(%d%d)T(%d%d):(%d%d):(%d%d)%.(%d%d%d)')
-  return ((((((year * 13 + month) * 32) + day) * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms
+  return year and ((((((year * 13 + month) * 32) + day) * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms
 end
 
 local function unpacked(n)
@@ -37,16 +38,42 @@ local function numbers(most)
   return values
 end
 
--- Whether a session with these numbers has expired at a time in milliseconds.
-local function is_past(n, now)
-  return n.expires and n.expires <= tonumber(now)
+-- Raises an error if one of these numbers is missing, as after damage.
+local function check(n)
+  if not (STATUSES[n.status] and n.count and n.tokens and n.activity and n.version and n.generation) then
+    error('UNREADABLE')
+  end
+end
+
+-- For whom a call is made: a time in milliseconds, or '' for one before all times; and in a view of an owner, behind a
+-- blank, the field that a session of this user has.
+local function time_in(scope)
+  return tonumber(scope:match('^%S*'))
+end
+
+local function is_past(n, scope)
+  local now = time_in(scope)
+  return now and n.expires and n.expires <= now
+end
+
+local function is_hidden(scope)
+  local owner = scope:match(' (.*)$')
+  return owner and not redis.call('ZSCORE', key, owner)
 end
 
 -- The session's numbers, or nil if there is none at this time.
-local function alive(now)
+local function alive(scope)
   local found = numbers()
-  if found and not is_past(found, now) then return found end
-  return nil
+  if not found or is_past(found, scope) then return nil end
+  check(found)
+  return found
+end
+
+-- `alive`, and nil for a session that a view of an owner does not see.
+local function visible(scope)
+  local found = alive(scope)
+  if found and is_hidden(scope) then return nil end
+  return found
 end
 
 local function store(values)
@@ -62,12 +89,29 @@ local function body_at(place)
   return redis.call('ZRANGEBYSCORE', key, place, place)[1]
 end
 
+-- Time and tokens of a message's body, at columns 15 and 42. A damaged one may have no time, and 0 tokens; a count of
+-- null does not match.
 local function created_of(body)
   return packed(body:sub(16, 39))
 end
 
+local function tokens_of(body)
+  return body:match('^"token_count":(%d+)', 42) or 0
+end
+
+-- The time of the last message up to a place that has one, or 0.
+local function last_time(place)
+  local skipped, body, created = 0
+  repeat
+    body = redis.call('ZREVRANGEBYSCORE', key, place, 1, 'LIMIT', skipped, 1)[1]
+    created, skipped = body and created_of(body), skipped + 1
+  until created or not body
+  return created or 0
+end
+
 -- The session as JSON. Its fields are pieces of JSON already, so nothing is decoded here.
 local function document(n)
+  check(n)
   local parts = redis.call('ZRANGEBYSCORE', key, -FIELDS, -1)
   local system = n.count > 0 and redis.call('ZRANGEBYSCORE', key, SYSTEM * PLACES, (SYSTEM + 1) * PLACES - 1)
   if system and #system > 0 then

@@ -1,10 +1,10 @@
--- ARGV: now, age, token, '=' and the id of the message after which the tail begins or '' for all, '=' and the expected
+-- ARGV: scope, age, token, '=' and the id of the message after which the tail begins or '' for all, '=' and the expected
 -- last id or '', 1 to replace a tail of the same ids, 1 to return what is removed, the packed times of the first and last
 -- message and the batch's tokens; then for each message the digit of its role followed by its id, and its body.
 -- Returns the number of removed messages, and their bodies. SAME comes with the bodies of a tail of the same ids.
 local first, last, added = ARGV[8]:match('(%S+) (%S+) (%S+)')
 local count = (#ARGV - 8) / 2
-local n, reply = alive(ARGV[1]), known(ARGV[3], ARGV[2])
+local n, reply = visible(ARGV[1]), known(ARGV[3], ARGV[2])
 if reply then return reply end
 if not n then return {MISSING} end
 
@@ -29,13 +29,12 @@ for i = 1, count do
 end
 
 local freed = 0
-for _, body in ipairs(removed) do freed = freed + (body:match('^"token_count":(%d+)', 42) or 0) end
+for _, body in ipairs(removed) do freed = freed + tokens_of(body) end
 if count > 0 then
   if n.status > LAST_OPEN then return {CLOSED, n.status} end
   if n.limit and n.tokens - freed + added > n.limit then return {FULL, n.limit, n.tokens - freed} end
 end
-local newest = redis.call('ZREVRANGEBYSCORE', key, start, 1, 'LIMIT', 0, 1)[1]
-local kept_last = newest and created_of(newest) or 0
+local kept_last = last_time(start)
 if count > 0 and tonumber(first) < kept_last then return {BEHIND, kept_last} end
 
 trace_messages(start, #removed)

@@ -1,5 +1,5 @@
 -- An append under conditions, with a change of the session, or with its creation.
--- KEYS: session, and the part of the index if it is on the same server. ARGV: now, age, the packed times of the first and
+-- KEYS: session, and the part of the index if it is on the same server. ARGV: scope, age, the packed times of the first and
 -- last message and the batch's tokens, expected version or '', '=' and the expected last id or '', the number of
 -- messages, of arguments of change_session, and of arguments of create_session; then for each message the digit of its
 -- role followed by its id, and its body; then these arguments.
@@ -13,7 +13,7 @@ local function id_of(i)
   return ARGV[7 + 2 * i]:sub(2)
 end
 
-local n = alive(ARGV[1])
+local n = visible(ARGV[1])
 if n then
   local stored, is_stored = {}, false
   for i = 1, count do
@@ -32,6 +32,7 @@ end
 local reply = known('@' .. id_of(count), ARGV[2])
 if reply then return reply end
 if not n and creation == 0 then return {MISSING} end
+if not n and alive(ARGV[1]) then return {EXISTS} end
 local is_new = not n
 if is_new then n = {status = tonumber(a[7]), limit = tonumber(a[9]), count = 0, tokens = 0} end
 if ARGV[4] ~= '' and n.version ~= tonumber(ARGV[4]) then return {CONFLICT, document(n), n.version} end

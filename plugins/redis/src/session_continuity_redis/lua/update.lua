@@ -1,7 +1,7 @@
--- KEYS: session, and the part of the index if it is on the same server. ARGV: now, age, token, expected version or '',
+-- KEYS: session, and the part of the index if it is on the same server. ARGV: scope, age, token, expected version or '',
 -- then the arguments of change_session.
 -- Returns the session, its generation, and 1 if the index has to be written.
-local n, reply = alive(ARGV[1]), known(ARGV[3], ARGV[2])
+local n, reply = visible(ARGV[1]), known(ARGV[3], ARGV[2])
 if reply and (reply[1] == UNKNOWN or reply[3] == 1 or not n) then return {UNKNOWN} end
 if reply then return {OK, document(n), n.generation, 0} end
 if not n then return {MISSING} end

@@ -16,14 +16,15 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "long", "conformance"]
+nox.options.sessions = ["lint", "types", "tests", "long", "conformance", "agents"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PACKAGES = ["core", "plugins/memory", "plugins/sqlite", "plugins/redis", "plugins/dynamodb", "conformance"]
 EXTRAS = {"core": "[cli,tiktoken]", "plugins/dynamodb": "[async,zstd]"}
 SOURCES = [f"{package}/src" for package in PACKAGES]
-CODE = [*SOURCES, "tests", "benchmarks", "examples", "noxfile.py"]
+AGENT_EXTRAS = ["openai"]
+CODE = [*SOURCES, "agents/src", "tests", "benchmarks", "examples", "noxfile.py"]
 CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs"]
 TESTERS = [
     "pytest",
@@ -116,6 +117,28 @@ def conformance(session: nox.Session) -> None:
     # One mode, because botocore pauses after every lost reply. The tests run its store in both modes.
     dynamodb = ("--sc-harness=tests.kit.harnesses:dynamodb", "--sc-mode=blocking")
     session.run(*suite, *dynamodb, success_codes=[0, 5])  # 5: no engine is installed; an error in CI
+
+
+def install_with_frameworks(session: nox.Session, *tools: str) -> None:
+    """The workspace with the agent frameworks, at the versions that agents/constraints.txt states.
+
+    They are in an environment of their own: some of them need older versions of what the others use.
+    """
+    editable = [part for package in PACKAGES for part in ("-e", package + EXTRAS.get(package, ""))]
+    frameworks = f"agents[{','.join(AGENT_EXTRAS)}]"
+    session.install("-c", "agents/constraints.txt", *editable, "-e", frameworks, *tools)
+
+
+@nox.session
+def agents(session: nox.Session) -> None:
+    """The adapters for agent frameworks: both type checkers, and their tests with the frameworks themselves.
+
+    No other session collects tests/agents: `norecursedirs` in pyproject.toml leaves it out where it is not named.
+    """
+    install_with_frameworks(session, "mypy", "pyright[nodejs]", "pytest", "pytest-timeout", "pytest-xdist")
+    session.run("mypy", "agents/src")
+    session.run("pyright", "agents/src")
+    session.run("python", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "tests/agents"]))
 
 
 @nox.session(default=False)

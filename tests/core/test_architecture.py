@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "core/src/session_continuity"
 PLUGINS = sorted(path for path in (ROOT / "plugins").glob("*/src/session_continuity_*") if path.is_dir())
 CONFORMANCE = ROOT / "conformance/src/session_continuity_conformance"
+AGENTS = ROOT / "agents/src/session_continuity_agents"
 
 MAY_IMPORT = {
     "__init__": "_version",
@@ -52,6 +53,11 @@ CLIENTS = {
     "session_continuity_dynamodb": {"boto3", "botocore", "aiobotocore", "aiohttp", "orjson"},
 }
 """The client libraries of each plugin; `sqlite3` is one, although it comes with Python."""
+
+FRAMEWORKS = {
+    "openai_agents": {"agents"},
+}
+"""The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""
 
 DYNAMODB_ROOMS = {
     "items": "config",
@@ -140,7 +146,8 @@ def named(paths: list[Path]) -> list[pytest.param]:  # type: ignore[valid-type]
 CORE_FILES = [path for path in files(CORE) if "cli" not in path.parts]
 CLI_FILES = files(CORE / "cli")
 PLUGIN_FILES = files(*PLUGINS)
-OUTSIDE_FILES = [*PLUGIN_FILES, *files(CONFORMANCE)]
+AGENTS_FILES = files(AGENTS)
+OUTSIDE_FILES = [*PLUGIN_FILES, *files(CONFORMANCE), *AGENTS_FILES]
 
 
 def room(path: Path) -> str:
@@ -183,6 +190,14 @@ def test_a_plugin_imports_core_itself_and_its_own_client_only(path: Path) -> Non
     others = {client for name, clients in CLIENTS.items() if name != package for client in clients}
     assert roots(path) & (others - CLIENTS[package]) == set()
     assert "asyncio" not in roots(path) or path.name in CLIENT_MODULES
+
+
+@pytest.mark.parametrize("path", named(AGENTS_FILES))
+def test_an_adapter_for_a_framework_imports_this_one_only(path: Path) -> None:
+    allowed = {"session_continuity", "session_continuity_agents", "pydantic", "pydantic_core"}
+    assert foreign(path) <= {*allowed, *FRAMEWORKS.get(path.stem, ())}
+    shared = {name.partition(".")[2] for name in imports(path) if name.startswith("session_continuity_agents.")}
+    assert shared.isdisjoint(FRAMEWORKS), "an adapter does not use another one"
 
 
 @pytest.mark.parametrize("path", named([path for path in PLUGIN_FILES if path.name in ("entry_point.py", "config.py")]))

@@ -103,6 +103,22 @@ def test_the_newest_are_popped_although_others_append(manager: SessionManager, s
     assert texts(manager.pop_messages(session_id)) == ["late"]
 
 
+def test_a_message_that_somebody_else_popped_meanwhile_is_not_popped_again(
+    manager: SessionManager, store: RecordingAdapter
+) -> None:
+    """The tail is empty already, so a store counts the replacement by nothing as made: another one is popped."""
+    session_id, ids = filled(manager, "a", "b", "c", "d")
+    others = iter([ids[2], ids[0]])  # one pop of "d", then one of "c" and "b"
+
+    async def pop(*_: object, **__: object) -> None:
+        if (other := next(others, None)) is not None:
+            await store.inner.replace_tail(session_id, other)
+
+    store.after["get_messages"] = pop
+    assert texts(manager.pop_messages(session_id)) == ["a"]
+    assert manager.pop_messages(session_id) == []
+
+
 def test_a_tail_is_replaced(manager: SessionManager) -> None:
     session_id, ids = filled(manager, "a", "b", "c")
     stored = manager.replace_messages_after(session_id, ids[0], [{"role": "user", "content": "B"}])

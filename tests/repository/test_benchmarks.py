@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.metadata import distributions
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_a_small_run_measures_every_operation_of_every_subject(backend: str, lin
 
 
 def test_a_run_without_openai_agents_says_how_to_get_it() -> None:
-    missing = find_spec("agents") is None
+    missing = "openai-agents" not in {distribution.name for distribution in distributions()}
     run = benchmark("sqlite", "--sizes", "")
     assert ("`nox -s bench -- --peers …` installs it" in run.stdout) == missing
     insisting = benchmark("sqlite", "--sizes", "", "--peers")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ["core", "conformance", *(f"plugins/{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml"))]
+PLUGINS = [f"plugins/{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml")]
+ROOMS = ["core", "conformance", "agents", *PLUGINS]
 
 
 @pytest.fixture(params=ROOMS)

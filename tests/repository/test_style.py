@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "core/src/session_continuity"
 PLUGINS = sorted((ROOT / "plugins").glob("*/src/session_continuity_*"))
 CONFORMANCE = ROOT / "conformance/src/session_continuity_conformance"
+AGENTS = ROOT / "agents/src/session_continuity_agents"
 KIT = ROOT / "tests/kit"
 
 
@@ -22,7 +23,7 @@ def files(*folders: Path) -> list[Path]:
     return sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 
-PRODUCT = files(CORE, *PLUGINS)
+PRODUCT = files(CORE, *PLUGINS, AGENTS)
 SOURCES = [*PRODUCT, *files(CONFORMANCE)]
 EVERYTHING = [*SOURCES, *files(ROOT / "tests", ROOT / "benchmarks", ROOT / "examples"), ROOT / "noxfile.py"]
 

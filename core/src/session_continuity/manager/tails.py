@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from session_continuity.contract.adapter import StorageAdapter
 from session_continuity.contract.queries import MessageQuery
 from session_continuity.contract.results import Replaced
-from session_continuity.errors import ConversationChangedError, ValidationError
+from session_continuity.errors import ConversationChangedError, MessageNotFoundError, ValidationError
 from session_continuity.events import MessageDeleted
 from session_continuity.manager.appender import Appender
 from session_continuity.manager.editor import Editor
@@ -66,8 +66,8 @@ class Tails:
     async def pop(self, session_id: str, count: int) -> Sequence[Message]:
         """Remove the last messages and return them in conversation order.
 
-        When others append meanwhile, the newest ones are read again. Raises ConversationChangedError when that goes on
-        for 10 seconds.
+        When others append or remove messages meanwhile, the newest ones are read again. Raises ConversationChangedError
+        when that goes on for 10 seconds.
         """
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_POPPED:
             raise ValidationError(f"n must be a whole number from 1 to {MAX_POPPED}")
@@ -78,8 +78,15 @@ class Tails:
                 return ()
             after_id = newest[count].id if len(newest) > count else None
             try:
-                return (await self.replace(session_id, after_id, (), newest[0].id)).removed
+                replaced = await self.replace(session_id, after_id, (), newest[0].id)
             except ConversationChangedError as conflict:
                 lost = conflict
+                continue
+            except MessageNotFoundError:  # somebody removed more than these
+                replaced = Replaced(repeated=True)
+            if not replaced.repeated:
+                return replaced.removed
+            # The tail was removed by somebody else, who has got its messages.
+            lost = ConversationChangedError(session_id, expected_last_id=newest[0].id, last_id=after_id or "")
         assert lost is not None  # backoff makes at least one attempt
         raise lost

@@ -1,0 +1,69 @@
+"""The pages about the frameworks: their programs run as printed, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .frameworks import FRAMEWORKS, Framework
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "agents/README.md"
+
+
+def page(framework: Framework) -> Path:
+    return ROOT / f"docs/agents/{framework.distribution}.md"
+
+
+def run(program: str, folder: Path) -> str:
+    """What the program prints. It must print no warning."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("SESSION_CONTINUITY")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda framework: framework.module)
+def test_the_program_of_a_page_runs_twice_and_goes_on(framework: Framework, tmp_path: Path) -> None:
+    program, *_ = re.findall(r"```python\n(.*?)```", page(framework).read_text(), re.DOTALL)
+    first, second = run(program, tmp_path), run(program, tmp_path)
+    assert first.splitlines()
+    assert second.splitlines()
+    assert (tmp_path / "chat.db").exists()
+
+
+def test_the_conversations_of_openai_agents_move(tmp_path: Path) -> None:
+    _, move = re.findall(r"```python\n(.*?)```", page(FRAMEWORKS[0]).read_text(), re.DOTALL)
+    run(
+        "import asyncio; from agents import SQLiteSession\n"
+        "session = SQLiteSession('user-42', 'old.db')\n"
+        "asyncio.run(session.add_items([{'role': 'user', 'content': str(n)} for n in range(90)]))\n"
+        "session.close()",
+        tmp_path,
+    )
+    assert run(move, tmp_path) == "90 items moved\n"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda framework: framework.module)
+def test_the_readme_names_every_framework(framework: Framework) -> None:
+    assert f"(../docs/agents/{framework.distribution}.md)" in README.read_text()
+    assert framework.version in README.read_text()
+
+
+@pytest.mark.parametrize("path", [README, *map(page, FRAMEWORKS)], ids=lambda path: path.name)
+def test_links_lead_to_what_is_there(path: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target

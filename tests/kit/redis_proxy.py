@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from session_continuity_conformance.faults.proxy import Proxy, _Pair
+from session_continuity_conformance.faults.proxy import Proxy
 
 
 class RedisProxy(Proxy):
@@ -12,7 +12,6 @@ class RedisProxy(Proxy):
 
     def __init__(self, port: int) -> None:
         super().__init__("127.0.0.1", port)
-        self._meanwhile: Callable[[], object] | None = None
 
     @property
     def url(self) -> str:
@@ -25,11 +24,4 @@ class RedisProxy(Proxy):
         `after` lets so many requests pass before. `meanwhile` is called between the two, as somebody else who acts
         before the client can send its request again.
         """
-        self._meanwhile = meanwhile
-        self.plan("lose the reply", after=after)
-
-    def _strike(self, pair: _Pair) -> None:
-        meanwhile, self._meanwhile = self._meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
-        super()._strike(pair)
+        self.plan("lose the reply", after=after, meanwhile=meanwhile)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -53,6 +53,7 @@ class Proxy:
         self._away = False
         self._patience = 0.0
         self._struck = False
+        self._meanwhile: Callable[[], object] | None = None
         self._watch = threading.Timer(0, lambda: None)
         self._listener = _Listener(self, 0)
         self.port = self._listener.port
@@ -63,14 +64,25 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def plan(self, fault: Fault, *, after: int = 0, away: bool = False, patience: float = 30.0) -> None:
+    def plan(
+        self,
+        fault: Fault,
+        *,
+        after: int = 0,
+        away: bool = False,
+        patience: float = 30.0,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
         """Let so many requests through, and let the next one meet this fault. With `away`, refuse connections from then
         on.
 
-        A stalled request that is still there after `patience` seconds is cut, and `overrun` is set.
+        `meanwhile` is called in a thread of the proxy when the server has done the request, before the client notices
+        that its reply is lost. A stalled request that is still there after `patience` seconds is cut, and `overrun` is
+        set.
         """
         with self._lock:
             self._planned, self._pass, self._away, self._patience = fault, after, away, patience
+            self._meanwhile = meanwhile
             self._struck = self.overrun = False
 
     def unplan(self) -> bool:
@@ -180,6 +192,9 @@ class Proxy:
     def _strike(self, pair: _Pair) -> None:
         with self._lock:
             self._struck = True
+            meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         if self._away:
             self._listener.stop()
         if pair.fault == "hang up":

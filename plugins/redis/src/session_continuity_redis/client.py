@@ -71,6 +71,11 @@ class Age(int):
 
     __str__ = __repr__
 
+    @property
+    def is_resent(self) -> bool:
+        """Whether it was sent again, so that an earlier attempt may have run."""
+        return self._attempts > 1
+
     def withdraw(self) -> None:
         """Count the last attempt as not made: the server said that it ran nothing. Attempts before it may have run."""
         self._attempts -= 1

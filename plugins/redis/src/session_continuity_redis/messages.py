@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from session_continuity import (
@@ -48,15 +49,17 @@ class Messages:
     async def append(self, session_id: str, batch: Sequence[Message], client_ids: Collection[str]) -> Appended:
         """Append the batch, moved up in time if the session's last message is newer."""
         while True:
-            code, values = await self._runner.run(scripts.APPEND, session_id, *self._appending(batch))
+            age = Age()
+            code, values = await self._runner.run(scripts.APPEND, session_id, *self._appending(batch, age))
             if code != Reply.BEHIND:
                 break
             batch = self.move(batch, values[0], client_ids)
         check_accepted(session_id, code, values, batch)
         if code == Reply.STORED:
             stored = read_stored(session_id, batch, values[0])
-            if is_repeated_append(stored, batch):
-                return Appended(messages=with_stored(stored, ()), repeated=True)
+            with refusal_is_certain(age):
+                is_repeated_append(stored, batch)
+            return Appended(messages=with_stored(stored, ()), repeated=True)
         return Appended(messages=tuple(batch), repeated=code == Reply.DONE)
 
     async def get(self, session_id: str, message_id: str) -> Message | None:
@@ -172,8 +175,8 @@ class Messages:
             arguments.append(self._check_size(codec.message_body(message)))
         return arguments
 
-    def _appending(self, batch: Sequence[Message]) -> list[Argument]:
-        return [f"{self._runner.now()} {summary(batch)}{self._runner.owned}", Age(), *self.members(batch)]
+    def _appending(self, batch: Sequence[Message], age: Age) -> list[Argument]:
+        return [f"{self._runner.now()} {summary(batch)}{self._runner.owned}", age, *self.members(batch)]
 
     async def _body(self, session_id: str, message_id: str) -> bytes | None:
         _, (body,) = await self._runner.run_on_existing(scripts.MESSAGE, session_id, message_id)
@@ -273,3 +276,18 @@ def read_stored(session_id: str, batch: Sequence[Message], bodies: Sequence[byte
 
 def _readable(bodies: Sequence[bytes]) -> list[Message]:
     return [message for message in codec.readable_messages(bodies) if message is not None]
+
+
+@contextmanager
+def refusal_is_certain(age: Age) -> Generator[None]:
+    """Raise UnavailableError in place of a ValidationError if the request was sent again: the first attempt may have
+    stored the messages that another client has changed since."""
+    try:
+        yield
+    except ValidationError as refused:
+        if not age.is_resent:
+            raise
+        raise UnavailableError(
+            "the reply was lost, and the messages that are stored with these ids now are others; "
+            "the outcome is unknown: read the messages"
+        ) from refused.__cause__

@@ -19,7 +19,14 @@ from session_continuity_redis import codec, scripts
 from session_continuity_redis.client import Age, Argument
 from session_continuity_redis.index import Index
 from session_continuity_redis.keys import facts_of
-from session_continuity_redis.messages import Messages, check_accepted, check_last, read_stored, summary
+from session_continuity_redis.messages import (
+    Messages,
+    check_accepted,
+    check_last,
+    read_stored,
+    refusal_is_certain,
+    summary,
+)
 from session_continuity_redis.runner import ScriptRunner
 from session_continuity_redis.scripts import Reply
 from session_continuity_redis.sessions import Sessions, concerns_index
@@ -41,11 +48,12 @@ class Turns:
         """Append the batch under these terms. Of a batch that is stored in part, what is missing is sent again."""
         new, stored = batch, list[Message | None]([None] * len(batch))
         while True:
-            code, values, new = await self._send(session_id, new, client_ids, terms)
+            code, values, new, age = await self._send(session_id, new, client_ids, terms)
             if code != Reply.STORED:
                 break
             found = read_stored(session_id, new, values[0])
-            missing = messages_to_store(found, new, terms.get("existing", "refuse"))
+            with refusal_is_certain(age):
+                missing = messages_to_store(found, new, terms.get("existing", "refuse"))
             known = {message.id: message for message in found if message is not None}
             stored = [known.get(sent.id, before) for sent, before in zip(batch, stored, strict=True)]
             if not missing:
@@ -59,15 +67,17 @@ class Turns:
 
     async def _send(
         self, session_id: str, batch: Sequence[Message], client_ids: Collection[str], terms: AppendTerms
-    ) -> tuple[int, Sequence[Any], Sequence[Message]]:
-        """The script's reply, and the batch as sent. On a cluster, what concerns the index is announced before."""
+    ) -> tuple[int, Sequence[Any], Sequence[Message], Age]:
+        """The script's reply, the batch as sent, and the age of the request. On a cluster, what concerns the index is
+        announced before."""
         patch, new = terms.get("patch"), terms.get("create")
         change = [] if patch is None else self._sessions.change(session_id, patch)
         apart = not self._together and (new is not None or bool(change and concerns_index(change)))
         intent = (await self._index.announce(session_id, "" if new is None else facts_of(new)))[0] if apart else None
         creation = [] if new is None else self._sessions.creation(new, intent or 0)
         while True:
-            code, values = await self._run(session_id, batch, terms, change, creation)
+            age = Age()
+            code, values = await self._run(session_id, batch, terms, age, change, creation)
             if code != Reply.BEHIND:
                 break
             batch = self._messages.move(batch, values[0], client_ids)
@@ -79,13 +89,14 @@ class Turns:
             await self._index.repair([session_id])
             await self._index.withdraw(session_id, intent)
         _check(session_id, code, values, batch, terms)
-        return code, values, batch
+        return code, values, batch, age
 
     async def _run(
         self,
         session_id: str,
         batch: Sequence[Message],
         terms: AppendTerms,
+        age: Age,
         change: Sequence[Argument],
         creation: Sequence[Argument],
     ) -> tuple[int, list[Any]]:
@@ -94,7 +105,7 @@ class Turns:
             scripts.TURN,
             session_id,
             self._runner.scope(),
-            Age(),
+            age,
             summary(batch),
             "" if version is None else version,
             "" if last_id is None else f"={last_id}",

@@ -1,0 +1,240 @@
+"""Is there one order of concurrent calls that explains all their answers? The model of the contract says what each call
+answers in an order.
+
+This is a search for a linearization, after Wing and Gong, with the states remembered that were tried before (Lowe).
+Times of messages and of sessions are left out, because the store chooses them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from session_continuity import (
+    Appended,
+    ConcurrencyError,
+    ConversationChangedError,
+    Message,
+    Page,
+    Replaced,
+    Session,
+    SessionContinuityError,
+    StorageAdapter,
+    ThrottledError,
+    UnavailableError,
+    utc_now,
+)
+from session_continuity_conformance.checks import ViolationError
+from session_continuity_conformance.recording import short
+from session_continuity_conformance.reference.model import Model
+
+UNKNOWN = (UnavailableError, ThrottledError)
+"""The errors after which a write was made or not."""
+
+NEVER = 1 << 63
+
+Answer = tuple[Any, ...]
+"""The part of a result or of an error that can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A call of a method of the contract, on an adapter or on the model."""
+
+    method: str
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    async def on(self, adapter: StorageAdapter) -> Answer | None:
+        """Make the call on a store. None is an answer that leaves the outcome unknown."""
+        try:
+            result = await getattr(adapter, self.method)(*self.arguments, **self.options)
+        except UNKNOWN:
+            return None
+        except SessionContinuityError as error:
+            return answer_of_error(error)
+        return answer_of(result)
+
+    def on_model(self, model: Model) -> Answer:
+        """Make the call on the model."""
+        try:
+            return answer_of(getattr(model, self.method)(*self.arguments, **self.options))
+        except SessionContinuityError as error:
+            return answer_of_error(error)
+
+    def __str__(self) -> str:
+        given = [*map(short, self.arguments), *(f"{name}={short(value)}" for name, value in self.options.items())]
+        return f"{self.method}({', '.join(given)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A call that was made from `began` to `ended`, times of one clock. `answer` None: the outcome is unknown.
+
+    The answer of a call that is `resent` is about the time of its end: its request may have been sent twice, and was
+    made by the first one.
+    """
+
+    step: Step
+    worker: str
+    began: int
+    ended: int
+    answer: Answer | None
+    resent: bool = False
+
+    @property
+    def latest(self) -> int:
+        """The last moment at which the call can have taken effect."""
+        return NEVER if self.answer is None else self.ended
+
+    def is_answered_by(self, answer: Answer) -> bool:
+        """Whether this answer explains what the caller got."""
+        if self.answer is None:
+            return True
+        return answer[:1] == self.answer[:1] if self._is_about_its_end else answer == self.answer
+
+    @property
+    def _is_about_its_end(self) -> bool:
+        return self.resent and self.answer is not None and self.answer[0] in ("session", "message", "appended")
+
+    def __str__(self) -> str:
+        answer = "outcome unknown" if self.answer is None else " ".join(map(str, self.answer))
+        return f"{self.worker} [{self.began}, {self.ended}] {self.step} -> {answer}"
+
+
+def answer_of(result: object) -> Answer:
+    """What of a result of the contract can be compared. The first item is its kind."""
+    match result:
+        case Session():
+            return ("session", *_session(result))
+        case Message():
+            return ("message", *_message(result))
+        case Appended():
+            return ("appended", *map(_message, result.messages))
+        case Replaced():
+            return ("replaced", *map(_message, result.messages))
+        case Page():
+            return ("page", *(_message(item) if isinstance(item, Message) else item for item in result))
+        case _:
+            return (type(result).__name__, result)
+
+
+def answer_of_error(error: SessionContinuityError) -> Answer:
+    """What of an error can be compared."""
+    match error:
+        case ConcurrencyError():
+            return ("ConcurrencyError", error.actual)
+        case ConversationChangedError():
+            return ("ConversationChangedError", error.last_id)
+        case _:
+            return (type(error).__name__,)
+
+
+def _session(session: Session) -> Answer:
+    return (
+        f"version {session.version}",
+        session.status,
+        f"user {session.user_id}",
+        f"title {session.metadata.title}",
+        f"with {[each.id for each in session.participants]}",
+        f"tags {session.metadata.tags}",
+        f"count {session.message_count}",
+        f"tokens {session.token_count}",
+        f"system {session.system_message_ids}",
+        f"until {session.expires_at and session.expires_at.isoformat()}",
+    )
+
+
+def _message(message: Message) -> Answer:
+    return message.id, message.role, str(message.content), message.token_count
+
+
+def check_one_order(what: str, calls: Sequence[Made], *, model: Model | None = None) -> None:
+    """Check that one order of these calls explains all of their answers, from a model without sessions or this one.
+
+    A call comes before another that began after it had ended. A call of unknown outcome comes anywhere after it began,
+    or never.
+    """
+    search = _Search(sorted(calls, key=lambda call: call.began))
+    if not search.explain(model or Model(utc_now)):
+        raise ViolationError(what, expected="one order of the calls that explains every answer", observed=search.told())
+
+
+class _Search:
+    """Searches depth first. A state is the set of calls that came, as bits, and what the model has then."""
+
+    def __init__(self, calls: Sequence[Made]) -> None:
+        self._calls = calls
+        self._all = sum(1 << number for number, call in enumerate(calls) if call.answer is not None)
+        self._failed: set[tuple[int, Answer]] = set()
+        self._longest: list[int] = []
+
+    def explain(self, model: Model) -> bool:
+        """Whether there is an order that begins with what this model has."""
+        waiting = [(0, model, list[int]())]
+        while waiting:
+            came, model, order = waiting.pop()
+            if came & self._all == self._all:
+                return True
+            state = came, _state_of(model)
+            if state in self._failed:
+                continue
+            self._failed.add(state)
+            if len(order) > len(self._longest):
+                self._longest = order
+            waiting += [(came | 1 << number, after, [*order, number]) for number, after in self._next(came, model)]
+        return False
+
+    def _next(self, came: int, model: Model) -> list[tuple[int, Model]]:
+        """The calls that may come now and are explained, with the model after each."""
+        left = [number for number in range(len(self._calls)) if not came >> number & 1]
+        end = min(self._calls[number].latest for number in left)
+        found: list[tuple[int, Model]] = []
+        for number in left:
+            call = self._calls[number]
+            if call.began > end:
+                break
+            after = _copy_of(model)
+            if call.is_answered_by(call.step.on_model(after)):
+                found.append((number, after))
+        return found
+
+    def told(self) -> str:
+        """The calls in the longest order that was explained, and those that were left."""
+        rest = [number for number in range(len(self._calls)) if number not in self._longest]
+        lines = [
+            "none",
+            *(f"  explained: {self._calls[number]}" for number in self._longest),
+            *(f"  not:       {self._calls[number]}" for number in rest),
+        ]
+        return "\n".join(lines)
+
+
+def _copy_of(model: Model) -> Model:
+    copy = type(model)(model.clock)
+    copy.records, copy.created_count = model.copy_records(), model.created_count
+    return copy
+
+
+def _state_of(model: Model) -> Answer:
+    return tuple(
+        (session_id, record.head.creation_token, *_session(record.session()), *map(_message, record.messages))
+        for session_id, record in sorted(model.records.items())
+    )
+
+
+class History:
+    """Calls that workers make, as they were made."""
+
+    def __init__(self) -> None:
+        self.calls: list[Made] = []
+
+    async def make(self, worker: str, adapter: StorageAdapter, step: Step, *, resent: bool = False) -> Made:
+        """Make a call and add it. With `resent`, its request may be sent twice."""
+        began = time.monotonic_ns()
+        answer = await step.on(adapter)
+        call = Made(step=step, worker=worker, began=began, ended=time.monotonic_ns(), answer=answer, resent=resent)
+        self.calls.append(call)
+        return call

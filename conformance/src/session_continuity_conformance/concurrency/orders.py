@@ -235,6 +235,13 @@ class History:
         """Make a call and add it. With `resent`, its request may be sent twice."""
         began = time.monotonic_ns()
         answer = await step.on(adapter)
-        call = Made(step=step, worker=worker, began=began, ended=time.monotonic_ns(), answer=answer, resent=resent)
+        ended = time.monotonic_ns()
+        call = Made(step=step, worker=worker, began=began, ended=ended, answer=answer, resent=resent)
         self.calls.append(call)
         return call
+
+    def begin(self, worker: str, step: Step) -> Step:
+        """Add a call that is about to be made and will be broken off, so that its outcome stays unknown."""
+        now = time.monotonic_ns()
+        self.calls.append(Made(step=step, worker=worker, began=now, ended=now, answer=None))
+        return step

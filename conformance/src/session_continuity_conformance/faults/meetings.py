@@ -18,7 +18,7 @@ from session_continuity import (
 from session_continuity_conformance.concurrency.orders import Step
 from session_continuity_conformance.store_fixture import FAR, StoreFixture
 
-__all__ = ["MEETINGS", "Meeting", "meetings_of"]
+__all__ = ["MEETINGS", "Maker", "Meeting", "indexed_writes_of", "meetings_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,8 @@ def _append_and_anew(store: StoreFixture) -> Meeting:
 
 def _turn_and_update(store: StoreFixture) -> Meeting:
     talk = _Talk(store)
-    write = talk.append(talk.message("one"), patch=_titled("mine"), expected_version=1, expected_last_id=talk.second.id)
+    patch = Patch({"user_id": "mine", "metadata": SessionMetadata(title="mine", tags=["mine"])})
+    write = talk.append(talk.message("one"), patch=patch, expected_version=1, expected_last_id=talk.second.id)
     return talk.meeting("append_messages with terms while others update", write, talk.update(_titled("theirs")))
 
 
@@ -184,7 +185,8 @@ def _extend_and_end(store: StoreFixture) -> Meeting:
 
 def _hand_over(store: StoreFixture) -> Meeting:
     talk = _Talk(store)
-    write = talk.update(Patch({"user_id": "mine", "active_agent_id": "mine", "status": "paused"}))
+    labels = SessionMetadata(title="mine", tags=["mine"])
+    write = talk.update(Patch({"user_id": "mine", "active_agent_id": "mine", "status": "paused", "metadata": labels}))
     meanwhile = talk.update(Patch({"user_id": "theirs", "status": "active"}))
     return talk.meeting("update_session of what listings filter by, while others do so", write, meanwhile)
 
@@ -277,6 +279,23 @@ MEETINGS: Sequence[tuple[Maker, str | None]] = (
 """What makes each meeting in a new session, and the capability that it needs."""
 
 
+_INDEXED = (
+    _create_and_delete,
+    _first_turn_and_anew,
+    _turn_and_update,
+    _hand_over,
+    _extend_and_end,
+    _delete_and_create,
+    _fork_and_delete,
+)
+"""Those whose write changes what listings show."""
+
+
 def meetings_of(store: StoreFixture) -> list[Maker]:
     """The meetings that this store can have."""
     return [make for make, needed in MEETINGS if needed is None or getattr(store.capabilities, needed)]
+
+
+def indexed_writes_of(store: StoreFixture) -> list[Maker]:
+    """The meetings whose write changes what listings show."""
+    return [make for make in meetings_of(store) if make in _INDEXED]

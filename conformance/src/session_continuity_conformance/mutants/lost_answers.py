@@ -55,8 +55,8 @@ class CreatesAgain(_SendsAgain):
 
 @breaks("SC-FLT-016")
 class RecognisesItsUpdateByItsFields(NetworkedStorage):
-    """An update whose reply is lost is sent again unless the session has its values, so that an update of another client
-    makes it a conflict, or is overwritten."""
+    """An update whose reply is lost is sent again unless the session has its values. After an update of another client
+    it is a conflict, or overwrites that."""
 
     async def update_session(self, session_id: str, patch: Patch, *, expected_version: int | None = None) -> Session:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from session_continuity import (
     Appended,
@@ -116,7 +116,8 @@ def answer_of(result: object) -> Answer:
         case Replaced():
             return ("replaced", *map(_message, result.messages))
         case Page():
-            return ("page", *(_message(item) if isinstance(item, Message) else item for item in result))
+            items = cast("Page[object]", result)
+            return ("page", *(_message(item) if isinstance(item, Message) else item for item in items))
         case _:
             return (type(result).__name__, result)
 

@@ -9,12 +9,12 @@ from session_continuity_conformance.checks import same
 from session_continuity_conformance.store_fixture import FAR, StoreFixture
 
 _FILTERS = (
-    {"user_id": "user"},
-    {"user_id": "mine"},
-    {"user_id": "theirs"},
-    {"active_agent_id": "mine"},
-    {"user_id": "mine", "tags": frozenset({"mine"})},
-    {"user_id": "mine", "status": "paused"},
+    SessionFilter(user_id="user"),
+    SessionFilter(user_id="mine"),
+    SessionFilter(user_id="theirs"),
+    SessionFilter(active_agent_id="mine"),
+    SessionFilter(user_id="mine", tags=frozenset({"mine"})),
+    SessionFilter(user_id="mine", status="paused"),
 )
 """Those that the sessions of `faults.meetings` meet at some time."""
 
@@ -24,7 +24,7 @@ async def check_indexes(store: StoreFixture, adapter: StorageAdapter, session_id
     should, and only then."""
     session = await adapter.get_session(session_id)
     for conditions in _FILTERS:
-        wanted = session is not None and SessionFilter(**conditions).matches(session)
+        wanted = session is not None and conditions.matches(session)
         is_listed = partial(_is_listed, store, adapter, session_id, conditions)
         await store.settle(is_listed, wanted)
         same(f"whether list_sessions({conditions}) has the session after {what}", await is_listed(), wanted)
@@ -36,7 +36,6 @@ async def check_indexes(store: StoreFixture, adapter: StorageAdapter, session_id
         same(f"whether it is a fork of its source after {what}", session_id in {each.session_id for each in page}, True)
 
 
-async def _is_listed(
-    store: StoreFixture, adapter: StorageAdapter, session_id: str, conditions: dict[str, object]
-) -> bool:
-    return session_id in await store.listing(adapter=adapter, **conditions)
+async def _is_listed(store: StoreFixture, adapter: StorageAdapter, session_id: str, conditions: SessionFilter) -> bool:
+    found = await store.read_pages(lambda cursor: adapter.list_sessions(conditions, limit=100, cursor=cursor))
+    return session_id in {session.id for session in found}

@@ -102,6 +102,12 @@ def long(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "long", "--timeout=1500"]))
 
 
+def apart_suite(folder: str) -> tuple[str, ...]:
+    """The command that runs the conformance suite two examples at a time, apart from the configuration of our tests."""
+    apart = ("-c", os.devnull, f"--rootdir={folder}", "--noconftest", "-p", "no:cacheprovider", "-W", "error", "-q")
+    return ("python", "-m", "pytest", "-n", "2", "--pyargs", "session_continuity_conformance.suite", *apart)
+
+
 @nox.session
 def conformance(session: nox.Session) -> None:
     """The conformance suite on our own stores, two examples at a time, or on the stores whose URLs follow `--`."""
@@ -110,8 +116,7 @@ def conformance(session: nox.Session) -> None:
         session.run("session-continuity", "conformance", *session.posargs)
         return
     folder = session.create_tmp()
-    apart = ("-c", os.devnull, f"--rootdir={folder}", "--noconftest", "-p", "no:cacheprovider", "-W", "error", "-q")
-    suite = ("python", "-m", "pytest", "-n", "2", "--pyargs", "session_continuity_conformance.suite", *apart)
+    suite = apart_suite(folder)
     embedded = ("--sc-url=memory://conformance", f"--sc-url=sqlite:///{folder}/conformance.db")
     session.run(*suite, *embedded, "--sc-harness=tests.kit.harnesses:redis")
     # One mode, because botocore pauses after every lost reply. The tests run its store in both modes.
@@ -139,6 +144,19 @@ def agents(session: nox.Session) -> None:
     session.run("mypy", "agents/src")
     session.run("pyright", "agents/src")
     session.run("python", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "tests/agents"]))
+
+
+@nox.session(default=False)
+def histories(session: nox.Session) -> None:
+    """Random histories on our own stores: `-- 300 7` makes 300 per mode, chosen by seed 7."""
+    install(session, "pytest-xdist")
+    count, seed = [*session.posargs, *("300", "1")[len(session.posargs) :]]
+    search = ("--sc-clause=SC-ORD-011", f"--sc-explore={count}", f"--sc-seed={seed}")
+    folder = session.create_tmp()
+    stores = ("--sc-url=memory://histories", f"--sc-url=sqlite:///{folder}/histories.db")
+    session.run(*apart_suite(folder), *search, *stores, "--sc-harness=tests.kit.harnesses:redis")
+    dynamodb = "--sc-harness=tests.kit.harnesses:dynamodb"
+    session.run(*apart_suite(folder), *search, dynamodb, success_codes=[0, 5])  # 5: no engine is installed
 
 
 @nox.session(default=False)

@@ -65,7 +65,10 @@ class SuiteOptions:
         ),
     )
     explore: int = field(
-        default=0, metadata=_written("N", "Try N new random programs per mode.", type=int, pytest="--sc-explore")
+        default=0,
+        metadata=_written(
+            "N", "Try N new random programs, and N new histories, per mode.", type=int, pytest="--sc-explore"
+        ),
     )
     seed: int | None = field(
         default=None,

@@ -121,7 +121,7 @@ def _create_and_anew(store: StoreFixture) -> Meeting:
 
 def _append_and_clear(store: StoreFixture) -> Meeting:
     talk = _Talk(store)
-    batch = talk.message("one"), talk.message("two")
+    batch = (talk.message("one"), talk.message("two"))[: store.capabilities.max_batch]
     return talk.meeting("append_messages while all are removed", talk.append(*batch), talk.clear())
 
 

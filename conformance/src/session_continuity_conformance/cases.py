@@ -38,8 +38,8 @@ PROOF_ATTRIBUTE: Final = "sc_proof"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """The number of random programs, and of histories, per mode, and the seconds that programs may take at most. Without
-    a seed, every run tries the same programs and a few histories."""
+    """The number of random programs, and of histories, per mode. Programs take at most so many seconds. Without a seed,
+    every run tries the same programs and a few histories."""
 
     programs: int = 300
     seconds: float = 60.0

@@ -66,9 +66,7 @@ class SuiteOptions:
     )
     explore: int = field(
         default=0,
-        metadata=_written(
-            "N", "Try N new random programs, and N new histories, per mode.", type=int, pytest="--sc-explore"
-        ),
+        metadata=_written("N", "Try N random programs, and N histories, per mode.", type=int, pytest="--sc-explore"),
     )
     seed: int | None = field(
         default=None,

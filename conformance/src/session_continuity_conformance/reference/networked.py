@@ -22,7 +22,7 @@ from session_continuity_conformance.target import Target
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
+PATIENCE = 12.0
 
 
 class WorkQueue:
@@ -94,7 +94,7 @@ class NetworkedWorld(World):
 class NetworkedStorage(ReferenceStorage):
     """Uses one connection for one call at a time, and closes it when it breaks. It never repeats a request."""
 
-    timeout: ClassVar[float | None] = 1.0
+    timeout: ClassVar[float | None] = 2.0
     world: NetworkedWorld
 
     def __init__(self, *args: Any) -> None:

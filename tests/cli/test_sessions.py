@@ -51,6 +51,12 @@ def test_a_listing_in_a_pipe_is_a_line_a_session(command: CommandLine) -> None:
         (["--agent", "helper"], ["b"]),
         (["--status", "completed"], ["c"]),
         (["--tag", "vip"], ["b", "a"]),
+        (["--title", "BILLING"], ["a"]),
+        (["--order", "oldest"], ["a", "b", "c"]),
+        (["--order", "recent"], ["a", "c", "b"]),
+        (["--order", "idle", "--user", "u1"], ["c", "a"]),
+        (["--after", "c"], ["b", "a"]),
+        (["--order", "recent", "--after", "a", "--limit", "1"], ["c"]),
         (["--tag", "new", "--tag", "none"], ["b"]),
         (["--created-after", "2999-01-01"], []),
         (["--created-before", "2999-01-01T10:00Z", "--created-after", "2020-01-01"], ["c", "b", "a"]),
@@ -86,7 +92,11 @@ def test_a_listing_on_a_terminal_is_a_table_that_keeps_the_ids_whole(command: Co
 
 def test_an_empty_store_lists_nothing(command: CommandLine) -> None:
     assert (command("sessions", "list", STORE).code, command("sessions", "list", STORE).out) == (0, "")
-    assert command("sessions", "list", STORE, "--json").json == {"sessions": [], "next_cursor": None}
+    assert command("sessions", "list", STORE, "--json").json == {
+        "sessions": [],
+        "next_cursor": None,
+        "stale_totals": False,
+    }
     assert command.on_terminal("sessions", "list", STORE).out == "no sessions\n"
 
 

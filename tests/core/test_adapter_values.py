@@ -208,6 +208,8 @@ def test_capabilities_are_closed_unless_declared() -> None:
         "unscoped_listing": False,
         "strong_listing": False,
         "listing_totals": False,
+        "ascending_listing": False,
+        "activity_listing": False,
         "server_clock": False,
         "durable": False,
         "shared": False,

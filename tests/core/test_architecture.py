@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "events": "errors",
     "validation": "errors model_base",
     "runtime": "errors",
-    "contract": "errors model_base models runtime",
+    "contract": "errors model_base models runtime values",
     "backends": "contract errors input_errors models runtime",
     "context": "blocks contract errors model_base models runtime values",
     "compression": "blocks context contract errors models runtime values",

@@ -44,7 +44,7 @@ CORE_EDITS = {
     "contract/growth.py": [("CONTRACT: Final[Version] = (1, 0)", "CONTRACT: Final[Version] = (1, 1)")],
     "contract/queries.py": [
         (START, MARKS),
-        inserted_after("class SessionFilter:", "    title: str | None = field(default=None, metadata=since(1, 1))"),
+        inserted_after("class SessionFilter:", "    headline: str | None = field(default=None, metadata=since(1, 1))"),
         inserted_after("class MessageQuery:", "    pinned: bool = field(default=False, metadata=since(1, 1))"),
     ],
     "contract/capabilities.py": [
@@ -68,7 +68,7 @@ NEWER_CLAUSES = """
 id = "SC-LST-099"
 level = "MUST"
 since = "1.1"
-text = "A title selects sessions."
+text = "A headline selects sessions."
 source = []
 rationale = "."
 remedy = "."
@@ -91,11 +91,11 @@ from session_continuity_conformance.checks import same
 
 
 @clause("SC-LST-099")
-async def test_listing_by_title(store):
+async def test_listing_by_headline(store):
     session = await store.create_session(user_id="u", metadata={"title": "Billing"})
     await store.create_session(user_id="u", metadata={"title": "Travel"})
-    page = await store.adapter.list_sessions(SessionFilter(user_id="u", title="Bill"), limit=9)
-    same("sessions of this title", [each.id for each in page], [session.id])
+    page = await store.adapter.list_sessions(SessionFilter(user_id="u", headline="Bill"), limit=9)
+    same("sessions of this headline", [each.id for each in page], [session.id])
 
 
 @clause("SC-SES-099")
@@ -122,7 +122,7 @@ class NewerStorage(SqliteStorage):
 
     async def list_sessions(self, filter, *, limit, cursor=None):
         page = await super().list_sessions(filter, limit=limit, cursor=cursor)
-        titled = [each for each in page if filter.title is None or filter.title in (each.metadata.title or "")]
+        titled = [each for each in page if filter.headline is None or filter.headline in (each.metadata.title or "")]
         return Page(tuple(titled), page.next_cursor)
 
     async def pin_session(self, session_id):
@@ -190,7 +190,7 @@ def show(coroutine):
         print([each.id for each in result] if isinstance(result, Page) else result.id)
 
 
-BILLING = SessionFilter(user_id="u", title="Bill")
+BILLING = SessionFilter(user_id="u", headline="Bill")
 ALL = SessionFilter(user_id="u")
 """
 """A backend of contract 1.1, a wrapper of contract 1.0, and what the programs share."""
@@ -254,7 +254,7 @@ show(store.get_conversation("Billing", MessageQuery(pinned=True)))
 """
     assert printed(grown, tmp_path, program) == [
         "['Travel', 'Billing']",
-        f"NotSupportedError: title {REFUSED}",
+        f"NotSupportedError: headline {REFUSED}",
         f"NotSupportedError: pinned {REFUSED}",
         f"NotSupportedError: pinned {REFUSED}",
     ]
@@ -266,7 +266,7 @@ store = portable(SqliteStorage("test.db", mode="blocking"))
 run_now(store.setup())
 show(store.list_sessions(BILLING, limit=9))
 """
-    assert printed(grown, tmp_path, program) == [f"NotSupportedError: title {REFUSED}"]
+    assert printed(grown, tmp_path, program) == [f"NotSupportedError: headline {REFUSED}"]
 
 
 def test_an_operation_that_an_older_backend_lacks_is_refused(grown: Path, tmp_path: Path) -> None:

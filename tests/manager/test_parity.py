@@ -22,7 +22,8 @@ in_namespace(name)
 create_session(*, id=None, user_id=None, active_agent_id=None, metadata=None, participants=(), token_budget=None,
                compression=None, ttl=None, created_at=None)
 get_session(session_id)
-list_sessions(*, limit=50, cursor=None, **query)
+list_sessions(*, limit=50, cursor=None, after_id=None, **query)
+recent_sessions(user_id, *, limit=20)
 update_session(session_id, *, expected_version=None, **changes)
 end_session(session_id)
 delete_session(session_id, *, expected_version=None)
@@ -57,12 +58,12 @@ on(event_type, handler)
 off(event_type, handler)
 health()
 close()
-iter_sessions(*, limit=None, cursor=None, **query)
+iter_sessions(*, limit=None, cursor=None, after_id=None, **query)
 iter_messages(session_id, *, order='asc', limit=None, roles=None, after=None, before=None, cursor=None)
 """
 OPTIONS = """token_counter token_budget compression summarizer ttl expiry image_token_cost file_token_cost context
 summarizer_timeout summarizer_pause on_invalid_text cleanup_interval registry"""
-CONDITIONS = """user_id active_agent_id status tags created_after created_before"""
+CONDITIONS = """user_id active_agent_id status tags created_after created_before title order"""
 METHODS = re.findall(r"^(\w+)(\((?:[^()]|\(\))*\))", PROMISED, re.MULTILINE)
 NAMES = [name for name, _ in METHODS]
 NOT_AWAITED = {"open", "stream_message", "for_user", "in_namespace", "on", "off", "iter_sessions", "iter_messages"}
@@ -91,7 +92,7 @@ def first_sentence(text: str | None) -> str:
 def test_the_public_face_is_the_promised_one(kind: type) -> None:
     offered = {name: bare(getattr(kind, name)) for name in NAMES}
     assert offered == {name: " ".join(signature.split()) for name, signature in METHODS}
-    assert len(METHODS) == 41
+    assert len(METHODS) == 42
 
 
 @pytest.mark.parametrize("kind", [SessionManager, AsyncSessionManager])

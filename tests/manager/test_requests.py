@@ -31,6 +31,15 @@ TABLE: dict[str, tuple[Callable[[Any, str, str], object], list[str]]] = {
     "get_session": (lambda m, s, i: m.get_session(s), ["get_session"]),
     "list_sessions": (lambda m, s, i: m.list_sessions(user_id="u"), ["list_sessions"]),
     "iter_sessions": (lambda m, s, i: list(m.iter_sessions(user_id="u")), ["list_sessions"]),
+    "list_sessions, behind a session": (
+        lambda m, s, i: m.list_sessions(after_id=s),
+        ["get_session", "list_sessions"],
+    ),
+    "iter_sessions, behind a session": (
+        lambda m, s, i: list(m.iter_sessions(after_id=s)),
+        ["get_session", "list_sessions"],
+    ),
+    "recent_sessions": (lambda m, s, i: m.recent_sessions("u"), ["list_sessions"]),
     "update_session": (lambda m, s, i: m.update_session(s, user_id="u"), ["update_session"]),
     "update_session, expecting": (
         lambda m, s, i: m.update_session(s, expected_version=1, user_id="u"),

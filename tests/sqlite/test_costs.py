@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from session_continuity import ForkedFrom, Patch, StorageAdapter, run_now
+from session_continuity import ForkedFrom, Patch, SessionFilter, StorageAdapter, run_now
 
 from ..kit.clocks import START, TickingClock
 from ..kit.conversations import Speaker, new_session, store_session
@@ -39,6 +39,10 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "fork a session": fork,
     "list the forks of a session": lambda store, *_: store.list_forks("s", limit=20),
+    "list a user's sessions by activity": lambda store, *_: store.list_sessions(
+        SessionFilter(user_id="u", order="recent"), limit=20
+    ),
+    "list by title": lambda store, *_: store.list_sessions(SessionFilter(title="title"), limit=20),
     "delete a session at a version": lambda store, *_: store.delete_session("s", expected_version=1),
 }
 

@@ -177,6 +177,8 @@ def test_pages_go_on_behind_a_damaged_row(store: StorageAdapter, database: Path)
         if (cursor := listed.next_cursor) is None:
             break
     assert (sessions, unreadable) == (["s4", "s1", "s0"], ["s3", "s2"])
+    titled = run_now(store.list_sessions(SessionFilter(title="none"), limit=9))
+    assert (titled.items, titled.unreadable) == ((), ("s3", "s2"))
     with SessionManager(store) as manager:
         page = manager.get_messages("s0", limit=None)
     assert ([message.id for message in page], page.unreadable) == (["m0", "m3", "m4"], ("m1", "m2"))

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from session_continuity import MessageQuery, Patch, SessionFilter, StorageAdapter, encode_cursor, run_now
+from session_continuity import (
+    ListingPlace,
+    MessageQuery,
+    Patch,
+    SessionFilter,
+    SessionManager,
+    StorageAdapter,
+    encode_cursor,
+    run_now,
+)
 
 from ..kit.clocks import START, TickingClock
 from ..kit.conversations import EVERYTHING, Speaker, new_session, store_session, stored_contents
@@ -107,6 +118,11 @@ FILTERS = {
     "status": SessionFilter(status="active"),
     "tags": SessionFilter(tags=frozenset({"x", "y"})),
     "user and times": SessionFilter(user_id="u", created_after=START, created_before=START),
+    "title": SessionFilter(title="x"),
+    "oldest": SessionFilter(user_id="u", order="oldest"),
+    "recent": SessionFilter(user_id="u", order="recent"),
+    "idle, both": SessionFilter(user_id="u", active_agent_id="a", order="idle"),
+    "behind": SessionFilter(user_id="u", order="recent", behind=ListingPlace("2026", "s")),
 }
 
 
@@ -120,8 +136,38 @@ def test_a_listing_follows_an_index_and_sorts_nothing(
         run_now(store.list_sessions(filter_, limit=10, cursor=cursor))
     steps = plan(store, statements)
     by = "user" if filter_.user_id else "agent" if filter_.active_agent_id else "time"
-    assert steps[0].startswith(f"SEARCH sessions USING INDEX sessions_by_{by} (namespace=?")
+    activity = "_activity" if filter_.is_by_activity else ""
+    assert steps[0].startswith(f"SEARCH sessions USING INDEX sessions_by_{by}{activity} (namespace=?")
     assert not [step for step in steps if "TEMP B-TREE" in step or step.startswith("SCAN sessions")]
+
+
+@pytest.mark.parametrize("scope", [{}, {"active_agent_id": "a"}], ids=["everything", "agent"])
+def test_sessions_of_all_users_are_sorted_for_a_page_by_activity(store: StorageAdapter, scope: Any) -> None:
+    with traced(store) as statements:
+        run_now(store.list_sessions(SessionFilter(order="recent", **scope), limit=10))
+    steps = plan(store, statements)
+    assert verbs(statements) == ["SELECT"]
+    by = "agent" if scope else "time"
+    assert steps[0].startswith(f"SEARCH sessions USING INDEX sessions_by_{by} (namespace=?")
+    assert [step for step in steps if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR ORDER BY"]
+
+
+def test_the_order_by_activity_costs_an_append_two_pages(database: Path) -> None:
+    """Each append moves the session from one leaf of the index to another."""
+    with SessionManager.open(f"sqlite:///{database}") as manager, closing(sqlite3.connect(database)) as connection:
+        ids = [manager.create_session(user_id=f"u{number % 20}").id for number in range(600)]
+
+        def pages_of_appends() -> int:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            for session_id in ids[::20]:
+                manager.add_message(session_id, "user", "hello")
+            header, page = 32, 24 + 4096
+            return (database.with_name(f"{database.name}-wal").stat().st_size - header) // page
+
+        with_index = pages_of_appends()
+        connection.execute("DROP INDEX sessions_by_user_activity")
+        connection.commit()
+        assert 0 < with_index - pages_of_appends() <= 2 * len(ids[::20])
 
 
 def test_expired_sessions_come_from_their_index_alone(store: StorageAdapter) -> None:

@@ -64,6 +64,7 @@ from .contract.adapter import (
 from .contract.capabilities import (
     Capabilities as Capabilities,
 )
+from .contract.folding import folded as folded
 from .contract.growth import CONTRACT as CONTRACT
 from .contract.paging import (
     MAX_PAGE as MAX_PAGE,
@@ -77,9 +78,12 @@ from .contract.patch import (
     Patch as Patch,
 )
 from .contract.queries import (
+    ListingPlace as ListingPlace,
     MessageQuery as MessageQuery,
     SessionFilter as SessionFilter,
+    SessionOrder as SessionOrder,
     check_limit as check_limit,
+    listing_start as listing_start,
 )
 from .contract.reading import (
     conversation_of as conversation_of,

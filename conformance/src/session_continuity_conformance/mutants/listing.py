@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from unicodedata import combining, normalize
 
 from session_continuity import (
     Page,
     Session,
     SessionFilter,
+    decode_cursor,
+    encode_cursor,
+    folded,
     format_timestamp,
 )
 from session_continuity_conformance.mutants.registry import breaks
@@ -31,38 +35,26 @@ class _OtherFilter(Model):
 class ListsOldestIdsFirst(Model):
     """Sessions of one moment are listed by id in ascending order."""
 
-    def listing_key(self, session: Session) -> Key:
-        return format_timestamp(session.created_at), [-ord(character) for character in session.id]
-
-
-class _LooseFilter(Model):
-    """Compares a field of the filter in another way."""
-
-    def matches(self, filter: SessionFilter, session: Session) -> bool:
-        raise NotImplementedError
-
-    def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
-        found = [record.session() for record in self.records.values() if not self.is_expired(record, self.clock())]
-        found = [session for session in found if self.matches(filter, session)]
-        found.sort(key=self.listing_key, reverse=True)
-        return self.page(found, self.listing_key, limit, cursor, bound_to=filter.key(), downwards=True)
+    def listing_key(self, session: Session, filter: SessionFilter) -> Key:
+        moment, session_id = super().listing_key(session, filter)
+        return moment, [-ord(character) for character in session_id]
 
 
 @breaks("SC-LST-002")
-class ListsByPrefixOfUser(_LooseFilter):
+class ListsByPrefixOfUser(Model):
     """A user's listing has the sessions of users whose id begins with the user's."""
 
-    def matches(self, filter: SessionFilter, session: Session) -> bool:
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
         if filter.user_id is None or not (session.user_id or "").startswith(filter.user_id):
             return filter.matches(session)
         return replace(filter, user_id=session.user_id).matches(session)
 
 
 @breaks("SC-LST-003")
-class ListsActiveSessionsOfAnAgent(_LooseFilter):
+class ListsActiveSessionsOfAnAgent(Model):
     """An agent's listing has only active sessions."""
 
-    def matches(self, filter: SessionFilter, session: Session) -> bool:
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
         hidden = filter.active_agent_id is not None and filter.status is None and session.status != "active"
         return not hidden and filter.matches(session)
 
@@ -76,10 +68,10 @@ class ListsWithoutStatus(_OtherFilter):
 
 
 @breaks("SC-LST-005")
-class TagsMustAllMatch(_LooseFilter):
+class TagsMustAllMatch(Model):
     """A listing by tags needs all of them."""
 
-    def matches(self, filter: SessionFilter, session: Session) -> bool:
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
         return filter.matches(session) and filter.tags.issubset(session.metadata.tags)
 
 
@@ -124,7 +116,7 @@ class UnscopedListingCountsMessageRows(Model):
 
 
 @breaks("SC-LST-009", "U44")
-class IndexKeepsTheOldUser(_LooseFilter):
+class IndexKeepsTheOldUser(Model):
     """A session stays in the listing of its first user."""
 
     def __init__(self, *args: Any) -> None:
@@ -135,7 +127,7 @@ class IndexKeepsTheOldUser(_LooseFilter):
         self.users[session.id] = session.user_id
         return super().create_session(session)
 
-    def matches(self, filter: SessionFilter, session: Session) -> bool:
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
         return filter.matches(session.model_copy(update={"user_id": self.users.get(session.id)}))
 
 
@@ -195,3 +187,111 @@ class ListingLagsOneWrite(ReferenceStorage):
         page = await super().list_sessions(filter, limit=limit, cursor=cursor)
         newest, self.newest = self.newest, None
         return Page(tuple(session for session in page if session.id != newest), page.next_cursor)
+
+
+@breaks("SC-LST-014")
+class RecentListsByCreation(Model):
+    """The order by activity is the order of creation."""
+
+    def listing_key(self, session: Session, filter: SessionFilter) -> Key:
+        return super().listing_key(session, replace(filter, order="newest"))
+
+
+@breaks("SC-LST-014")
+class ActivityOfTheLastMessageThatIsLeft(Model):
+    """The order by activity goes back when the last message is deleted."""
+
+    def listing_key(self, session: Session, filter: SessionFilter) -> Key:
+        moment, session_id = super().listing_key(session, filter)
+        messages = self.require(session.id).messages
+        deleted = self.require(session.id).next_place > len(messages)
+        if filter.is_by_activity and deleted:
+            moment = format_timestamp(messages[-1].created_at if messages else session.created_at)
+        return moment, session_id
+
+
+@breaks("SC-LST-015")
+class OldestListsIdsDownwards(Model):
+    """With the oldest first, sessions of one moment are listed by id in descending order."""
+
+    def listing_key(self, session: Session, filter: SessionFilter) -> Key:
+        moment, session_id = super().listing_key(session, filter)
+        return moment, [-ord(each) for each in session_id] if filter.order == "oldest" else session_id
+
+
+@breaks("SC-LST-016")
+class BehindIncludesThePlace(Model):
+    """A listing behind a place begins with the session at that place."""
+
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        return super().selects(filter, session) or self.is_first(filter, session)
+
+    def is_first(self, filter: SessionFilter, session: Session) -> bool:
+        """Whether the session is at the place behind which the listing starts."""
+        return filter.place_of(session) == filter.behind and replace(filter, behind=None).matches(session)
+
+
+@breaks("SC-LST-016")
+class BehindComparesTimesOnly(Model):
+    """A listing behind a place leaves out every session of the same moment."""
+
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        same = filter.behind is not None and filter.place_of(session).moment == filter.behind.moment
+        return super().selects(filter, session) and not same
+
+
+@breaks("SC-LST-016")
+class BehindNeedsItsSession(Model):
+    """A listing behind a session that is gone begins at the beginning."""
+
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        gone = filter.behind is not None and filter.behind.id not in self.records
+        return super().selects(replace(filter, behind=None) if gone else filter, session)
+
+
+@breaks("SC-LST-017")
+class TitleInAsciiCase(Model):
+    """A title is compared without case for ASCII letters only."""
+
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        if filter.title is None:
+            return super().selects(filter, session)
+        title = (session.metadata.title or "").encode().lower()
+        return filter.title.encode().lower() in title and super().selects(replace(filter, title=None), session)
+
+
+@breaks("SC-LST-017")
+class TitleIsAPattern(Model):
+    """A percent sign in a title stands for anything."""
+
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        wanted = (filter.title or "").replace("%", "")
+        return super().selects(replace(filter, title=wanted or None), session)
+
+
+@breaks("SC-LST-017")
+class TitleIgnoresAccents(Model):
+    """A title with an accent meets the same text without it."""
+
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        if filter.title is None:
+            return super().selects(filter, session)
+        plain = "".join(each for each in normalize("NFD", folded(session.metadata.title or "")) if not combining(each))
+        found = folded(filter.title) in plain and super().selects(replace(filter, title=None), session)
+        return found or super().selects(filter, session)
+
+
+@breaks("SC-LST-018")
+class ActivityPagesByNumber(Model):
+    """A further page by activity skips as many sessions as were returned, whatever moved meanwhile."""
+
+    def listing_page(
+        self, found: list[Session], filter: SessionFilter, limit: int, cursor: str | None
+    ) -> Page[Session]:
+        if not filter.is_by_activity:
+            return super().listing_page(found, filter, limit, cursor)
+        start = 0 if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=int)
+        found.sort(key=filter.place_of, reverse=filter.is_downwards)
+        end = start + limit
+        more = encode_cursor(end, bound_to=filter.key()) if len(found) > end else None
+        return Page(tuple(found[start:end]), more)

@@ -331,15 +331,35 @@ class Player:
         return [record.session(), *page, *system]
 
     async def _list_sessions(self, step: steps.ListSessions) -> None:
+        wanted = self.listing_of(step)
+        bound = self.with_totals if wanted.is_by_activity else self.as_listed
+
         async def page(cursor: str | None) -> Page[Session]:
-            page = await self.store.adapter.list_sessions(step.filter, limit=step.limit, cursor=cursor)
-            return page.map(self.as_listed)
+            page = await self.store.adapter.list_sessions(wanted, limit=step.limit, cursor=cursor)
+            return page.map(bound)
 
         def expected() -> list[Session]:
-            return list(self.model.list_sessions(step.filter, limit=1000).map(self.as_listed))
+            return list(self.model.list_sessions(wanted, limit=1000).map(bound))
 
         await self.store.settle(lambda: self.store.read_pages(page), expected())
         await self._read_pages("list_sessions", page, expected, step.meanwhile)
+
+    def listing_of(self, step: steps.ListSessions) -> SessionFilter:
+        """The filter of a step, in an order that the store declares, behind the session of its slot if there is one."""
+        declared = self.store.capabilities
+        orders = {
+            "newest": True,
+            "oldest": declared.ascending_listing,
+            "recent": declared.activity_listing,
+            "idle": declared.activity_listing,
+        }
+        wanted = step.filter if orders[step.filter.order] else replace(step.filter, order="newest")
+        start = None if step.behind is None else self.model.find_live(self.session_at(step.behind))
+        return wanted if start is None else replace(wanted, behind=wanted.place_of(start.session()))
+
+    def with_totals(self, session: Session) -> Session:
+        """The session as it is."""
+        return session
 
     def as_listed(self, session: Session) -> Session:
         """The session without the fields that a listing of this store may show late."""

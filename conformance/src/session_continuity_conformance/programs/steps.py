@@ -186,10 +186,14 @@ class Get:
 
 @dataclass(frozen=True)
 class ListSessions:
-    """List sessions page by page. `meanwhile` is played after the first page."""
+    """List sessions page by page, `behind` the session of a slot. `meanwhile` is played after the first page.
+
+    A store that does not declare the order lists the newest first.
+    """
 
     filter: SessionFilter
     limit: int = 100
+    behind: Slot | None = None
     meanwhile: Step | None = None
 
 
@@ -256,7 +260,7 @@ VALUES: dict[str, list[Any]] = {
     "status": ["active", "paused", "active", "completed", "expired"],
     "metadata": [
         SessionMetadata(tags=["t"]),
-        SessionMetadata(title="x"),
+        SessionMetadata(title="Straße"),
         SessionMetadata(tags=["w"]),
         SessionMetadata(),
     ],
@@ -273,13 +277,26 @@ clearable = st.frozensets(
     st.sampled_from(["user_id", "active_agent_id", "status", "metadata", "token_budget"]), max_size=2
 )
 
-filters = st.builds(
-    SessionFilter,
-    user_id=users,
-    active_agent_id=st.sampled_from([None, "a", "b"]),
-    status=rarely(statuses),
-    tags=st.sampled_from([frozenset(), frozenset(), frozenset({"t"}), frozenset({"t", "w"})]),
-).filter(lambda each: each.user_id is not None or each.active_agent_id is not None)
+
+def listing(conditions: dict[str, Any], more: dict[str, Any]) -> SessionFilter:
+    """A filter with an order or a title."""
+    return SessionFilter(**conditions, **more)
+
+
+conditions: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "user_id": users,
+        "active_agent_id": st.sampled_from([None, "a", "b"]),
+        "status": rarely(statuses),
+        "tags": st.sampled_from([frozenset(), frozenset(), frozenset({"t"}), frozenset({"t", "w"})]),
+    }
+)
+listings: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{}, {}, {"order": "recent"}, {"order": "oldest"}, {"order": "idle"}, {"title": "STRASSE"}]
+)
+filters = st.builds(listing, conditions, listings).filter(
+    lambda each: each.user_id is not None or each.active_agent_id is not None
+)
 
 
 def creates(slot: st.SearchStrategy[Slot]) -> st.SearchStrategy[Create]:
@@ -369,7 +386,13 @@ reads = st.one_of(
         only=rarely(st.frozensets(places, max_size=3)),
         meanwhile=rarely(appends | st.builds(DeleteMessage, slot=slots, place=places)),
     ),
-    st.builds(ListSessions, filter=filters, limit=st.integers(1, 3), meanwhile=rarely(creates(slots) | deletes)),
+    st.builds(
+        ListSessions,
+        filter=filters,
+        limit=st.integers(1, 3),
+        behind=rarely(slots),
+        meanwhile=rarely(creates(slots) | deletes),
+    ),
     st.builds(FindExpired, within=st.sampled_from([0, 1, 60, 4000]), limit=st.integers(1, 3)),
 )
 waits = st.builds(Wait, seconds=st.sampled_from([1, 59, 60, 3600]))

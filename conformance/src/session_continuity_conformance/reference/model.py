@@ -136,9 +136,23 @@ class Model:
     def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         live = [record for record in self.records.values() if not self.is_expired(record, self.clock())]
         found = [record.session() for record in live if self.is_own(record)]
-        found = [session for session in found if filter.matches(session)]
-        found.sort(key=self.listing_key, reverse=True)
-        return self.page(found, self.listing_key, limit, cursor, bound_to=filter.key(), downwards=True)
+        found = [session for session in found if self.selects(filter, session)]
+        return self.listing_page(found, filter, limit, cursor)
+
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        """Whether a session meets a filter."""
+        return filter.matches(session)
+
+    def listing_page(
+        self, found: list[Session], filter: SessionFilter, limit: int, cursor: str | None
+    ) -> Page[Session]:
+        """One page of these sessions, in the order of the filter."""
+
+        def key(session: Session) -> Key:
+            return self.listing_key(session, filter)
+
+        found.sort(key=key, reverse=filter.is_downwards)
+        return self.page(found, key, limit, cursor, bound_to=filter.key(), downwards=filter.is_downwards)
 
     def append_messages(
         self,
@@ -226,8 +240,8 @@ class Model:
         number = self.require(source_id).number
         forks = [record for record in self.records.values() if record.source == number]
         found = [record.head for record in forks if self.is_own(record)]
-        found.sort(key=self.listing_key)
-        page = self.page(found, self.listing_key, limit, cursor, bound_to=f"forks of {source_id}")
+        found.sort(key=self.fork_key)
+        page = self.page(found, self.fork_key, limit, cursor, bound_to=f"forks of {source_id}")
         return page.map(self.as_fork)
 
     def as_fork(self, head: Session) -> Fork:
@@ -390,9 +404,13 @@ class Model:
         last = len(ids) if query.before_id is None else ids.index(query.before_id)
         return record.messages[first:last]
 
-    def listing_key(self, session: Session) -> Key:
+    def listing_key(self, session: Session, filter: SessionFilter) -> Key:
         """The position of a session in a listing."""
-        return format_timestamp(session.created_at), session.id
+        return filter.place_of(session)
+
+    def fork_key(self, head: Session) -> Key:
+        """The position of a session in a list of forks."""
+        return format_timestamp(head.created_at), head.id
 
     def expiry_key(self, head: Session) -> Key:
         """The position of a session in the list of expired ones."""

@@ -115,6 +115,8 @@ class ReferenceStorage(StorageAdapter):
         unscoped_listing=True,
         strong_listing=True,
         listing_totals=True,
+        ascending_listing=True,
+        activity_listing=True,
         durable=True,
         max_message_bytes=200_000,
         atomic_turns=True,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from session_continuity import Patch, Session, SessionFilter, SessionMetadata
+from session_continuity import ListingPlace, Patch, Session, SessionFilter, SessionMetadata, format_timestamp
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import same
 from session_continuity_conformance.samples import FIRST_MOMENT, LAST_MOMENT, full_session
 from session_continuity_conformance.store_fixture import MILLISECOND, StoreFixture
 
+BY_USER_AND_AGENT: tuple[dict[str, Any], ...] = ({"user_id": "u"}, {"active_agent_id": "g"})
 TOTALS = ("message_count", "token_count", "system_message_ids", "last_activity_at")
 
 
@@ -204,3 +206,185 @@ async def test_strong_listing_shows_every_write_at_once(store: StoreFixture) -> 
         same("the newest listed session", (await store.listing(user_id="u"))[0], session.id)
         await store.adapter.update_session(session.id, Patch({"status": "paused"}))
         same("paused sessions", len(await store.listing(user_id="u", status="paused")), number + 1)
+
+
+async def active_sessions(store: StoreFixture, **fields: Any) -> list[Session]:
+    """Three sessions of a user and an agent. The first created is the most recently active, then the third."""
+    scope = {"user_id": "u", "active_agent_id": "a", **fields}
+    created = [await store.create_session(**scope) for _ in range(3)]
+    await store.append(created[1].id, "x")
+    await store.append(created[2].id, "x")
+    await store.append(created[0].id, "x", tokens=7)
+    return created
+
+
+@clause("SC-LST-014")
+async def test_listing_by_activity(store: StoreFixture) -> None:
+    first, second, third = (session.id for session in await active_sessions(store))
+    await store.create_session(user_id="v", active_agent_id="b")
+    for scope in ({"user_id": "u"}, {"active_agent_id": "a"}, {"user_id": "u", "active_agent_id": "a"}):
+        await store.check_listing("the most recent first", [first, third, second], order="recent", **scope)
+        await store.check_listing("the longest idle first", [second, third, first], order="idle", **scope)
+        await store.check_listing("the newest first", [third, second, first], **scope)
+    await store.append(second, "y")
+    await store.check_listing("after an append", [second, first, third], order="recent", user_id="u")
+    await store.check_listing("after an append, idle", [third, first, second], order="idle", active_agent_id="a")
+
+
+@clause("SC-LST-014")
+async def test_order_by_activity_is_that_of_get_session(store: StoreFixture) -> None:
+    first, second, third = await active_sessions(store)
+    await store.adapter.update_session(third.id, Patch({"status": "paused"}))
+    await store.adapter.delete_all_messages(first.id)
+    await store.check_listing(
+        "after a delete and an update", [first.id, third.id, second.id], order="recent", user_id="u"
+    )
+    later = await store.create_session(user_id="u", created_at=store.tick())
+    for order, place in (("recent", 0), ("idle", 3)):
+        found = await store.adapter.list_sessions(SessionFilter(user_id="u", order=order), limit=9)  # type: ignore[arg-type]
+        current = {session.id: await store.current(session.id) for session in (first, second, third, later)}
+        same(f"sessions, {order} first", {session.id: session for session in found}, current)
+        same(f"place of an empty session, {order} first", [session.id for session in found].index(later.id), place)
+
+
+@clause("SC-LST-014")
+async def test_sessions_of_one_moment_are_by_id_in_the_order_by_activity(store: StoreFixture) -> None:
+    moment = store.tick()
+    for name in ("b", "a", "c"):
+        await store.create_session(id=name, user_id="u", created_at=moment)
+    await store.check_listing("the most recent first", ["c", "b", "a"], user_id="u", order="recent")
+    await store.check_listing("the longest idle first", ["a", "b", "c"], user_id="u", order="idle")
+
+
+@clause("SC-LST-015")
+async def test_oldest_session_comes_first(store: StoreFixture) -> None:
+    moment = store.tick()
+    for name, offset in (("b", 1), ("e", 0), ("a", 1), ("d", 2), ("c", 1)):
+        await store.create_session(id=name, user_id="u", active_agent_id="g", created_at=moment + offset * MILLISECOND)
+    for scope in BY_USER_AND_AGENT:
+        await store.check_listing("the oldest first", ["e", "a", "b", "c", "d"], order="oldest", **scope)
+        same("ids in pages of 2", await store.listing(limit=2, order="oldest", **scope), ["e", "a", "b", "c", "d"])
+
+
+def orders(store: StoreFixture) -> list[Any]:
+    """The orders that the store declares."""
+    declared = store.capabilities
+    ascending = ["oldest"] if declared.ascending_listing else []
+    return ["newest", *ascending, *(["recent", "idle"] if declared.activity_listing else [])]
+
+
+@clause("SC-LST-016")
+async def test_listing_behind_a_session(store: StoreFixture) -> None:
+    moment = store.tick()
+    for name, offset in (("e", 0), ("a", 1), ("b", 1), ("c", 1), ("d", 2)):
+        await store.create_session(id=name, user_id="u", active_agent_id="g", created_at=moment + offset * MILLISECOND)
+    for order in orders(store):
+        for scope in BY_USER_AND_AGENT:
+            wanted = SessionFilter(order=order, **scope)
+            ids = ["d", "c", "b", "a", "e"] if wanted.is_downwards else ["e", "a", "b", "c", "d"]
+            for number, name in enumerate(ids):
+                place = wanted.place_of(await store.current(name))
+                rest = ids[number + 1 :]
+                await store.check_listing(f"{order}, behind {name}", rest, order=order, behind=place, **scope)
+                same("the same in pages of 1", await store.listing(1, order=order, behind=place, **scope), rest)
+
+
+@clause("SC-LST-016")
+async def test_listing_behind_a_place_without_a_session(store: StoreFixture) -> None:
+    created = [await store.create_session(user_id="u") for _ in range(4)]
+    ids = [session.id for session in created]
+    place = SessionFilter().place_of(created[2])
+    await store.adapter.delete_session(ids[2])
+    await store.check_listing("behind a deleted session", [ids[1], ids[0]], user_id="u", behind=place)
+    for moment, expected in ((FIRST_MOMENT, []), (LAST_MOMENT, [ids[3], ids[1], ids[0]])):
+        behind = ListingPlace(format_timestamp(moment), "x")
+        await store.check_listing(f"behind {moment}", expected, user_id="u", behind=behind)
+    narrow = {"created_after": created[0].created_at, "created_before": created[3].created_at}
+    await store.check_listing("between two times", [ids[1]], user_id="u", behind=place, **narrow)
+
+
+@clause("SC-LST-016")
+async def test_cursor_goes_on_without_the_place(store: StoreFixture) -> None:
+    created = [await store.create_session(user_id="u") for _ in range(4)]
+    ids = [session.id for session in created]
+    wanted = SessionFilter(user_id="u", behind=SessionFilter().place_of(created[3]))
+    await store.check_listing("behind the newest", ids[2::-1], user_id="u", behind=wanted.behind)
+    page = await store.adapter.list_sessions(wanted, limit=1)
+    rest = await store.adapter.list_sessions(SessionFilter(user_id="u"), limit=9, cursor=page.next_cursor)
+    same("the rest of the listing", [session.id for session in rest], ids[1::-1])
+
+
+@clause("SC-LST-017")
+async def test_listing_by_title(store: StoreFixture) -> None:
+    titles = [
+        "Billing question",
+        "Straße nach Köln",
+        "ТАРИФ 100%",
+        "Zurich caf\u0065\u0301",
+        None,
+        "ＦＵＬＬ width",
+        "quotes \"' and \\ and \0 end",
+        "ΣΊΣΥΦΟΣ",
+    ]
+    ids = [
+        (await store.create_session(user_id="u", active_agent_id="a", metadata=SessionMetadata(title=title))).id
+        for title in titles
+    ]
+    for text, *places in (
+        ("bill", 0),
+        ("STRASSE", 1),
+        ("köln", 1),
+        ("KO\u0308LN", 1),
+        ("koln",),
+        ("тариф", 2),
+        ("0%", 2),
+        ("%", 2),
+        ("_",),
+        ("caf\u00c9", 3),
+        ("cafe",),
+        ("full WIDTH", 5),
+        ("\"' AND \\", 6),
+        ("\0 end", 6),
+        ("σίσυφος", 7),
+        ("i", 5, 3, 0),
+        ("none",),
+    ):
+        expected = [ids[place] for place in places]
+        await store.check_listing(f"titled {text}", expected, user_id="u", title=text)
+        same(f"the agent's, titled {text}", await store.listing(active_agent_id="a", title=text), expected)
+
+
+@clause("SC-LST-017")
+async def test_title_holds_with_other_conditions_and_in_pages(store: StoreFixture) -> None:
+    titles = ["Plan", "other", "plan b", "The plan", "other", "no", "planned"]
+    created = [
+        await store.create_session(
+            user_id="u", status="paused" if title == "plan b" else "active", metadata=SessionMetadata(title=title)
+        )
+        for title in titles
+    ]
+    ids = [session.id for session in created]
+    await store.check_listing("titled", [ids[6], ids[3], ids[2], ids[0]], user_id="u", title="PLAN")
+    same("in pages of 1", await store.listing(1, user_id="u", title="PLAN"), [ids[6], ids[3], ids[2], ids[0]])
+    await store.check_listing("titled and paused", [ids[2]], user_id="u", title="plan", status="paused")
+    behind = SessionFilter().place_of(created[3])
+    await store.check_listing("titled and behind", [ids[2], ids[0]], user_id="u", title="plan", behind=behind)
+    await store.adapter.update_session(ids[0], Patch({"metadata": SessionMetadata(title="renamed")}))
+    await store.check_listing("the new title", [ids[0]], user_id="u", title="renamed")
+    await store.check_listing("the old title", [ids[6], ids[3], ids[2]], user_id="u", title="plan")
+
+
+@clause("SC-LST-018")
+async def test_pages_by_activity_have_every_session_that_stays(store: StoreFixture) -> None:
+    created = [(await store.create_session(user_id="u")).id for _ in range(6)]
+    for order, moving in (("recent", created[0]), ("idle", created[5])):
+        wanted = SessionFilter(user_id="u", order=order)  # type: ignore[arg-type]
+        before = await store.listing(user_id="u", order=order)
+        page = await store.adapter.list_sessions(wanted, limit=2)
+        await store.append(moving, "x")
+        rest: list[str] = []
+        while page.next_cursor is not None:
+            page = await store.adapter.list_sessions(wanted, limit=2, cursor=page.next_cursor)
+            rest += [session.id for session in page]
+        staying = [each for each in before[2:] if each != moving]
+        same(f"sessions that stay, {order} first", [each for each in rest if each != moving], staying)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NoReturn, ParamSpec, TypeVar, Unpack
 
@@ -28,6 +29,15 @@ _CAPABILITY_OF = {
 }
 """The capability that declares a term of an append."""
 
+_CAPABILITY_OF_ORDER = {
+    "oldest": "ascending_listing",
+    "recent": "activity_listing",
+    "idle": "activity_listing",
+}
+"""The capability that declares an order of a listing. Every store has the order `newest`."""
+
+_ORDER_REMEDY = "list the newest first; a manager's recent_sessions reads a user's most recent ones from any store"
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -48,7 +58,11 @@ class CapabilityGuard(ForwardingAdapter):
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         if not self.capabilities.unscoped_listing and filter.user_id is None and filter.active_agent_id is None:
             raise NotSupportedError("listing every session", self.backend, "give a user_id or an active_agent_id")
-        return await super().list_sessions(filter, limit=limit, cursor=cursor)
+        if (needed := _CAPABILITY_OF_ORDER.get(filter.order)) and not getattr(self.capabilities, needed):
+            raise NotSupportedError(f"a listing in the order {filter.order}", self.backend, _ORDER_REMEDY)
+        page = await super().list_sessions(filter, limit=limit, cursor=cursor)
+        is_current = self.capabilities.listing_totals or filter.is_by_activity
+        return page if is_current else replace(page, stale_totals=True)
 
     async def delete_session(
         self, session_id: str, *, expired_before: datetime | None = None, expected_version: int | None = None

@@ -33,6 +33,7 @@ _TITLE_LENGTH = 200
 _ID_WIDTH = 36  # the length of a generated id
 
 Status = Literal["active", "paused", "completed", "expired"]
+Order = Literal["newest", "oldest", "recent", "idle"]
 
 
 def _time(text: str) -> datetime:
@@ -57,6 +58,13 @@ def list_sessions(
     ] = None,
     created_after: Time = None,
     created_before: Time = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only sessions with this text in their title, in any case.")
+    ] = None,
+    order: Annotated[
+        Order, typer.Option(help="By creation: newest, oldest. By last activity: recent, idle.")
+    ] = "newest",
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Start behind this session.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The most sessions to list.")] = 50,
     cursor: Annotated[str | None, typer.Option(metavar="TEXT", help="Continue after an earlier page.")] = None,
     as_json: Json = False,
@@ -64,7 +72,7 @@ def list_sessions(
     """List sessions, newest first.
 
     Fields in a pipe: id, status, user, agent, messages, tokens, created, last activity, title. JSON: sessions,
-    next_cursor.
+    next_cursor, stale_totals.
     """
     with open_store(url) as storage:
         page = SessionManager(storage).list_sessions(
@@ -74,13 +82,18 @@ def list_sessions(
             tags=tag or None,
             created_after=created_after,
             created_before=created_before,
+            title=title,
+            order=order,
+            after_id=after,
             limit=limit,
             cursor=cursor,
         )
     output = Output(as_json=as_json)
     output.rows(map(_fields, page), lambda: _table(page, output.width))
     sessions = [session.model_dump(mode="json") for session in page]
-    output.document({"sessions": sessions, "next_cursor": page.next_cursor})
+    output.document({"sessions": sessions, "next_cursor": page.next_cursor, "stale_totals": page.stale_totals})
+    if page and page.stale_totals and not as_json:
+        print_notice("old totals", "messages, tokens and last activity may be those of the creation")
     if page.next_cursor and not as_json:
         print_notice("more sessions", f"add --cursor {page.next_cursor}")
 

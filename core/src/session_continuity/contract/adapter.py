@@ -157,10 +157,17 @@ class StorageAdapter(ABC):
 
     @abstractmethod
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
-        """Sessions that meet the filter, newest `created_at` first, then by id downwards.
+        """Sessions that meet the filter, in its order: by `created_at` or `last_activity_at`, and of one time by id in
+        the same direction.
 
-        Totals and `last_activity_at` are current where `Capabilities.listing_totals` is declared. Elsewhere they may be
-        those of the session's creation; `get_session` always returns current ones.
+        `newest` is the order that every store has: newest `created_at` first, then by id downwards. `oldest` needs
+        `Capabilities.ascending_listing`. `recent` and `idle` need `Capabilities.activity_listing`. The order by
+        activity is that of the `last_activity_at` that `get_session` returns. A session whose last activity changes
+        between two pages may be on both or on neither.
+
+        Totals and `last_activity_at` are current where `Capabilities.listing_totals` is declared, and in the order by
+        activity. Elsewhere they may be those of the session's creation, and core marks the page by `stale_totals`;
+        `get_session` always returns current ones.
 
         `limit` (1 to 1000) counts sessions that match. Following the cursors yields every session that matches
         throughout exactly once, also while others are written and deleted. A page may hold fewer than `limit` and still

@@ -23,6 +23,12 @@ class Capabilities:
     listing_totals: bool = False
     """The sessions of a listing have current totals, as `get_session` returns them."""
 
+    ascending_listing: bool = False
+    """`list_sessions` takes the order `oldest`."""
+
+    activity_listing: bool = False
+    """`list_sessions` takes the orders `recent` and `idle`, and its sessions then have current totals."""
+
     server_clock: bool = False
     """The store's server decides what has expired, so replacing `StorageAdapter.clock` does not change it."""
 

@@ -29,12 +29,14 @@ U = TypeVar("U")
 class Page(Sequence[T], Generic[T]):
     """Some of the matching items, in order. `next_cursor` continues after them; None means that this is the end.
 
-    `unreadable` are the ids of items that the store has and cannot read. They are left out.
+    `unreadable` are the ids of items that the store has and cannot read. They are left out. `stale_totals` is True for
+    sessions whose totals and `last_activity_at` may be those of their creation.
     """
 
     items: tuple[T, ...]
     next_cursor: str | None = None
     unreadable: tuple[str, ...] = ()
+    stale_totals: bool = False
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -51,7 +53,7 @@ class Page(Sequence[T], Generic[T]):
 
     def map(self, change: Callable[[T], U]) -> Page[U]:
         """The page with each item replaced by `change(item)`."""
-        return Page(tuple(change(item) for item in self.items), self.next_cursor, self.unreadable)
+        return Page(tuple(change(item) for item in self.items), self.next_cursor, self.unreadable, self.stale_totals)
 
 
 Fetch = Callable[[int, str | None], Awaitable[Page[U]]]
@@ -80,7 +82,7 @@ async def collect(fetch: Fetch[U], limit: int | None, cursor: str | None) -> Pag
         unreadable.extend(page.unreadable)
         cursor = page.next_cursor
         if cursor is None or len(items) == limit:
-            return Page(tuple(items), cursor, tuple(unreadable))
+            return Page(tuple(items), cursor, tuple(unreadable), page.stale_totals)
 
 
 async def walk(fetch: Fetch[U], limit: int | None, cursor: str | None, *, step: int) -> AsyncGenerator[U, None]:

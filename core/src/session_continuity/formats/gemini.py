@@ -12,32 +12,26 @@ beside them. A call without an id gets one here, and an answer without an id bel
 name.
 
 In annotations, `role` is the content's own role, where it has an unusual one; `joined` marks what stood in one content
-with the message before; `apart` marks a content that is not to be joined with the answers before it, if all calls have
-one; `camel` says that
+with the message before; `apart` marks a content that is not to be joined with the answers before it; `camel` says that
 calls and answers had the keys of the API; `top` is the form of the system instruction.
 """
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from session_continuity.blocks.parts import Call, Media, Result, Text, json_text
-from session_continuity.blocks.providers import parts_of_value
 from session_continuity.formats.bytes_in_json import pack, unpack
 from session_continuity.formats.checks import list_at, numbered, object_from, string_at
 from session_continuity.formats.reading import MessageReader, difference, minted_id, restored, result_runs
 from session_continuity.formats.recognition import hint
 from session_continuity.formats.writing import (
-    NO_WORDS,
     AnyMessage,
     MessageWriter,
     Report,
     answers_behind_calls,
     arguments_object,
-    asks_without_words,
     kept_by,
 )
 from session_continuity.models import NewMessage
@@ -49,11 +43,6 @@ FORMAT = "gemini"
 _PREFIX = "gemini:"
 _CALL, _RESPONSE = ("function_call", "functionCall"), ("function_response", "functionResponse")
 _SIGNATURES = ("thought_signature", "thoughtSignature")
-_UNSIGNED = base64.b64encode(b"skip_thought_signature_validator").decode()
-"""What Google's documentation gives as the signature of a call that this model did not make. From Gemini 3 on, the API
-refuses a model's content whose first call has no signature."""
-_GENERATION = re.compile(r"gemini-(\d+)")
-_FIRST_STRICT = 3
 _KINDS: Mapping[str, str] = {
     "inlineData": "inline_data",
     "fileData": "file_data",
@@ -232,8 +221,7 @@ def to_gemini(context: Iterable[AnyMessage], *, model: str | None = None) -> dic
     """The messages as `contents`, and `system_instruction` where there is a system prompt.
 
     Contents from `from_gemini` come back as they were. Thought signatures of another model than `model` are left out.
-    If `model` is Gemini 3 or later, a content whose first call has no signature gets the one that Google documents for
-    calls from elsewhere. `convert` tells what is left out.
+    `convert` tells what is left out.
     """
     return write(context, Report(), model)
 
@@ -253,31 +241,14 @@ def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> d
             system.append(_instruction(message, parts, kept))
         elif not parts and not (kept and kept.get("no_parts")):
             report.lose("message", "empty")
-            if asks_without_words(message, contents):
-                _append(contents, message, [{"text": NO_WORDS}], kept or {})
         else:
             _append(contents, message, parts, kept or {})
-    if _wants_signatures(model):
-        for content in contents:
-            _sign(content.get("parts", ()))
     request: dict[str, Any] = {"contents": contents}
     if len(system) == 1:
         request["system_instruction"] = system[0]
     elif system:
         request["system_instruction"] = {"parts": [part for one in system for part in _instruction_parts(one)]}
     return request
-
-
-def _wants_signatures(model: str | None) -> bool:
-    generation = _GENERATION.search(model or "")
-    return generation is not None and int(generation[1]) >= _FIRST_STRICT
-
-
-def _sign(parts: Iterable[dict[str, Any]]) -> None:
-    """Sign the first call of a content, if it has no signature."""
-    call = next((part for part in parts if _key(part, _CALL)), None)
-    if call is not None and not _key(call, _SIGNATURES):
-        call[_SIGNATURES[_key(call, _CALL) == _CALL[1]]] = _UNSIGNED
 
 
 def _instruction(message: AnyMessage, parts: list[Any], kept: Mapping[str, Any] | None) -> Any:
@@ -297,7 +268,7 @@ def _instruction_parts(instruction: Any) -> Any:
 
 def _append(contents: list[dict[str, Any]], message: AnyMessage, parts: list[Any], kept: Mapping[str, Any]) -> None:
     role = kept.get("role", "model" if message.role == "assistant" else "user")
-    joins = kept.get("joined") or (message.role == "tool" and _continues_answers(contents, kept))
+    joins = kept.get("joined") or (message.role == "tool" and not kept.get("apart") and _has_answer(contents))
     if joins and contents and contents[-1].get("role") == role:
         contents[-1]["parts"] = [*contents[-1]["parts"], *parts]
         return
@@ -307,16 +278,8 @@ def _append(contents: list[dict[str, Any]], message: AnyMessage, parts: list[Any
     contents.append({**content, **unpack(kept.get("message", {}))})
 
 
-def _continues_answers(contents: list[dict[str, Any]], kept: Mapping[str, Any]) -> bool:
-    """Whether answers belong to the last content: it has answers, and these stood in it or a call still waits for
-    one."""
-    calls, answers = (_number(contents[-back:][:1], keys) for back, keys in ((2, _CALL), (1, _RESPONSE)))
-    return answers > 0 and (not kept.get("apart") or answers < calls)
-
-
-def _number(contents: list[dict[str, Any]], keys: tuple[str, str]) -> int:
-    """How many parts of the contents have one of these keys."""
-    return sum(_key(part, keys) is not None for content in contents for part in content.get("parts", ()))
+def _has_answer(contents: list[dict[str, Any]]) -> bool:
+    return bool(contents) and any(_key(part, _RESPONSE) for part in contents[-1].get("parts", ()))
 
 
 class _Writer(MessageWriter):
@@ -372,7 +335,7 @@ class _Writer(MessageWriter):
             return cast("object", value)
         items = self.result_items(value)
         texts = [item["text"] for item in items if "text" in item]
-        for part in parts_of_value(value):
-            if isinstance(part, Media):
-                self.report.lose(part.kind, "not allowed here")
+        for item in items:
+            if "text" not in item:
+                self.report.lose("media", "not allowed here")
         return "\n".join(texts) if texts or not value else json_text(value) if isinstance(value, str) else ""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypedDict, TypeVar, cast, get_args
 
 from session_continuity.contract.patch import MESSAGE_FIELDS, SESSION_FIELDS, Patch
-from session_continuity.contract.queries import MessageQuery, SessionFilter
+from session_continuity.contract.queries import MessageQuery, SessionFilter, SessionOrder
 from session_continuity.errors import ValidationError
 from session_continuity.input_errors import choice_hint
 from session_continuity.model_base import Model
@@ -126,10 +126,13 @@ def check_version(value: int | None, name: str) -> int | None:
 
 
 class SessionQuery(TypedDict, total=False):
-    """The conditions of a listing, as keyword arguments. All are optional. A session must meet each of them.
+    """The conditions and the order of a listing, as keyword arguments. All are optional. A session must meet each of
+    the conditions.
 
     `user_id`, `active_agent_id` and `status` are equal to the session's. `tags` is met by any of them.
-    `created_after` and `created_before` exclude the moment itself.
+    `created_after` and `created_before` exclude the moment itself. `title` is met by a title that has this text in it;
+    case does not count, accents do. `order` is `newest`, `oldest`, `recent` (the last activity first) or `idle` (the
+    longest without activity first).
     """
 
     user_id: str | None
@@ -138,6 +141,8 @@ class SessionQuery(TypedDict, total=False):
     tags: str | Iterable[str] | None
     created_after: datetime | None
     created_before: datetime | None
+    title: str | None
+    order: SessionOrder
 
 
 def session_filter(
@@ -148,12 +153,15 @@ def session_filter(
     tags: str | Iterable[str] | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
+    title: str | None = None,
+    order: SessionOrder = "newest",
 ) -> SessionFilter:
     """The filter of a listing, from a `SessionQuery`. Raises ValidationError for wrong arguments."""
     owners = {"user_id": user_id, "active_agent_id": active_agent_id}
     check_ids(**{name: value for name, value in owners.items() if value is not None})
     if status is not None:
         _check_choices(get_args(SessionStatus), [status], "status")
+    _check_choices(get_args(SessionOrder), [order], "order")
     return SessionFilter(
         user_id=None if user_id is None else _plain(user_id),
         active_agent_id=None if active_agent_id is None else _plain(active_agent_id),
@@ -161,6 +169,8 @@ def session_filter(
         tags=_names(tags, "tags") or frozenset(),
         created_after=to_moment(created_after, "created_after"),
         created_before=to_moment(created_before, "created_before"),
+        title=_text(title, "title"),
+        order=cast("SessionOrder", _plain(order)),
     )
 
 
@@ -202,6 +212,15 @@ def _names(value: str | Iterable[str] | None, name: str) -> frozenset[str] | Non
     for item in listed:
         _convert(name, check_text, item)
     return frozenset(map(_plain, listed))
+
+
+def _text(value: str | None, name: str) -> str | None:
+    """The text, or None. Raises ValidationError if it is not a text that can be stored."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValidationError(f"{name} must be a string, not {type(value).__name__}")
+    return _plain(_convert(name, check_text, value))
 
 
 def _plain(text: str) -> str:

@@ -19,7 +19,7 @@ from session_continuity.context.rules import ContextOptions
 from session_continuity.contract.adapter import StorageAdapter
 from session_continuity.contract.paging import Fetch, Page, check_span, collect, walk
 from session_continuity.contract.patch import Patch
-from session_continuity.contract.queries import MessageQuery, SessionFilter
+from session_continuity.contract.queries import MessageQuery
 from session_continuity.contract.results import HealthStatus
 from session_continuity.contract.terms import AppendTerms, Existing
 from session_continuity.errors import MessageNotFoundError, SessionNotFoundError
@@ -34,6 +34,7 @@ from session_continuity.manager import arguments
 from session_continuity.manager.appender import Appender
 from session_continuity.manager.arguments import SessionQuery
 from session_continuity.manager.async_conversations import ConversationMethods
+from session_continuity.manager.async_listings import ListingMethods
 from session_continuity.manager.async_people import PeopleMethods
 from session_continuity.manager.cleanup import Cleanup
 from session_continuity.manager.contexts import Contexts
@@ -69,7 +70,7 @@ from session_continuity.values import Content
 __all__ = ["AsyncSessionManager"]
 
 
-class AsyncSessionManager(ConversationMethods, PeopleMethods):
+class AsyncSessionManager(ConversationMethods, ListingMethods, PeopleMethods):
     """Sessions and messages on one store, for async code. `SessionManager` is the same for blocking code.
 
     `storage` is an adapter in async mode; it is not closed with the manager. `options`:
@@ -218,32 +219,17 @@ class AsyncSessionManager(ConversationMethods, PeopleMethods):
         """The session with its totals."""
         return await self._existing(session_id)
 
-    async def list_sessions(
-        self,
-        *,
-        limit: int | None = 50,
-        cursor: str | None = None,
-        **query: Unpack[SessionQuery],
-    ) -> Page[Session]:
-        """Sessions that meet every condition, newest first.
-
-        `query` are the conditions of `SessionQuery`: user, agent, status, tags and time of creation. `limit` counts
-        sessions that match; None reads to the end.
-        `cursor` continues after a page of the same conditions. Raises NotSupportedError when the store cannot list
-        without a user or an agent.
-        """
-        return await collect(self._listing(arguments.session_filter(**query)), limit, cursor)
-
     def iter_sessions(
         self,
         *,
         limit: int | None = None,
         cursor: str | None = None,
+        after_id: str | None = None,
         **query: Unpack[SessionQuery],
     ) -> AsyncGenerator[Session, None]:
         """The sessions of `list_sessions`, one by one. Pages are read when they are needed."""
         check_span(limit, cursor)
-        return walk(self._listing(arguments.session_filter(**query)), limit, cursor, step=50)
+        return walk(self._listing(cursor, after_id, query), limit, cursor, step=50)
 
     async def update_session(self, session_id: str, *, expected_version: int | None = None, **changes: Any) -> Session:
         """Change fields of a session and return it. None clears a field. Fields that are not named stay.
@@ -480,13 +466,6 @@ class AsyncSessionManager(ConversationMethods, PeopleMethods):
                 SessionUpdated(session_id=session_id, at=storage.clock(), fields=fields, version=None)
             )
         return appended.messages
-
-    def _listing(self, filter: SessionFilter) -> Fetch[Session]:
-        async def fetch(limit: int, cursor: str | None) -> Page[Session]:
-            storage = await self._lifecycle.ready()
-            return await storage.list_sessions(filter, limit=limit, cursor=cursor)
-
-        return fetch
 
     def _reading(self, session_id: str, query: Callable[[int], MessageQuery]) -> Fetch[Message]:
         async def fetch(limit: int, cursor: str | None) -> Page[Message]:

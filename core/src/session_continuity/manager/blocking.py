@@ -25,6 +25,7 @@ from session_continuity.errors import StorageClosedError
 from session_continuity.manager.arguments import SessionQuery
 from session_continuity.manager.async_manager import AsyncSessionManager
 from session_continuity.manager.blocking_conversations import BlockingConversationMethods
+from session_continuity.manager.blocking_listings import BlockingListingMethods
 from session_continuity.manager.creation import SessionFields
 from session_continuity.manager.event_bus import E, Handler
 from session_continuity.manager.options import ManagerOptions
@@ -54,7 +55,7 @@ class _AnyModeManager(AsyncSessionManager):
     modes = frozenset[Mode]({"async", "blocking"})
 
 
-class SessionManager(BlockingConversationMethods):
+class SessionManager(BlockingConversationMethods, BlockingListingMethods):
     """Sessions and messages on one store, for blocking code; from any number of threads.
 
     `storage` is what `open_storage` returned, or an adapter in blocking mode. Options and methods are those of
@@ -169,22 +170,6 @@ class SessionManager(BlockingConversationMethods):
     def get_session(self, session_id: str) -> Session:
         """The session with its totals."""
         return self._run(self._manager.get_session(session_id))
-
-    def list_sessions(
-        self,
-        *,
-        limit: int | None = 50,
-        cursor: str | None = None,
-        **query: Unpack[SessionQuery],
-    ) -> Page[Session]:
-        """Sessions that meet every condition, newest first.
-
-        `query` are the conditions of `SessionQuery`: user, agent, status, tags and time of creation. `limit` counts
-        sessions that match; None reads to the end.
-        `cursor` continues after a page of the same conditions. Raises NotSupportedError when the store cannot list
-        without a user or an agent.
-        """
-        return self._run(self._manager.list_sessions(limit=limit, cursor=cursor, **query))
 
     def update_session(self, session_id: str, *, expected_version: int | None = None, **changes: Any) -> Session:
         """Change fields of a session and return it. None clears a field. Fields that are not named stay.
@@ -385,10 +370,11 @@ class SessionManager(BlockingConversationMethods):
         *,
         limit: int | None = None,
         cursor: str | None = None,
+        after_id: str | None = None,
         **query: Unpack[SessionQuery],
     ) -> Iterator[Session]:
         """The sessions of `list_sessions`, one by one. Pages are read when they are needed."""
-        return self._iterate(self._manager.iter_sessions(limit=limit, cursor=cursor, **query))
+        return self._iterate(self._manager.iter_sessions(limit=limit, cursor=cursor, after_id=after_id, **query))
 
     def iter_messages(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Unpack
 from weakref import WeakValueDictionary
 
@@ -34,6 +35,7 @@ from session_continuity import (
     decode_cursor,
     encode_cursor,
     is_repeated_create,
+    listing_start,
     utc_now,
 )
 from session_continuity_memory.config import CAPABILITIES
@@ -142,20 +144,20 @@ class MemoryStorage(StorageAdapter):
             return True
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
-        start = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=tuple[str, str])
+        start, conditions = listing_start(filter, cursor), replace(filter, behind=None)
         with (store := self._store).lock:
             sessions = store.present()
             now = self.clock()
             found = [
-                conversation
+                (place, conversation)
                 for conversation in self._mine(sessions)
                 if not conversation.is_expired(now)
-                and filter.matches(conversation.head)
-                and (start is None or conversation.listing_key < start)
+                and conditions.matches(conversation.head)
+                and filter.is_behind(place := conversation.place(filter), start)
             ]
-            found.sort(key=lambda conversation: conversation.listing_key, reverse=True)
-            page = tuple(conversation.session() for conversation in found[:limit])
-        more = encode_cursor(found[limit - 1].listing_key, bound_to=filter.key()) if len(found) > limit else None
+            found.sort(key=itemgetter(0), reverse=filter.is_downwards)
+            page = tuple(conversation.session() for _, conversation in found[:limit])
+        more = encode_cursor(found[limit - 1][0], bound_to=filter.key()) if len(found) > limit else None
         return Page(page, more)
 
     async def append_messages(
@@ -260,11 +262,11 @@ class MemoryStorage(StorageAdapter):
             forks = (self._own(sessions.get((self._namespace, session_id))) for session_id in source.fork_ids)
             found = sorted(
                 (fork for fork in forks if fork is not None and fork.source_identity is source.identity),
-                key=lambda fork: fork.listing_key,
+                key=lambda fork: fork.creation_key,
             )
-            found = [conversation for conversation in found if conversation.listing_key > start]
+            found = [conversation for conversation in found if conversation.creation_key > start]
             page = tuple(conversation.as_fork() for conversation in found[:limit])
-        last = found[limit - 1].listing_key if len(found) > limit else None
+        last = found[limit - 1].creation_key if len(found) > limit else None
         return Page(page, None if last is None else encode_cursor(last, bound_to=f"forks {source_id}"))
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:

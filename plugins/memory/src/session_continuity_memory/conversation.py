@@ -12,11 +12,13 @@ from session_continuity import (
     ConcurrencyError,
     ConversationChangedError,
     Fork,
+    ListingPlace,
     Message,
     Patch,
     Replaced,
     Session,
     SessionClosedError,
+    SessionFilter,
     TokenBudgetExceededError,
     ValidationError,
     format_timestamp,
@@ -47,9 +49,14 @@ class Conversation:
         self._last_activity_at = session.last_activity_at
 
     @property
-    def listing_key(self) -> tuple[str, str]:
-        """The position of the session in a listing."""
+    def creation_key(self) -> tuple[str, str]:
+        """The position of the session in a list of forks."""
         return format_timestamp(self.head.created_at), self.head.id
+
+    def place(self, filter: SessionFilter) -> ListingPlace:
+        """The place of the session in the listing of a filter."""
+        moment = self._last_activity_at if filter.is_by_activity else self.head.created_at
+        return ListingPlace(format_timestamp(moment), self.head.id)
 
     @property
     def expiry_key(self) -> tuple[str, str]:

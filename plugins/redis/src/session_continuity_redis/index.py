@@ -127,8 +127,9 @@ class Index:
     def _walks(self, filter: SessionFilter, after: str | None, limit: int, scope: str) -> list[Call]:
         """A call for each list to walk, in each part of the index."""
         names, conditions = names_of(filter)
-        lower = "" if filter.created_after is None else not_after(filter.created_after) + _AFTER_ALL
-        upper = "" if filter.created_before is None else not_before(filter.created_before)
+        created_after, created_before = filter.created_bounds()
+        lower = "" if created_after is None else not_after(created_after) + _AFTER_ALL
+        upper = "" if created_before is None else not_before(created_before)
         lookups_each = sum(map(len, conditions))
         most = min(max(_MAX_ENTRIES, limit + 1), max(1, _MAX_LOOKUPS // max(1, lookups_each)))
         parts = self._keys.index()

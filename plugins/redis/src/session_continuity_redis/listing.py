@@ -68,14 +68,17 @@ class Listing:
             await work(*arguments)
 
     async def _matching(self, filter: SessionFilter, entries: list[str], found: Found) -> list[Session]:
-        """The sessions of these entries that exist and match. Repairs the other entries."""
+        """The sessions of these entries that exist and match. Repairs entries of which the index was wrong: it knows
+        neither titles nor places."""
+        indexed = replace(filter, title=None, behind=None)
         matching: list[Session] = []
         wrong: list[str] = []
         for entry in entries:
             session_id = id_of(entry)
             session = found.sessions.get(session_id)
-            if session is not None and session.created_at == created_at_of(entry) and filter.matches(session):
-                matching.append(session)
+            if session is not None and session.created_at == created_at_of(entry) and indexed.matches(session):
+                if filter.matches(session):
+                    matching.append(session)
             elif session_id not in found.expired and session_id not in found.unreadable:
                 wrong.append(session_id)
         if wrong:

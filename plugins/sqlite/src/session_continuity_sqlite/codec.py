@@ -10,6 +10,7 @@ Defaults are left out because pydantic fills them in faster than it reads them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from session_continuity import (
     Role,
     Session,
     UnreadableError,
+    folded,
     format_timestamp,
     stored_message,
 )
@@ -41,7 +43,7 @@ _read_message: Callable[[str], Message] = TypeAdapter(Message).validator.validat
 _read_metadata: Callable[[str], MessageMetadata] = TypeAdapter(MessageMetadata).validator.validate_json
 _read_session: Callable[[str], Session] = TypeAdapter(Session).validator.validate_json
 
-_DAMAGE = (PydanticError, ValueError, KeyError, TypeError)
+_DAMAGE = (PydanticError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a row raises that was damaged, or written by a newer version."""
 
 _NO_METADATA = MessageMetadata()
@@ -76,6 +78,16 @@ def detach(model: M, **totals: Any) -> M:
 def session_body(session: Session) -> str:
     """The session's JSON without its totals and version."""
     return session.model_dump_json(exclude=_IN_COLUMNS, exclude_defaults=True)
+
+
+def body_has_title(body: str, text: str) -> bool:
+    """Whether the title in a session's body has this folded text in it. True for a body that cannot be read: then a
+    listing names it as unreadable."""
+    try:
+        title = json.loads(body).get("metadata", {}).get("title")
+        return title is not None and text in folded(title)
+    except _DAMAGE:
+        return True
 
 
 def session_columns(session: Session) -> dict[str, Any]:

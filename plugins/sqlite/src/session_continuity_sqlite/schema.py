@@ -87,6 +87,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX forks_by_session ON forks (session)",
     ),
+    (
+        """CREATE INDEX sessions_by_user_activity ON sessions (namespace, user_id, last_activity_at, id)
+            WHERE user_id IS NOT NULL""",
+    ),
 )
 VERSION = len(MIGRATIONS)
 

@@ -21,8 +21,10 @@ from session_continuity import (
     SessionNotFoundError,
     decode_cursor,
     encode_cursor,
+    folded,
     format_timestamp,
     is_repeated_create,
+    listing_start,
 )
 from session_continuity_sqlite import codec
 
@@ -49,7 +51,7 @@ _ROW = """
     FROM sessions INDEXED BY {index} CROSS JOIN session_bodies ON session_bodies.session = sessions.key
     WHERE """
 
-_PLACE = ", sessions.created_at, sessions.id"
+_PLACE = ", sessions.{moment}, sessions.id"
 """The place of a row in a listing, also of one whose body cannot be read."""
 
 _ONE = _ROW.format(index="sessions_by_id", more="") + MINE
@@ -83,6 +85,7 @@ _FILTERS = {
     "status": "sessions.status = :status",
     "created_after": "sessions.created_at > :created_after",
     "created_before": "sessions.created_at <= :created_before",
+    "title": "body_has_title(session_bodies.body, :title)",
 }
 
 _INDEXES = {"user_id": "sessions_by_user", "active_agent_id": "sessions_by_agent"}
@@ -215,24 +218,35 @@ def delete(
 def page(
     connection: sqlite3.Connection, scope: Scope, filter: SessionFilter, limit: int, cursor: str | None
 ) -> Page[Session]:
-    """One page of a listing, newest first, by one statement."""
+    """One page of a listing, by one statement.
+
+    A user's sessions and those by time of creation come from an index in their order. All sessions, and an agent's, are
+    sorted for a page by activity: an index for them would cost every append one or two pages more.
+    """
     parameters = scope.parameters("", limit=limit + 1)
     conditions = _conditions(filter, parameters)
-    if cursor is not None:
-        conditions.append("(sessions.created_at, sessions.id) < (:created_at, :session_id)")
-        position = decode_cursor(cursor, bound_to=filter.key(), form=tuple[str, str])
-        parameters["created_at"], parameters["session_id"] = position
-    index = next((index for field, index in _INDEXES.items() if getattr(filter, field) is not None), "sessions_by_time")
-    where = " AND ".join(conditions)
-    select = _ROW.format(index=index, more=_PLACE)
+    moment = "last_activity_at" if filter.is_by_activity else "created_at"
+    comparison, direction = ("<", "DESC") if filter.is_downwards else (">", "ASC")
+    start = listing_start(filter, cursor)
+    if start is not None:
+        conditions.append(f"(sessions.{moment}, sessions.id) {comparison} (:moment, :session_id)")
+        parameters["moment"], parameters["session_id"] = start
+    select = _ROW.format(index=_index(filter), more=_PLACE.format(moment=moment))
+    order = f"sessions.{moment} {direction}, sessions.id {direction}"
     rows = connection.execute(
-        f"{select}{where} ORDER BY sessions.created_at DESC, sessions.id DESC LIMIT :limit", parameters
+        f"{select}{' AND '.join(conditions)} ORDER BY {order} LIMIT :limit", parameters
     ).fetchall()
     places = [row[-2:] for row in rows[:limit]]
     sessions = codec.read_sessions([row[:-2] for row in rows[:limit]])
     more = encode_cursor(places[-1], bound_to=filter.key()) if len(rows) > limit else None
     unreadable = tuple(place[1] for place, session in zip(places, sessions, strict=True) if session is None)
     return Page(tuple(session for session in sessions if session is not None), more, unreadable)
+
+
+def _index(filter: SessionFilter) -> str:
+    if filter.is_by_activity and filter.user_id is not None:
+        return "sessions_by_user_activity"
+    return next((index for field, index in _INDEXES.items() if getattr(filter, field) is not None), "sessions_by_time")
 
 
 def _conditions(filter: SessionFilter, parameters: dict[str, Any]) -> list[str]:
@@ -247,6 +261,8 @@ def _conditions(filter: SessionFilter, parameters: dict[str, Any]) -> list[str]:
         parameters["created_after"] = format_timestamp(filter.created_after)
     if filter.created_before is not None:
         parameters["created_before"] = codec.time_text_before(filter.created_before)
+    if filter.title is not None:
+        parameters["title"] = folded(filter.title)
     if filter.tags:
         conditions.append(_any_tag(filter.tags, parameters))
     return conditions

@@ -169,8 +169,9 @@ async def list_sessions(context: TableContext, wanted: SessionFilter, limit: int
 
 
 def _phases(context: TableContext, wanted: SessionFilter) -> list[Phase]:
-    after = "" if wanted.created_after is None else after_time(wanted.created_after)
-    before = "~" if wanted.created_before is None else until_time(wanted.created_before)
+    created_after, created_before = wanted.created_bounds()
+    after = "" if created_after is None else after_time(created_after)
+    before = "~" if created_before is None else until_time(created_before)
     if wanted.user_id is not None:
         prefix = "CREATED_AT#"
         user = context.keys.user(wanted.user_id)

@@ -1,0 +1,64 @@
+"""The methods of `AsyncSessionManager` that find sessions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Unpack
+
+from session_continuity.contract.paging import Fetch, Page, collect
+from session_continuity.errors import ValidationError
+from session_continuity.manager import arguments
+from session_continuity.manager.arguments import SessionQuery
+from session_continuity.manager.parts import ManagerParts
+from session_continuity.manager.recent import recent_sessions
+from session_continuity.models import Session
+
+__all__ = ["ListingMethods"]
+
+
+class ListingMethods(ManagerParts):
+    """One group of a manager's methods."""
+
+    async def list_sessions(
+        self,
+        *,
+        limit: int | None = 50,
+        cursor: str | None = None,
+        after_id: str | None = None,
+        **query: Unpack[SessionQuery],
+    ) -> Page[Session]:
+        """Sessions that meet every condition, newest first, or in the order that `order` names.
+
+        `query` are the conditions and the order of `SessionQuery`: user, agent, status, tags, time of creation, title.
+        `limit` counts sessions that match; None reads to the end. `cursor` continues after a page of the same
+        conditions. `after_id` starts behind a session, for one read more. `stale_totals` of the page is True where the
+        store's listings do not have current totals. Raises NotSupportedError for an order that the store does not
+        declare, and when it cannot list without a user or an agent.
+        """
+        return await collect(self._listing(cursor, after_id, query), limit, cursor)
+
+    async def recent_sessions(self, user_id: str, *, limit: int = 20) -> Page[Session]:
+        """The sessions of a user with their totals, the most recently active first. The page has no cursor.
+
+        One request where the store declares `activity_listing`. Elsewhere every session of the user is read: a request
+        for a page of them, and, where listings have stale totals, one more for each session, eight at a time.
+        """
+        arguments.check_ids(user_id=user_id)
+        return await recent_sessions(await self._lifecycle.ready(), user_id, limit)
+
+    def _listing(self, cursor: str | None, after_id: str | None, query: SessionQuery) -> Fetch[Session]:
+        """A function that reads a page. Before the first one it reads the session to start behind."""
+        wanted = arguments.session_filter(**query)
+        if after_id is not None:
+            arguments.check_ids(after_id=after_id)
+            if cursor is not None:
+                raise ValidationError("give a cursor or after_id, not both: a cursor is a place already")
+
+        async def fetch(limit: int, cursor: str | None) -> Page[Session]:
+            nonlocal wanted
+            storage = await self._lifecycle.ready()
+            if after_id is not None and wanted.behind is None:
+                wanted = replace(wanted, behind=wanted.place_of(await self._existing(after_id)))
+            return await storage.list_sessions(wanted, limit=limit, cursor=cursor)
+
+        return fetch

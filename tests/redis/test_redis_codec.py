@@ -102,8 +102,9 @@ def test_every_field_that_an_update_names_has_its_number() -> None:
 
 
 def test_several_lists_merge_down_to_where_all_were_read() -> None:
-    assert merge([["d", "b", "a"], ["d", "c"]], "b") == ["d", "c", "b"]
-    assert merge([], "") == []
+    assert merge([["d", "b", "a"], ["d", "c"]], ["b"], is_downwards=True) == (["d", "c", "b"], "b")
+    assert merge([["a", "b", "d"], ["c", "d"]], ["d", "c"], is_downwards=False) == (["a", "b", "c"], "c")
+    assert merge([["a"], ["b"]], [], is_downwards=True) == (["b", "a"], None)
 
 
 def test_bounds_keep_their_meaning_at_millisecond_precision() -> None:

@@ -11,12 +11,12 @@ and is deleted as a whole, whatever happens. Its members, by score:
 | role·2^48 + place | `@ID` | the id of a message; roles are 1 system, 2 user, 3 assistant, 4 tool |
 | 2^52 + value | `#NAME` | totals, version, status, expiry, limit, next place, as numbers |
 
-Every operation on a session is one Lua script. An append touches this one key. If a reply is lost, redis-py sends the
-request again, and the script recognises it: an append by the ids of its messages, any other write by its trace. A
-message that is removed leaves the trace `~@ID`, so that its append is not repeated. Traces outlive the session. A
-delete leaves them for a minute, and a session that is created meanwhile keeps them as `-TOKEN`. `#forgotten` is the
-time up to which traces were dropped. A request that was first sent before it has an unknown outcome, which is an
-`UnavailableError`.
+Every operation on a session is one Lua script. An append touches this key, and on a single server the two sets by
+activity below. If a reply is lost, redis-py sends the request again, and the script recognises it: an append by the ids
+of its messages, any other write by its trace. A message that is removed leaves the trace `~@ID`, so that its append is
+not repeated. Traces outlive the session. A delete leaves them for a minute, and a session that is created meanwhile
+keeps them as `-TOKEN`. `#forgotten` is the time up to which traces were dropped. A request that was first sent before
+it has an unknown outcome, which is an `UnavailableError`.
 
 The index of a namespace is one key or several, `PREFIX:i:{NAMESPACE:PART}`. Each is a sorted set whose scores are all
 0, so that its members are in the order of their text. A session has these members in the part that its id hashes to,
@@ -29,6 +29,12 @@ where ENTRY is `CREATED|ID`:
 
 NAMESPACE, ID, USER, AGENT and TAG are percent-encoded in keys and names. The id in ENTRY is plain, so that ids sort as
 the contract says.
+
+A single server also has the sessions of each part of the index by activity. `PREFIX:i:{NAMESPACE:PART}:r` has all, the
+same with `:USER` behind it those of a user. The members are ids, the scores are times of the last activity. The scripts
+that write entries write these too. The scripts that append change the score of a session that is there. A list by
+activity compares how many members set and index have. If they differ, it fills the set first, in pieces of 500
+sessions: so what a version without these sets has stored is taken over.
 
 On a single server the script that writes a session writes its entries too. On a cluster the two may lie on different
 nodes, so no write covers both. There the session decides and the index follows:

@@ -88,7 +88,7 @@ class RedisStorage(StorageAdapter):
         """Make the parts that work on a namespace, for one user or for all."""
         self._namespace, self._owner = namespace, owner
         options = self._options
-        keys = Keys(options.prefix, namespace, options.index_parts)
+        keys = Keys(options.prefix, namespace, options.index_parts, by_activity=not self._client.clustered)
         grace = timedelta(seconds=options.grace)
         self._index = Index(self._client, keys)
         self._runner = ScriptRunner(self._client, keys, lambda: self.clock(), grace, owner)

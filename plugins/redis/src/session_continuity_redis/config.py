@@ -26,6 +26,8 @@ def capabilities(max_message_bytes: int, *, clustered: bool) -> Capabilities:
         conditional_delete=True,
         tail_replacement=True,
         forks=not clustered,
+        ascending_listing=True,
+        activity_listing=not clustered,
         owner_guard=True,
         namespace_views=True,
         max_message_bytes=max_message_bytes,

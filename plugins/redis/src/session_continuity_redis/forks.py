@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from session_continuity import (
     Fork,
     MessageNotFoundError,
@@ -15,7 +17,7 @@ from session_continuity import (
 )
 from session_continuity_redis import codec, scripts
 from session_continuity_redis.client import Age, Call
-from session_continuity_redis.index import Index
+from session_continuity_redis.index import READ_AT_ONCE, Index
 from session_continuity_redis.keys import escape, id_of
 from session_continuity_redis.runner import ScriptRunner, new_token
 from session_continuity_redis.scripts import Reply
@@ -36,7 +38,7 @@ class Forks:
         reply = await self._runner.send(
             Call(
                 scripts.FORK,
-                [keys.session(session.id), keys.session(source_id), keys.index_of(session.id)],
+                [keys.session(session.id), keys.session(source_id), *keys.with_activity(keys.index_of(session.id))],
                 [
                     self._runner.scope(),
                     Age(),
@@ -60,13 +62,24 @@ class Forks:
         return found
 
     async def page(self, source_id: str, limit: int, cursor: str | None) -> Page[Fork]:
-        """One page of the forks of a session, the oldest first."""
+        """One page of the forks of a session, the oldest first.
+
+        One script reads it. Others read forks after the first hundred, or all where the index has several parts.
+        """
         bound_to = f"forks {source_id}"
         after = None if cursor is None else decode_cursor(cursor, bound_to=bound_to, form=str)
-        _, (born,) = await self._runner.run_on_existing(scripts.BORN, source_id)
-        entries = await self._index.forks(source_id, born, after, limit + 1)
+        runner, parts = self._runner, self._runner.keys.index()
+        read_along = min(limit, READ_AT_ONCE) if len(parts) == 1 else 0
+        sought = (runner.scope_at(None), escape(source_id), after or "", limit + 1)
+        reading = (read_along, *runner.keys.session_parts)
+        call = Call(scripts.FORKS, [runner.keys.session(source_id), *parts], (runner.scope(), *sought, *reading))
+        code, values = await runner.send(call)
+        if code == Reply.MISSING:
+            raise SessionNotFoundError(source_id)
+        listed, collected = values
+        entries = sorted(json.loads(listed))[: limit + 1]
         ids = [id_of(entry) for entry in entries[:limit]]
-        found = await self._index.read(ids, self._runner.scope_at(None))
+        found = await self._index.collect(ids, collected, runner.scope_at(None))
         forks = [_fork(found.sessions[name], source_id) for name in ids if name in found.sessions]
         unreadable = tuple(name for name in ids if name in found.unreadable)
         more = encode_cursor(entries[limit - 1], bound_to=bound_to) if len(entries) > limit else None

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 from session_continuity import Session, SessionFilter
 from session_continuity_redis import scripts
 from session_continuity_redis.client import Call, Command, ScriptClient
-from session_continuity_redis.codec import not_after, not_before, readable_sessions
-from session_continuity_redis.keys import Keys, escape, facts_of, id_of, merge, names_of
+from session_continuity_redis.codec import not_after, not_before, pack_time, readable_sessions
+from session_continuity_redis.keys import Keys, escape, facts_of, id_of, lists_of, merge
 
 ORPHAN_AGE = 120
 """The age in seconds from which an entry without a session is wrong. A younger one may be of a creation that has
@@ -25,7 +25,8 @@ entry is removed because its session is gone. Both together are less than ORPHAN
 # Limits of one script, for some milliseconds of work: meanwhile every other client of the server waits.
 _MAX_ENTRIES = 2000
 _MAX_LOOKUPS = 5000
-_READ_AT_ONCE = 100
+READ_AT_ONCE = 100
+_FILLED_AT_ONCE = 500
 _SAMPLED = 16
 _AFTER_ALL = "\x7f"
 
@@ -75,7 +76,7 @@ class Index:
         instead. They are not if the index has a row of this id: of another session, or of one that is gone.
         """
         arguments = (escape(session_id), facts)
-        call = Call(scripts.INDEX_ANNOUNCE, [self._keys.index_of(session_id)], arguments)
+        call = Call(scripts.INDEX_ANNOUNCE, self._part(session_id), arguments)
         generation, written = await self._client.run(call)
         return int(generation), bool(written)
 
@@ -99,45 +100,65 @@ class Index:
         return bool(await self._client.run(self._forget(session_id, generation)))
 
     async def page(
-        self, filter: SessionFilter, after: str | None, limit: int, scope: str
+        self, filter: SessionFilter, after: str | None, limit: int, scope: str, *, is_first: bool
     ) -> tuple[list[str], str | None, Found]:
-        """Up to `limit` entries that match as far as the index knows, newest first, from the one after `after` on.
+        """Up to `limit` entries that match as far as the index knows, in order, from the one after `after` on.
 
+        `is_first` says that a listing begins: then the sessions whose change was announced are repaired.
         The second value is the entry after which the next page begins. The third is what was found of the sessions.
         """
-        calls = self._walks(filter, after, limit, scope)
+        names, conditions = lists_of(filter)
+        calls = self._walks(filter, names, conditions, after, limit, scope)
         replies = await self._client.run_all(calls)
-        if after is None and (changing := sorted(_changing(replies))):
+        if any(is_incomplete for *_, is_incomplete in replies):
+            await self._fill(names[0])
+            replies = await self._client.run_all(calls)
+        if is_first and (changing := sorted(_changing(replies))):
             # Their entries may be those from before a change, if the writer died between its session and the index.
             await self.repair(changing)
             replies = await self._client.run_all(calls)
-        horizon = max((reached.decode() for _, reached, *_ in replies if reached), default="")
-        entries = merge((json.loads(listed) for listed, *_ in replies), horizon)
-        following = entries[limit - 1] if len(entries) > limit else horizon or None
+        reached = [text.decode() for _, text, *_ in replies if text]
+        listed = (json.loads(entries) for entries, *_ in replies)
+        entries, horizon = merge(listed, reached, is_downwards=filter.is_downwards)
+        following = entries[limit - 1] if len(entries) > limit else horizon
         ids = [id_of(entry) for entry in entries[:limit]]
-        found = Found()
-        if len(calls) == 1:
-            ((_, _, collected, _),) = replies
-            found.add(ids[: len(collected[1])], collected)
-            ids = ids[len(collected[1]) :]
-        if ids:
-            await self._read_into(found, ids, scope)
-        return entries[:limit], following, found
+        # Several walks have read none along.
+        return entries[:limit], following, await self.collect(ids, replies[0][2], scope)
 
-    def _walks(self, filter: SessionFilter, after: str | None, limit: int, scope: str) -> list[Call]:
+    def _walks(
+        self,
+        filter: SessionFilter,
+        names: Sequence[str],
+        conditions: Sequence[Sequence[str]],
+        after: str | None,
+        limit: int,
+        scope: str,
+    ) -> list[Call]:
         """A call for each list to walk, in each part of the index."""
-        names, conditions = names_of(filter)
-        created_after, created_before = filter.created_bounds()
-        lower = "" if created_after is None else not_after(created_after) + _AFTER_ALL
-        upper = "" if created_before is None else not_before(created_before)
+        bounds = (
+            "" if filter.created_after is None else not_after(filter.created_after),
+            "" if filter.created_before is None else not_before(filter.created_before),
+        )
         lookups_each = sum(map(len, conditions))
         most = min(max(_MAX_ENTRIES, limit + 1), max(1, _MAX_LOOKUPS // max(1, lookups_each)))
         parts = self._keys.index()
         # Several walks find more entries than the page holds, and a cluster has the sessions on other nodes.
-        read_along = 0 if self._client.clustered or len(parts) * len(names) > 1 else min(limit, _READ_AT_ONCE)
-        bounds = (after or upper, lower, limit + 1, most, json.dumps(conditions))
+        read_along = 0 if self._client.clustered or len(parts) * len(names) > 1 else min(limit, READ_AT_ONCE)
+        wanted = (after or "", *bounds, limit + 1, most, json.dumps(conditions))
         reading = (read_along, scope, *self._keys.session_parts)
-        return [Call(scripts.INDEX_LIST, [key], (name, *bounds, *reading)) for key in parts for name in names]
+        return [
+            Call(scripts.INDEX_LIST, self._keys.with_activity(key), (filter.order, name, *wanted, *reading))
+            for key in parts
+            for name in names
+        ]
+
+    async def _fill(self, name: str) -> None:
+        """Make the sets by activity complete for one list, in pieces."""
+        for part in self._keys.index():
+            reached: bytes | str | None = ""
+            while reached is not None:
+                arguments = (name, reached, _FILLED_AT_ONCE, *self._keys.session_parts)
+                reached = await self._client.run(Call(scripts.INDEX_FILL, self._keys.with_activity(part), arguments))
 
     async def expired(self, before: str, after: str, limit: int) -> tuple[list[str], list[str]]:
         """Up to `limit` entries of sessions that expired by `before`, each behind its expiry, the longest expired
@@ -155,12 +176,14 @@ class Index:
         sampled = {member for members in replies[len(parts) :] for member in members if member.startswith("a|")}
         return listed, [id_of(member[2:]) for member in sampled]
 
-    async def forks(self, source_id: str, born: int, after: str | None, limit: int) -> list[str]:
-        """Up to `limit` entries of the forks of a session, the oldest first, from the one after `after` on."""
-        name = f"k|{escape(source_id)}|{born}|"
-        bounds = (f"({name}{after or ''}", f"({name}{_AFTER_ALL}", "LIMIT", 0, limit)
-        replies = await self._client.send_all([Command("ZRANGEBYLEX", key, bounds) for key in self._keys.index()])
-        return sorted(member.decode()[len(name) :] for members in replies for member in members)[:limit]
+    async def collect(self, ids: Sequence[str], replies: Sequence[bytes], scope: str) -> Found:
+        """What a script has read along of the first of these sessions, and what is found of the others."""
+        found = Found()
+        read = len(replies[1])
+        found.add(ids[:read], replies)
+        if ids[read:]:
+            await self._read_into(found, ids[read:], scope)
+        return found
 
     async def read(self, ids: Sequence[str], scope: str) -> Found:
         """Look for these sessions. The scope (of `ScriptRunner`) decides which exist. An empty one hides none."""
@@ -169,7 +192,7 @@ class Index:
         return found
 
     async def _read_into(self, found: Found, ids: Sequence[str], scope: str) -> None:
-        size = 1 if self._client.clustered else _READ_AT_ONCE  # on a cluster each key may have a slot of its own
+        size = 1 if self._client.clustered else READ_AT_ONCE  # on a cluster each key may have a slot of its own
         groups = [ids[start : start + size] for start in range(0, len(ids), size)]
         calls = [Call(scripts.SESSIONS, [self._keys.session(name) for name in group], (scope,)) for group in groups]
         for group, reply in zip(groups, await self._client.run_all(calls), strict=True):
@@ -185,13 +208,24 @@ class Index:
         if calls:
             await self._client.run_all(calls)
 
+    def _part(self, session_id: str) -> list[str]:
+        return self._keys.with_activity(self._keys.index_of(session_id))
+
     def _put(self, session: Session, generation: int, instead_of: int | str, intent: int | str) -> Call:
-        arguments = (escape(session.id), generation, instead_of, facts_of(session), intent, ORPHAN_AGE * 1_000_000)
-        return Call(scripts.INDEX_PUT, [self._keys.index_of(session.id)], arguments)
+        arguments = (
+            escape(session.id),
+            generation,
+            instead_of,
+            facts_of(session),
+            intent,
+            ORPHAN_AGE * 1_000_000,
+            pack_time(session.last_activity_at),
+        )
+        return Call(scripts.INDEX_PUT, self._part(session.id), arguments)
 
     def _forget(self, session_id: str, generation: int | None) -> Call:
         which = ("", ORPHAN_AGE * 1_000_000) if generation is None else (generation,)
-        return Call(scripts.INDEX_FORGET, [self._keys.index_of(session_id)], (escape(session_id), *which))
+        return Call(scripts.INDEX_FORGET, self._part(session_id), (escape(session_id), *which))
 
 
 def _changing(replies: Sequence[Any]) -> set[str]:

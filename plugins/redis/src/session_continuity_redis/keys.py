@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 from zlib import crc32
 
-from session_continuity import Session, SessionFilter, SessionMetadata, format_timestamp
+from session_continuity import ListingPlace, Session, SessionFilter, SessionMetadata, format_timestamp
 
 TIMESTAMP = len("2026-01-01T00:00:00.000Z")
 
@@ -28,9 +27,13 @@ def escape(text: str) -> str:
 
 
 class Keys:
-    """The keys of one namespace. Its index has `parts` keys. `session_parts` are the texts before and after an id."""
+    """The keys of one namespace. Its index has `parts` keys. `session_parts` are the texts before and after an id.
 
-    def __init__(self, prefix: str, namespace: str, parts: int) -> None:
+    With `by_activity`, each part has sets of its sessions by activity: one for all, and one for each user.
+    """
+
+    def __init__(self, prefix: str, namespace: str, parts: int, *, by_activity: bool = False) -> None:
+        self._by_activity = by_activity
         self.session_parts = f"{prefix}:s:{{{escape(namespace)}:", "}"
         self._parts = [f"{prefix}:i:{{{escape(namespace)}:{number}}}" for number in range(parts)]
 
@@ -43,9 +46,18 @@ class Keys:
         """The part of the index that holds this session."""
         return self._parts[crc32(session_id.encode()) % len(self._parts)]
 
+    def with_activity(self, part: str) -> list[str]:
+        """The keys that scripts on a part of the index get: its own, and that of all its sessions by activity."""
+        return [part, activity_key(part)] if self._by_activity else [part]
+
     def index(self) -> list[str]:
         """Every part of the index."""
         return self._parts
+
+
+def activity_key(part: str) -> str:
+    """The key of all sessions by activity in a part of the index. A user's is this, a colon and the escaped user."""
+    return f"{part}:r"
 
 
 def entry_of(session: Session) -> str:
@@ -58,9 +70,14 @@ def id_of(entry: str) -> str:
     return entry[TIMESTAMP + 1 :]
 
 
-def created_at_of(entry: str) -> datetime:
-    """The session's time of creation in an entry."""
-    return datetime.fromisoformat(entry[:TIMESTAMP])
+def place_of(entry: str) -> ListingPlace:
+    """The place in a listing that an entry stands for. In a listing by activity, its time is that of the activity."""
+    return ListingPlace(entry[:TIMESTAMP], id_of(entry))
+
+
+def entry_at(place: ListingPlace) -> str:
+    """The entry of a place."""
+    return f"{place.moment}|{place.id}"
 
 
 def facts_of(session: Session) -> str:
@@ -99,12 +116,15 @@ def status_name(status: str) -> str:
     return f"s|{status}"
 
 
-def names_of(filter: SessionFilter) -> tuple[list[str], list[list[str]]]:
+def lists_of(filter: SessionFilter) -> tuple[list[str], list[list[str]]]:
     """How the index answers a filter: the names of the lists to walk, and for each further condition the names of the
-    lists of which one must hold the entry. The lists to walk are those that are shortest as a rule."""
+    lists of which one must hold the entry. The lists to walk are those that are shortest as a rule. By activity there
+    are only those of all sessions and of a user's."""
     groups: list[list[str]] = []
     if filter.user_id is not None:
         groups.append([user_name(filter.user_id)])
+    elif filter.is_by_activity:
+        groups.append(["a"])
     if filter.active_agent_id is not None:
         groups.append([agent_name(filter.active_agent_id)])
     if filter.tags:
@@ -114,10 +134,18 @@ def names_of(filter: SessionFilter) -> tuple[list[str], list[list[str]]]:
     return (groups[0], groups[1:]) if groups else (["a"], [])
 
 
-def merge(lists: Iterable[Iterable[str]], horizon: str) -> list[str]:
-    """The entries of several lists, newest first, each once. Entries before `horizon` are left out, because not every
-    list was read so far."""
-    return sorted({entry for entries in lists for entry in entries if entry >= horizon}, reverse=True)
+def merge(
+    lists: Iterable[Iterable[str]], reached: Sequence[str], *, is_downwards: bool
+) -> tuple[list[str], str | None]:
+    """The entries of several lists, in order, each once, and the entry up to which all lists were read.
+
+    `reached` are the entries up to which lists were read that go on. Entries behind the first of these are left out.
+    """
+    horizon = (max if is_downwards else min)(reached, default=None)
+    found = {entry for entries in lists for entry in entries}
+    if horizon is not None:
+        found = {entry for entry in found if (entry >= horizon if is_downwards else entry <= horizon)}
+    return sorted(found, reverse=is_downwards), horizon
 
 
 def _names_of_tags(metadata: SessionMetadata | None) -> list[str]:

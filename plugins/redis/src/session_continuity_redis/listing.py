@@ -8,11 +8,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from session_continuity import Page, Session, SessionFilter, decode_cursor, encode_cursor
+from session_continuity import (
+    ListingPlace,
+    Page,
+    Session,
+    SessionFilter,
+    decode_cursor,
+    encode_cursor,
+    listing_start,
+)
 from session_continuity_redis import codec
 from session_continuity_redis.errors import FAILURES
 from session_continuity_redis.index import Found, Index
-from session_continuity_redis.keys import TIMESTAMP, created_at_of, id_of
+from session_continuity_redis.keys import TIMESTAMP, entry_at, id_of, place_of
 from session_continuity_redis.runner import ScriptRunner
 
 MAX_ROUNDS = 10
@@ -27,21 +35,27 @@ class Listing:
         self._index = index
 
     async def page(self, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:
-        """One page of the sessions that match, newest first."""
+        """One page of the sessions that match, in the order of the filter."""
         if self._runner.owner is not None:
             filter = replace(filter, user_id=self._runner.owner)
-        after = None if cursor is None else decode_cursor(cursor, bound_to=filter.key(), form=str)
-        listed: list[Session] = []
+        start = listing_start(filter, cursor)
+        after = None if start is None else entry_at(start)
+        listed: dict[str, Session] = {}
         unreadable: list[str] = []
-        for _ in range(MAX_ROUNDS):
+        for number in range(MAX_ROUNDS):
             missing = limit - len(listed)
-            entries, after, found = await self._index.page(filter, after, missing, self._runner.scope())
-            listed += await self._matching(filter, entries, found)
+            is_first = cursor is None and number == 0
+            entries, after, found = await self._index.page(
+                filter, after, missing, self._runner.scope(), is_first=is_first
+            )
+            listed.update((session.id, session) for session in await self._matching(filter, entries, found))
             unreadable += [id_of(entry) for entry in entries if id_of(entry) in found.unreadable]
             if after is None or len(listed) == limit:
                 break
-        more = None if after is None else encode_cursor(after, bound_to=filter.key())
-        return Page(tuple(listed), more, tuple(unreadable))
+        more = None if after is None else encode_cursor(place_of(after), bound_to=filter.key())
+        # A session may have become active between the look at the index and the one at the session.
+        found_in_order = sorted(listed.values(), key=filter.place_of, reverse=filter.is_downwards)
+        return Page(tuple(found_in_order), more, tuple(unreadable))
 
     async def expired(self, before: datetime, limit: int, cursor: str | None) -> Page[str]:
         """One page of the ids of expired sessions, the longest expired first."""
@@ -74,13 +88,18 @@ class Listing:
         matching: list[Session] = []
         wrong: list[str] = []
         for entry in entries:
-            session_id = id_of(entry)
-            session = found.sessions.get(session_id)
-            if session is not None and session.created_at == created_at_of(entry) and indexed.matches(session):
-                if filter.matches(session):
-                    matching.append(session)
-            elif session_id not in found.expired and session_id not in found.unreadable:
-                wrong.append(session_id)
+            place = place_of(entry)
+            session = found.sessions.get(place.id)
+            is_right = session is not None and indexed.matches(session) and _stands_at(session, place, filter)
+            if session is not None and is_right:
+                matching += [session] if filter.matches(session) else []
+            elif place.id not in found.expired and place.id not in found.unreadable:
+                wrong.append(place.id)
         if wrong:
             await self.try_to(self._index.repair, wrong)
         return matching
+
+
+def _stands_at(session: Session, place: ListingPlace, filter: SessionFilter) -> bool:
+    """Whether the session is the one that an entry was written for. Its activity may have changed meanwhile."""
+    return filter.is_by_activity or filter.place_of(session) == place

@@ -50,7 +50,9 @@ class Messages:
         """Append the batch, moved up in time if the session's last message is newer."""
         while True:
             age = Age()
-            code, values = await self._runner.run(scripts.APPEND, session_id, *self._appending(batch, age))
+            code, values = await self._runner.run(
+                scripts.APPEND, session_id, *self._appending(batch, age), with_activity=True
+            )
             if code != Reply.BEHIND:
                 break
             batch = self.move(batch, values[0], client_ids)
@@ -131,6 +133,7 @@ class Messages:
                 int(return_removed),
                 summary(batch),
                 *self.members(batch),
+                with_activity=True,
             )
             if code == Reply.BEHIND:
                 batch = self.move(batch, values[0], client_ids)

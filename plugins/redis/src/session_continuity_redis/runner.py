@@ -31,16 +31,23 @@ class ScriptRunner:
         self.owned = "" if owner is None else f" {codec.user_fragment(owner)}"
 
     async def run(
-        self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
+        self,
+        script: Script,
+        session_id: str,
+        *arguments: Argument,
+        with_index: bool = False,
+        with_activity: bool = False,
     ) -> tuple[int, list[Any]]:
         """Run a script, and return its reply: the code, and the values that belong to it.
 
-        With `with_index`, the script has the session's part of the index as its second key. Raises UnavailableError if
-        the script was sent again and cannot find out whether it ran before.
+        With `with_index`, the script has the session's part of the index and its set by activity as further keys, with
+        `with_activity` this set alone, if there are such sets. Raises UnavailableError if the script was sent again and
+        cannot find out whether it ran before.
         """
         keys = [self.keys.session(session_id)]
-        if with_index:
-            keys.append(self.keys.index_of(session_id))
+        if with_index or with_activity:
+            beside = self.keys.with_activity(self.keys.index_of(session_id))
+            keys += beside if with_index else beside[1:]
         return await self.send(Call(script, keys, arguments))
 
     async def send(self, call: Call) -> tuple[int, list[Any]]:
@@ -57,22 +64,20 @@ class ScriptRunner:
         return code, values
 
     async def run_on_existing(
-        self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
+        self, script: Script, session_id: str, *arguments: Argument, **more: bool
     ) -> tuple[int, list[Any]]:
         """`run` for a script that takes the scope as its first argument. Raises SessionNotFoundError."""
-        code, values = await self.run(script, session_id, self.scope(), *arguments, with_index=with_index)
+        code, values = await self.run(script, session_id, self.scope(), *arguments, **more)
         if code == Reply.MISSING:
             raise SessionNotFoundError(session_id)
         return code, values
 
-    async def write(
-        self, script: Script, session_id: str, *arguments: Argument, with_index: bool = False
-    ) -> tuple[int, list[Any]]:
+    async def write(self, script: Script, session_id: str, *arguments: Argument, **more: bool) -> tuple[int, list[Any]]:
         """`run_on_existing` for a script that takes the scope, the age of the request and a token of this call first.
 
         `arguments` begin with the token. Every attempt of one call has the same.
         """
-        return await self.run_on_existing(script, session_id, Age(), *arguments, with_index=with_index)
+        return await self.run_on_existing(script, session_id, Age(), *arguments, **more)
 
     def now(self) -> int:
         """The time in milliseconds since 1970."""

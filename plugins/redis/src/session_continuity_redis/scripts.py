@@ -66,6 +66,8 @@ class Script:
 def _constants() -> str:
     numbers = {
         **{reply.name: reply.value for reply in Reply},
+        "ID_FIELD": FIELD_CODES["id"],
+        "USER_FIELD": FIELD_CODES["user_id"],
         "SYSTEM": ROLE_CODES["system"],
         "LAST_ROLE": len(ROLES),
         "LAST_OPEN": STATUS_CODES["paused"],
@@ -93,7 +95,8 @@ def _script(name: str, shared: str) -> Script:
 
 
 _CONSTANTS = _constants()
-_SESSION = _CONSTANTS + _read("session")
+_ACTIVITY = _CONSTANTS + _read("activity")
+_SESSION = _ACTIVITY + _read("session")
 _COLLECT = _SESSION + _read("collect")
 _INDEX = _read("index")
 
@@ -104,9 +107,9 @@ SESSIONS = _script("sessions", _COLLECT)
 UPDATE = _script("update", _CHANGES)
 TURN = _script("turn", _CHANGES)
 FORK = _script("fork", _CHANGES)
-BORN = _script("born", _SESSION)
+FORKS = _script("forks", _COLLECT)
 DELETE = _script("delete", _SESSION + _INDEX)
-APPEND = _script("append", _CONSTANTS)
+APPEND = _script("append", _ACTIVITY)
 MESSAGE = _script("message", _SESSION)
 NAMES = _script("names", _SESSION)
 PAGE = _script("page", _SESSION)
@@ -114,8 +117,9 @@ TAIL = _script("tail", _SESSION)
 EDIT = _script("edit", _SESSION)
 REMOVE = _script("remove", _SESSION)
 CLEAR = _script("clear", _SESSION)
-INDEX_ANNOUNCE = _script("index_announce", _CONSTANTS + _INDEX)
-INDEX_PUT = _script("index_put", _CONSTANTS + _INDEX)
-INDEX_FORGET = _script("index_forget", _CONSTANTS + _INDEX)
+INDEX_ANNOUNCE = _script("index_announce", _ACTIVITY + _INDEX)
+INDEX_PUT = _script("index_put", _ACTIVITY + _INDEX)
+INDEX_FORGET = _script("index_forget", _ACTIVITY + _INDEX)
 INDEX_LIST = _script("index_list", _COLLECT + _INDEX)
+INDEX_FILL = _script("index_fill", _SESSION + _INDEX)
 DAMAGE = _script("damage", _SESSION)

@@ -1,4 +1,4 @@
--- ARGV: now, the packed times of the first and last message, the batch's tokens, and in a view of an owner the field that
+-- KEYS: session, and the set by activity if it is on the same server. ARGV: now, the packed times of the first and last message, the batch's tokens, and in a view of an owner the field that
 -- a session of this user has, in one text; the age of the request; then for each message the digit of its role followed by its id, and its body.
 -- Written for speed: one command reads, one command writes, and success is an integer. So it does not use session.lua.
 local key = KEYS[1]
@@ -60,6 +60,8 @@ batch[at + 3], batch[at + 4] = found[5] + added, '#tokens'
 batch[at + 5], batch[at + 6] = NUMBERS + place, '#next'
 batch[at + 7], batch[at + 8] = NUMBERS + last, '#last'
 -- A message may be older than the session: the first one has nothing to be moved behind.
-batch[at + 9], batch[at + 10] = math.max(found[8], NUMBERS + last), '#activity'
+local activity = math.max(found[8], NUMBERS + last)
+batch[at + 9], batch[at + 10] = activity, '#activity'
+touch(key, activity - NUMBERS)
 redis.call('ZADD', key, unpack(batch))
 return OK

@@ -1,6 +1,6 @@
--- Shared by the scripts that create or change a session, behind session.lua and index.lua. The part of the index is the
--- last key if it is on the same server as the session.
-local has_index = #KEYS > 1
+-- Shared by the scripts that create or change a session, behind session.lua and index.lua. The part of the index and
+-- the set by activity are the last keys if they are on the same server as the session.
+local has_index = #KEYS > 1  -- a script on a session gets the set by activity only behind the index
 
 local function slice(from, to)
   return {unpack(ARGV, from, to or #ARGV)}
@@ -18,7 +18,7 @@ local function create_session(a)
   redis.call('UNLINK', key)
   for i = 1, #kept, 2 do redis.call('ZADD', key, kept[i + 1], '-' .. kept[i]:sub(2)) end
   if forgotten then redis.call('ZADD', key, forgotten, '#forgotten') end
-  local generation = has_index and put_new(a[2], a[3]) or a[1]
+  local generation = has_index and put_new(a[2], a[3], packed(a[5])) or a[1]
   store({generation = generation, activity = packed(a[5]), version = a[6], status = a[7], count = 0, tokens = 0, next = 0,
     last = 0, born = generation})
   set_number('expires', a[8])
@@ -46,5 +46,5 @@ local function change_session(n, a)
   elseif a[4] ~= '' then
     redis.call('PEXPIRE', key, a[4])
   end
-  return a[2] ~= '' and not (has_index and rename(a[1], before, n.generation, a[2], a[3])) and 1 or 0
+  return a[2] ~= '' and not (has_index and rename(a[1], before, n.generation, a[2], a[3], n.activity)) and 1 or 0
 end

@@ -1,4 +1,4 @@
--- KEYS: session, and the part of the index if it is on the same server. ARGV: scope, age, token, then the arguments of
+-- KEYS: session, and the index if it is on the same server. ARGV: scope, age, token, then the arguments of
 -- create_session.
 -- Returns the generation, or the existing session, its generation, and whether the index has it.
 local existing, reply = numbers(), known(ARGV[3], ARGV[2])

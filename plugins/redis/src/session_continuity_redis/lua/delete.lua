@@ -1,4 +1,4 @@
--- KEYS: session, and the part of the index if it is on the same server. ARGV: scope, whose time is '' or that by which
+-- KEYS: session, and the index if it is on the same server. ARGV: scope, whose time is '' or that by which
 -- the session must have expired, age, token, escaped id, the age in microseconds from which the row of a missing session
 -- may be forgotten, expected version or ''.
 -- Returns its generation, or whether the index had a row of a missing session.

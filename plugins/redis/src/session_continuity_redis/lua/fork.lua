@@ -1,4 +1,4 @@
--- KEYS: the new session, its source, and the part of the index. ARGV: scope, age, token, '=' and the id of the last message
+-- KEYS: the new session, its source, and the index. ARGV: scope, age, token, '=' and the id of the last message
 -- to copy or '' for all, the source's escaped id, the piece of a body that names the source and the one that names the new
 -- session, then the arguments of create_session.
 -- Returns the new session, or the existing one.
@@ -56,6 +56,8 @@ end
 add(bodies)
 for role = 1, LAST_ROLE do add(ids[role]) end
 local n = numbers()
-store({count = #bodies / 2, tokens = tokens, next = through, last = last, activity = math.max(n.activity, last)})
+local activity = math.max(n.activity, last)
+store({count = #bodies / 2, tokens = tokens, next = through, last = last, activity = activity})
+touch(key, activity)
 trace(1, ARGV[3])
 return {OK, document(numbers())}

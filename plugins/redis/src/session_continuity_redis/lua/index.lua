@@ -1,6 +1,6 @@
--- Shared by the scripts on one part of a namespace's index, which is the last key. The package's docstring describes its
--- sorted set.
-local index = KEYS[#KEYS]
+-- Shared by the scripts on one part of a namespace's index, behind activity.lua. Its key is the last one but that of the
+-- set by activity. The package's docstring describes the sorted set.
+local index = KEYS[recent and #KEYS - 1 or #KEYS]
 
 -- The server's time: writers with clocks that differ still date rows in one order.
 local function microseconds()
@@ -32,32 +32,52 @@ local function in_pieces(command, words)
   return answers
 end
 
+-- The sets by activity that have a session with these facts.
+local function sets_of(facts)
+  local sets = {recent or nil}
+  for _, name in ipairs(recent and facts or {}) do
+    if name:sub(1, 2) == 'u|' then sets[#sets + 1] = recent .. ':' .. name:sub(3) end
+  end
+  return sets
+end
+
+local function id_in(entry)
+  return entry:sub(#'2026-01-01T00:00:00.000Z|' + 1)
+end
+
 local function remove(row, facts)
   redis.call('ZREM', index, row)
   in_pieces('ZREM', entries_of(facts))
+  local decoded = cjson.decode(facts)
+  for _, set in ipairs(sets_of(decoded)) do redis.call('ZREM', set, id_in(decoded[1])) end
 end
 
-local function write(id, generation, facts)
+-- Writes the row and the entries of a session, and its packed time of activity if there are sets by activity.
+local function write(id, generation, facts, activity)
   local batch = {0, string.format('f|%s|%.0f|%s', id, generation, facts)}
   for _, entry in ipairs(entries_of(facts)) do
     batch[#batch + 1] = 0
     batch[#batch + 1] = entry
   end
   in_pieces('ZADD', batch)
+  local decoded = cjson.decode(facts)
+  for _, set in ipairs(activity and sets_of(decoded) or {}) do
+    redis.call('ZADD', set, activity, id_in(decoded[1]))
+  end
 end
 
 -- Writes the entries of a new session, and returns its generation.
-local function put_new(id, facts)
+local function put_new(id, facts, activity)
   local row, known, old = row_of(id)
   -- After a failover the server's clock may be behind the one that dated the row.
   local generation = math.max(microseconds(), row and known + 1 or 0)
   if row then remove(row, old) end
-  write(id, generation, facts)
+  write(id, generation, facts, activity)
   return generation
 end
 
 -- Replaces the names that begin with one of these letters, if the row is of the generation before. Returns whether it is.
-local function rename(id, before, generation, letters, names)
+local function rename(id, before, generation, letters, names, activity)
   local row, known, facts = row_of(id)
   if not row or known ~= before then return false end
   local kept = {}
@@ -66,7 +86,7 @@ local function rename(id, before, generation, letters, names)
   end
   for _, name in ipairs(cjson.decode(names)) do kept[#kept + 1] = name end
   remove(row, facts)
-  write(id, generation, cjson.encode(kept))
+  write(id, generation, cjson.encode(kept), activity)
   return true
 end
 

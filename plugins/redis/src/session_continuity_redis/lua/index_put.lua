@@ -1,9 +1,11 @@
 -- ARGV: id, generation, a generation to replace even if it is newer or '', facts, the intent to withdraw or '', the age in
--- microseconds from which any intent is withdrawn.
+-- microseconds from which any intent is withdrawn, the packed time of the last activity.
 local row, known, facts = row_of(ARGV[1])
 local generation = tonumber(ARGV[2])
 if not row or known < generation or known == tonumber(ARGV[3]) then
   local names = cjson.decode(ARGV[4])
+  -- An append may have moved the session since its activity was read.
+  local moved = recent and redis.call('ZSCORE', recent, id_in(names[1])) or 0
   if row then
     -- Only the row says of which source a session is a fork.
     for _, name in ipairs(cjson.decode(facts)) do
@@ -11,7 +13,7 @@ if not row or known < generation or known == tonumber(ARGV[3]) then
     end
     remove(row, facts)
   end
-  write(ARGV[1], generation, cjson.encode(names))
+  write(ARGV[1], generation, cjson.encode(names), math.max(moved, ARGV[7]))
 end
 for _, intent in ipairs(intents_of(ARGV[1])) do
   local time = tonumber(intent:match('%d+$'))

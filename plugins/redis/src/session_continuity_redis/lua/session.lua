@@ -218,6 +218,7 @@ local function add_messages(n, from, count, tokens, last)
     local member, body, place = ARGV[from + 2 * i], ARGV[from + 2 * i + 1], n.next + i + 1
     redis.call('ZADD', key, place, body, member:sub(1, 1) * PLACES + place, '@' .. member:sub(2))
   end
-  store({count = n.count + count, tokens = n.tokens + tokens, next = n.next + count, last = last,
-    activity = math.max(n.activity, last)})
+  n.activity = math.max(n.activity, last)
+  touch(key, n.activity)
+  store({count = n.count + count, tokens = n.tokens + tokens, next = n.next + count, last = last, activity = n.activity})
 end

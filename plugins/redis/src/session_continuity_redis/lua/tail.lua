@@ -1,4 +1,4 @@
--- ARGV: scope, age, token, '=' and the id of the message after which the tail begins or '' for all, '=' and the expected
+-- KEYS: session, and the set by activity if it is on the same server. ARGV: scope, age, token, '=' and the id of the message after which the tail begins or '' for all, '=' and the expected
 -- last id or '', 1 to replace a tail of the same ids, 1 to return what is removed, the packed times of the first and last
 -- message and the batch's tokens; then for each message the digit of its role followed by its id, and its body.
 -- Returns the number of removed messages, and their bodies. SAME comes with the bodies of a tail of the same ids.

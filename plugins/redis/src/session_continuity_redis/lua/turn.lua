@@ -1,5 +1,5 @@
 -- An append under conditions, with a change of the session, or with its creation.
--- KEYS: session, and the part of the index if it is on the same server. ARGV: scope, age, the packed times of the first and
+-- KEYS: session, and the index if it is on the same server. ARGV: scope, age, the packed times of the first and
 -- last message and the batch's tokens, expected version or '', '=' and the expected last id or '', the number of
 -- messages, of arguments of change_session, and of arguments of create_session; then for each message the digit of its
 -- role followed by its id, and its body; then these arguments.

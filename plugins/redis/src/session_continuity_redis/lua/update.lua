@@ -1,4 +1,4 @@
--- KEYS: session, and the part of the index if it is on the same server. ARGV: scope, age, token, expected version or '',
+-- KEYS: session, and the index if it is on the same server. ARGV: scope, age, token, expected version or '',
 -- then the arguments of change_session.
 -- Returns the session, its generation, and 1 if the index has to be written.
 local n, reply = visible(ARGV[1]), known(ARGV[3], ARGV[2])

@@ -76,6 +76,7 @@ class Server:
     def start(self) -> Server:
         """Start the process and wait until it answers."""
         base = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--loglevel", "warning"]
+        base += ["--repl-diskless-sync-delay", "0"]  # a replica is sent its first copy at once, and not after 5 seconds
         persistence = [] if "--appendonly" in self._settings else ["--appendonly", "no"]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(

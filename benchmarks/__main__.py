@@ -16,6 +16,7 @@ from importlib import import_module
 
 from benchmarks.formats import print_costs
 from benchmarks.measure import measure
+from benchmarks.planning import print_planning
 from benchmarks.report import print_result
 from benchmarks.setup import Setup
 from benchmarks.subjects.openai_agents import INSTALL, is_installed
@@ -33,6 +34,7 @@ def main() -> None:
     print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}")
     print(f"cold import of SessionManager: {_cold_import():.0f} ms of CPU, interpreter included; goal: ≤ 250 ms")
     print_costs(arguments.rounds)
+    print_planning(arguments.rounds)
     if arguments.latency:
         print(f"every reply is delayed by {arguments.latency:g} ms")
     if not peers and set(arguments.backends) & set(WITH_PEERS):

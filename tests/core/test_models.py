@@ -26,6 +26,9 @@ from session_continuity import (
     ToolResult,
     format_timestamp,
 )
+from session_continuity.model_base import copied
+
+from ..kit.conversations import new_message
 
 NOON = datetime(2026, 5, 4, 12, 0, 0, 123000, UTC)
 
@@ -466,3 +469,17 @@ def test_a_session_keeps_twenty_handoffs() -> None:
 def test_a_strategy_of_a_plugin_may_have_further_keys() -> None:
     config = CompressionConfig.model_validate({"strategy": "own", "depth": 3})
     assert (config["strategy"], config["depth"], config["target_tokens"]) == ("own", 3, None)
+
+
+def test_a_copy_with_other_fields_is_what_model_copy_makes() -> None:
+    metadata = MessageMetadata.model_validate({"tool_calls": [{"id": "x", "name": "f"}], "further": {"key": 1}})
+    message = new_message(metadata=metadata)
+    for model, fields in ((message, {"content": "other", "token_count": 7}), (metadata, {"tool_calls": []})):
+        before = model.model_dump()
+        copy = copied(model, **fields)
+        expected = model.model_copy(update=fields)
+        assert (copy, copy.model_dump()) == (expected, expected.model_dump())
+        assert copy.model_dump(exclude_unset=True) == expected.model_dump(exclude_unset=True)
+        assert model.model_dump() == before
+        with pytest.raises(ValidationError):
+            copy.content = "changed"  # type: ignore[union-attr]

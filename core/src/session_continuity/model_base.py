@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError as PydanticError
 
 from session_continuity.input_errors import frozen_error, in_own_words, model_in
 from session_continuity.values import Json, Text
 
-__all__ = ["Model", "OpenModel"]
+__all__ = ["Model", "OpenModel", "copied"]
 
 
 if TYPE_CHECKING:
@@ -99,3 +99,20 @@ class OpenModel(Model):
         if key in type(self).model_fields:
             return getattr(self, key)
         return (self.__pydantic_extra__ or {})[key]
+
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+_set = object.__setattr__
+
+
+def copied(model: AnyModel, /, **fields: Any) -> AnyModel:
+    """A copy with other values of these fields, which are not validated: `model_copy` in a third of the time.
+
+    What the fields hold, and further keys, are the same objects as in the model.
+    """
+    copy = object.__new__(type(model))
+    _set(copy, "__dict__", {**model.__dict__, **fields})
+    _set(copy, "__pydantic_fields_set__", model.__pydantic_fields_set__ | fields.keys())
+    _set(copy, "__pydantic_extra__", model.__pydantic_extra__)
+    _set(copy, "__pydantic_private__", None)
+    return copy

@@ -25,7 +25,8 @@ Pure. Nothing raises: a block that is malformed is an `Other`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from session_continuity.blocks.parts import Call, Media, Other, Part, Reasoning, Result, Text, json_text
 from session_continuity.blocks.providers import parts_beside, parts_of_block, parts_of_value
@@ -46,9 +47,13 @@ __all__ = [
     "parts_of_block",
     "parts_of_value",
     "results_of",
+    "tools_of",
 ]
 
+Tools: TypeAlias = tuple[Sequence[Call], Sequence[Result]]
+
 _CHAT = "openai"
+_NO_TOOLS: Tools = ((), ())
 
 
 def parts_of(message: Message | NewMessage) -> Iterator[Part]:
@@ -60,25 +65,66 @@ def parts_of(message: Message | NewMessage) -> Iterator[Part]:
     repeats = len(results) == 1 and message.role == "tool"
     if content and not repeats:
         yield from _parts_of_content(content)
-    for index, call in enumerate(calls):
-        yield Call(call.id, call.name, call.arguments, ("tool_calls", index))
-    for index, result in enumerate(results):
-        value = content if repeats and content else result.result
-        yield Result(result.tool_call_id, value, result.name or "", result.is_error, ("tool_results", index))
+    if calls or results:
+        typed_calls, typed_results = _typed_tools(message)
+        yield from typed_calls
+        yield from typed_results
+
+
+def tools_of(message: Message | NewMessage) -> Tools:
+    """The calls and the results of a message, typed and in blocks. One pass, which skips words."""
+    content, metadata = message.content, message.metadata
+    is_typed = metadata.tool_calls or metadata.tool_results
+    if isinstance(content, str):
+        return _typed_tools(message) if is_typed else _NO_TOOLS
+    calls: list[Call] = []
+    results: list[Result] = []
+    if not (message.role == "tool" and len(metadata.tool_results) == 1):
+        for index, block in enumerate(content):
+            if block.get("type") == "text":
+                continue
+            for part in parts_of_block(block, ("content", index)):
+                if isinstance(part, Call):
+                    calls.append(part)
+                elif isinstance(part, Result):
+                    results.append(part)
+    if not is_typed:
+        return calls, results
+    typed_calls, typed_results = _typed_tools(message)
+    return [*calls, *typed_calls], [*results, *typed_results]
 
 
 def calls_of(message: Message | NewMessage) -> list[Call]:
     """The calls of a message, typed and in blocks."""
-    if isinstance(message.content, str) and not message.metadata.tool_calls:
-        return []
-    return [part for part in parts_of(message) if isinstance(part, Call)]
+    return list(tools_of(message)[0])
 
 
 def results_of(message: Message | NewMessage) -> list[Result]:
     """The results of a message, typed and in blocks."""
-    if isinstance(message.content, str) and not message.metadata.tool_results:
-        return []
-    return [part for part in parts_of(message) if isinstance(part, Result)]
+    return list(tools_of(message)[1])
+
+
+def _typed_tools(message: Message | NewMessage) -> Tools:
+    """The calls and results in the metadata."""
+    content, metadata = message.content, message.metadata
+    calls = [
+        Call(call.id, call.name, call.arguments, ("tool_calls", index))
+        for index, call in enumerate(metadata.tool_calls)
+    ]
+    if not metadata.tool_results:
+        return calls, ()
+    repeats = content and message.role == "tool" and len(metadata.tool_results) == 1
+    results = [
+        Result(
+            result.tool_call_id,
+            content if repeats else result.result,
+            result.name or "",
+            result.is_error,
+            ("tool_results", index),
+        )
+        for index, result in enumerate(metadata.tool_results)
+    ]
+    return calls, results
 
 
 def _parts_of_content(content: Content) -> Iterator[Part]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from session_continuity.blocks.parts import Call
-from session_continuity.blocks.reader import results_of
+from pydantic_core import from_json
+
+from session_continuity.blocks.parts import Call, Result
 from session_continuity.context.counting import MessageCounter
 from session_continuity.context.entries import Entry
 from session_continuity.context.rewriting import with_call, with_result
@@ -25,13 +27,14 @@ _RAW = "arguments"
 
 def wrap_arguments(entry: Entry, counter: MessageCounter) -> None:
     """Show the arguments of the entry's calls as objects, whatever they are."""
-    message = entry.message
+    message, more = entry.message, 0
     for call in entry.calls:
         if (arguments := _acceptable(message, call)) is not None:
             message = with_call(message, call.place, arguments=arguments)
+            shown = replace(call, arguments=arguments)
+            more += counter.count_text(shown.arguments_text) - counter.count_text(call.arguments_text)
     if message is not entry.message:
-        tokens = counter.tokens_after(entry.tokens, entry.message, message)
-        entry.change(message, tokens, "changed", _ARGUMENTS)
+        entry.change(message, max(entry.tokens + more, 0), "changed", _ARGUMENTS)
 
 
 def make_ids_unique(entries: Iterable[Entry]) -> None:
@@ -44,7 +47,7 @@ def make_ids_unique(entries: Iterable[Entry]) -> None:
     for entry in entries:
         calls = entry.calls
         if renamed and entry.results:
-            _change_ids(entry, _with_renamed_results(entry.message, renamed))
+            _change_ids(entry, _with_renamed_results(entry.message, entry.results, renamed))
         if calls:
             renamed = _rename_calls(entry, calls, used)
 
@@ -64,11 +67,10 @@ def _acceptable(message: Message, call: Call) -> Any:
 
 
 def _is_object(text: str) -> bool:
-    if not text.startswith("{"):
-        text = text.lstrip()
-        if not text.startswith("{"):
-            return False
-    return isinstance(_parsed(text), dict)
+    try:
+        return isinstance(from_json(text, allow_inf_nan=False), dict)
+    except ValueError:
+        return isinstance(_parsed(text), dict)  # Python also takes the escape of half a character
 
 
 def _as_object(arguments: Any) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def _as_object(arguments: Any) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     """The JSON value; the text itself if it is not JSON."""
     try:
-        return json.loads(text, parse_constant=_refuse) if text.strip() else None
+        return _DECODER.decode(text) if text.strip() else None
     except (ValueError, RecursionError):
         return text
 
@@ -90,12 +92,23 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)  # NaN and Infinity are not JSON
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
 class _UsedIds:
     """The ids of calls that are used, and a way to new ones."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
         self._numbers: dict[str, int] = {}
+
+    def take(self, calls: Sequence[Call]) -> bool:
+        """Whether the calls have ids that are not used and differ from each other. These are used from now on."""
+        ids = {call.id for call in calls if call.id}
+        if len(ids) < len(calls) or not self._used.isdisjoint(ids):
+            return False
+        self._used |= ids
+        return True
 
     def unique(self, call_id: str) -> str:
         """The id, with a number behind it if it is used. It is used from now on."""
@@ -107,8 +120,10 @@ class _UsedIds:
         return new
 
 
-def _rename_calls(entry: Entry, calls: Iterable[Call], used: _UsedIds) -> dict[str, deque[str]]:
+def _rename_calls(entry: Entry, calls: Sequence[Call], used: _UsedIds) -> dict[str, deque[str]]:
     """Give calls whose id is used another one. Returns the ids for their results: of each old id the new ones."""
+    if used.take(calls):
+        return {}
     message, renamed = entry.message, dict[str, deque[str]]()
     for call in calls:
         if call.id:
@@ -116,9 +131,7 @@ def _rename_calls(entry: Entry, calls: Iterable[Call], used: _UsedIds) -> dict[s
             renamed.setdefault(call.id, deque()).append(new)
             if new != call.id:
                 message = with_call(message, call.place, call_id=new)
-    if message is entry.message:
-        return {}
-    _change_ids(entry, _with_renamed_results(message, renamed))
+    _change_ids(entry, _with_renamed_results(message, entry.results, renamed))
     return renamed
 
 
@@ -127,8 +140,8 @@ def _change_ids(entry: Entry, message: Message) -> None:
         entry.change(message, entry.tokens, "changed", _IDS)
 
 
-def _with_renamed_results(message: Message, renamed: dict[str, deque[str]]) -> Message:
-    for result in results_of(message):
+def _with_renamed_results(message: Message, results: Sequence[Result], renamed: dict[str, deque[str]]) -> Message:
+    for result in results:
         if renamed.get(result.call_id):
             new = renamed[result.call_id].popleft()
             message = message if new == result.call_id else with_result(message, result.place, call_id=new)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from session_continuity.blocks.reader import Call, Result, calls_of, results_of
+from session_continuity.blocks.reader import Call, Result, tools_of
+from session_continuity.model_base import copied
 from session_continuity.models import Message
 
-__all__ = ["Action", "Entry", "MessageReport", "has_parts_of_tools"]
+__all__ = ["Action", "Entry", "MessageReport"]
 
 Action = Literal["kept", "changed", "cut", "filled", "folded", "left_out"]
 
@@ -37,8 +38,10 @@ class MessageReport(NamedTuple):
 class Entry:
     """A message of a view. `action` and `reason` are as in `MessageReport`.
 
-    `stored_tokens` are those of the message as it was stored. `is_extra` marks a filled-in result, and results that are
-    shown apart from the rest of their message: these are not stored messages.
+    `calls` and `results` are those in the message, which is read once for both. `is_question` says whether it begins a
+    turn: a user's message that is not a tool's result. `stored_tokens` are those of the message as it was stored.
+    `is_extra` marks a filled-in result, and results that are shown apart from the rest of their message: these are not
+    stored messages.
     """
 
     message: Message
@@ -47,27 +50,16 @@ class Entry:
     is_extra: bool = False
     action: Action = "kept"
     reason: str = ""
-    _calls: Sequence[Call] | None = None
-    _results: Sequence[Result] | None = None
+    calls: Sequence[Call] = field(init=False)
+    results: Sequence[Result] = field(init=False)
+    is_question: bool = field(init=False)
 
-    @property
-    def calls(self) -> Sequence[Call]:
-        """The calls of the message, read once."""
-        if self._calls is None:
-            self._calls = calls_of(self.message) if has_parts_of_tools(self.message) else ()
-        return self._calls
+    def __post_init__(self) -> None:
+        self._read()
 
-    @property
-    def results(self) -> Sequence[Result]:
-        """The results in the message, read once."""
-        if self._results is None:
-            self._results = results_of(self.message) if has_parts_of_tools(self.message) else ()
-        return self._results
-
-    @property
-    def is_question(self) -> bool:
-        """Whether the message begins a turn: a user's message that is not a tool's result."""
-        return self.message.role == "user" and not self.results
+    def _read(self) -> None:
+        self.calls, self.results = tools_of(self.message)
+        self.is_question = self.message.role == "user" and not self.results
 
     def report(self) -> MessageReport:
         """What the report says of the message."""
@@ -79,13 +71,7 @@ class Entry:
 
     def change(self, message: Message, tokens: int, action: Action, reason: str) -> None:
         """Show another message of so many tokens in this one's place. Earlier reasons stay."""
-        self.message = message.model_copy(update={"token_count": tokens})
+        self.message = copied(message, token_count=tokens)
         self.tokens, self.action = tokens, action
-        self._calls = self._results = None
+        self._read()
         self.reason = f"{self.reason}; {reason}" if self.reason else reason
-
-
-def has_parts_of_tools(message: Message) -> bool:
-    """Whether the message may have calls or results: it has typed ones, or its content is blocks."""
-    metadata = message.metadata
-    return bool(metadata.tool_calls or metadata.tool_results) or not isinstance(message.content, str)

@@ -19,6 +19,7 @@ from session_continuity.context.counting import MessageCounter
 from session_continuity.context.entries import Entry, MessageReport
 from session_continuity.context.rewriting import answer_to, without
 from session_continuity.context.rules import MissingResultRule
+from session_continuity.model_base import copied
 from session_continuity.models import Message
 
 __all__ = ["INTERRUPTED", "pair_up"]
@@ -67,19 +68,19 @@ class _Pairing:
         self._slots: list[_Slot] = []
         self._callers: dict[str, _Slot] = {}
         self._answered: set[str] = set()
+        self._filled_tokens: int | None = None
 
     def add(self, entry: Entry) -> None:
         """Place the next message."""
         calls, results = entry.calls, entry.results
-        if not calls and not results:
-            self._slots.append(_Slot(entry))
-            return
-        if calls and results:
+        if not results:
+            slot = self._append(entry)
+            if calls:
+                self._open(slot, calls)
+        elif calls:
             self._add_both(entry, calls, results)
-        elif results:
-            self._place(entry, results)
         else:
-            self._open(self._append(entry), calls)
+            self._place(entry, results)
 
     def _add_both(self, entry: Entry, calls: Sequence[Call], results: Sequence[Result]) -> None:
         """Place a message that makes calls and has results, perhaps of its own calls."""
@@ -101,7 +102,8 @@ class _Pairing:
 
     def finish(self, missing: MissingResultRule) -> Iterable[Entry]:
         """The messages in their order, with the calls without a result answered or left out."""
-        last = max((place for place, slot in enumerate(self._slots) if slot.entry.message.role != "system"), default=-1)
+        places = reversed(range(len(self._slots)))
+        last = next((place for place in places if self._slots[place].entry.message.role != "system"), -1)
         for place, slot in enumerate(self._slots):
             if not slot.open:
                 yield slot.entry
@@ -169,14 +171,13 @@ class _Pairing:
         all_places = [result.place for result in results_of(message)]
         for number, (slot, places) in enumerate(callers):
             part = without(message, [place for place in all_places if place not in places])
-            update: dict[str, object] = {}
-            if says_more or number:
-                update = {"id": f"{message.id}/{number + 1}"}
+            is_extra = says_more or number > 0
             if says_more:
                 part = _only_results(part)
-            part = part.model_copy(update=update)
+            if is_extra:
+                part = copied(part, id=f"{message.id}/{number + 1}")
             reason = _PARTLY if is_partial else _MOVED
-            entry = Entry(part, self._counter.count(part), message.token_count or 0, bool(update), "changed", reason)
+            entry = Entry(part, self._counter.count(part), message.token_count or 0, is_extra, "changed", reason)
             slot.behind.append(entry)
 
     def _answer(self, key: str) -> _Slot | None:
@@ -195,7 +196,9 @@ class _Pairing:
         message = slot.entry.message
         for number, call in enumerate(slot.open_calls()):
             answer = answer_to(message, call, INTERRUPTED, f"{message.id}/interrupted-{number + 1}")
-            yield Entry(answer, self._counter.count(answer), 0, is_extra=True, action="filled", reason=_FILLED)
+            if self._filled_tokens is None:  # the words are the same in every form
+                self._filled_tokens = self._counter.count(answer)
+            yield Entry(answer, self._filled_tokens, is_extra=True, action="filled", reason=_FILLED)
 
     def _without_open_calls(self, slot: _Slot) -> Iterable[Entry]:
         message = without(slot.entry.message, [call.place for call in slot.open_calls()])
@@ -242,6 +245,6 @@ def _only_results(message: Message) -> Message:
     kept = {result.place for result in results_of(message)}
     content = message.content
     blocks = "" if isinstance(content, str) else [b for n, b in enumerate(content) if ("content", n) in kept]
-    metadata = message.metadata.model_copy(update={"tool_calls": []})
+    metadata = copied(message.metadata, tool_calls=[])
     role = "tool" if message.metadata.tool_results else message.role
-    return message.model_copy(update={"content": blocks or "", "metadata": metadata, "role": role})
+    return copied(message, content=blocks or "", metadata=metadata, role=role)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from session_continuity.blocks.parts import Call, Place
+from session_continuity.model_base import copied
 from session_continuity.models import Message, MessageMetadata, Role, ToolCall, ToolResult
 
 __all__ = ["answer_to", "changed", "with_call", "with_result", "without"]
@@ -74,11 +75,11 @@ def _put(block: Mapping[str, Any], path: Path, value: Any) -> Block:
 
 def changed(message: Message, **fields: Any) -> Message:
     """A copy of the message with other fields, not validated again and without a token count."""
-    return message.model_copy(update={"token_count": None, **fields})
+    return copied(message, **{"token_count": None, **fields})
 
 
 def _with_metadata(message: Message, **fields: Any) -> Message:
-    return changed(message, metadata=message.metadata.model_copy(update=fields))
+    return changed(message, metadata=copied(message.metadata, **fields))
 
 
 def _with_block(message: Message, index: int, block: Block) -> Message:
@@ -93,9 +94,7 @@ def with_call(message: Message, place: Place, *, call_id: str | None = None, arg
     if kind == "tool_calls":
         calls = list(message.metadata.tool_calls)
         update = {"id": call_id, "arguments": arguments}
-        calls[index] = calls[index].model_copy(
-            update={key: value for key, value in update.items() if value is not None}
-        )
+        calls[index] = copied(calls[index], **{key: value for key, value in update.items() if value is not None})
         return _with_metadata(message, tool_calls=calls)
     block = cast("Block", message.content[index])
     if (form := _form(block, _CALLS)) is None:
@@ -123,9 +122,7 @@ def with_result(message: Message, place: Place, *, call_id: str | None = None, t
 def _with_typed_result(message: Message, index: int, call_id: str | None, text: str | None) -> Message:
     results = list(message.metadata.tool_results)
     update = {"tool_call_id": call_id, "result": text}
-    results[index] = results[index].model_copy(
-        update={key: value for key, value in update.items() if value is not None}
-    )
+    results[index] = copied(results[index], **{key: value for key, value in update.items() if value is not None})
     copy = _with_metadata(message, tool_results=results)
     repeats = text is not None and len(results) == 1 and message.content
     return changed(copy, content=text) if repeats else copy
@@ -141,9 +138,7 @@ def without(message: Message, places: Sequence[Place]) -> Message:
         content = [block for index, block in enumerate(content) if ("content", index) not in removed]
     if message.role == "tool" and len(results) < len(metadata.tool_results):
         content = "" if isinstance(content, str) else content
-    return changed(
-        message, content=content, metadata=metadata.model_copy(update={"tool_calls": calls, "tool_results": results})
-    )
+    return changed(message, content=content, metadata=copied(metadata, tool_calls=calls, tool_results=results))
 
 
 def answer_to(message: Message, call: Call, text: str, message_id: str) -> Message:

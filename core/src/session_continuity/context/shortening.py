@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from session_continuity.blocks.parts import Media, Reasoning, Result, Text
 from session_continuity.blocks.reader import parts_of_value, results_of
 from session_continuity.context.counting import MessageCounter
-from session_continuity.context.entries import Entry, has_parts_of_tools
+from session_continuity.context.entries import Entry
 from session_continuity.context.rewriting import with_result
 from session_continuity.models import Message
 
@@ -40,12 +40,12 @@ def make_room(entries: Sequence[Entry], room: int, counter: MessageCounter) -> N
     The oldest results are cut first and to the shortest. The newest keep as much as there is room for.
     """
     excess = sum(entry.tokens for entry in entries) - room
-    answers = [entry for entry in entries if has_parts_of_tools(entry.message) and results_of(entry.message)]
+    answers = [entry for entry in entries if entry.results]
     for entry in answers:
         if excess <= 0:
             return
         share = 0 if entry is not answers[-1] else entry.tokens - excess
-        excess -= _cut(entry, share // max(len(results_of(entry.message)), 1), counter)
+        excess -= _cut(entry, share // len(entry.results), counter)
     if answers and excess > 0:
         _cut(answers[-1], 0, counter)
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from session_continuity.context.calls import make_ids_unique, wrap_arguments
 from session_continuity.context.counting import MessageCounter
-from session_continuity.context.entries import Entry, MessageReport, has_parts_of_tools
+from session_continuity.context.entries import Entry, MessageReport
 from session_continuity.context.pairs import pair_up
 from session_continuity.context.rules import ContextRules
 from session_continuity.context.shortening import CUT, SHORTEST, cut_results, make_room
@@ -154,7 +154,7 @@ class Window:
         if is_unfinished(message):
             return self._unfinished(entry)
         limit = self._limit(message)
-        if limit is not None and entry.tokens > limit and has_parts_of_tools(message):
+        if limit is not None and entry.tokens > limit and entry.results:
             shorter = cut_results(message, limit, self._counter)
             if shorter is not message:
                 entry.change(shorter, self._counter.tokens_after(entry.tokens, message, shorter), "cut", CUT)

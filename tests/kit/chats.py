@@ -16,6 +16,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from .chat_damages import DAMAGES
+
 __all__ = ["conversations"]
 
 _PNG_BYTES = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 64, 48) + bytes(8)
@@ -87,8 +89,8 @@ def conversations(draw: st.DrawFn, format: str, *, damage: bool = False) -> Any:
     system = draw(st.none() | _WORDS)
     request = _FORMATS[format](system, draw(st.lists(_turns(), min_size=1, max_size=3)))
     if damage:
-        for _ in range(draw(st.integers(1, 3))):
-            draw(st.sampled_from(_DAMAGES))(request, draw(st.integers(0, 100)))
+        for _ in range(draw(st.integers(1, 5))):
+            draw(st.sampled_from(DAMAGES))(request, draw(st.integers(0, 100)))
     return request
 
 
@@ -317,88 +319,3 @@ _FORMATS: Mapping[str, Callable[[str | None, list[Turn]], Any]] = {
     "gemini": _gemini,
     "ui_messages": _ui_messages,
 }
-
-# What real conversations are damaged by
-
-
-def _items(request: Any) -> list[dict[str, Any]]:
-    if isinstance(request, list):
-        return request
-    return next(request[key] for key in ("messages", "input", "contents") if key in request)
-
-
-def _drop_one(request: Any, place: int) -> None:
-    """A message was lost: a result is missing, or a call, or a question."""
-    items = _items(request)
-    if len(items) > 1:
-        del items[place % len(items)]
-
-
-def _double_one(request: Any, place: int) -> None:
-    """A message was delivered twice."""
-    items = _items(request)
-    items.insert(place % len(items), items[place % len(items)])
-
-
-def _cut_end(request: Any, place: int) -> None:
-    """The process died in the middle of a turn."""
-    items = _items(request)
-    del items[place % len(items) + 1 :]
-
-
-def _swap_two(request: Any, place: int) -> None:
-    """Two messages changed places."""
-    items = _items(request)
-    first, second = place % len(items), (place + 1) % len(items)
-    items[first], items[second] = items[second], items[first]
-
-
-def _calls(request: Any) -> list[tuple[dict[str, Any], str]]:
-    """The objects that are calls, each with the key of its id."""
-    found: list[tuple[dict[str, Any], str]] = []
-    for item in _items(request):
-        if item.get("type") == "function_call":
-            found.append((item, "call_id"))
-        found += [(call, "id") for call in item.get("tool_calls") or ()]
-        content = item.get("content")
-        for block in [*(content if isinstance(content, list) else ()), *item.get("parts", ())]:
-            if block.get("type") == "tool_use":
-                found.append((block, "id"))
-            elif "toolUse" in block:
-                found.append((block["toolUse"], "toolUseId"))
-            elif "function_call" in block:
-                found.append((block["function_call"], "id"))
-            elif "toolCallId" in block:
-                found.append((block, "toolCallId"))
-    return found
-
-
-def _same_ids(request: Any, place: int) -> None:
-    """Two calls have the same id."""
-    calls = _calls(request)
-    if len(calls) > 1:
-        (call, key), (other, _) = calls[place % len(calls)], calls[(place + 1) % len(calls)]
-        call[key] = other.get(key, call.get(key, "same"))
-
-
-def _cut_arguments(request: Any, place: int) -> None:
-    """The arguments of a call are cut off, empty, null, or not an object."""
-    calls = [call.get("function", call) for call, _ in _calls(request)]
-    written = [call for call in calls if isinstance(call.get("arguments"), str)]
-    if written:
-        call = written[place % len(written)]
-        call["arguments"] = [call["arguments"][: place % 7], "", "[1]", '{"a": "b'][place % 4]
-
-
-def _say_nothing(request: Any, place: int) -> None:
-    """An answer of a chat has reasoning only, or an empty list of calls, or calls without ids."""
-    answers = [item for item in _items(request) if item.get("role") == "assistant" and "content" in item]
-    if answers and isinstance(request, list):
-        answer = answers[place % len(answers)]
-        for call in answer.get("tool_calls") or ():
-            call["id"] = ""
-        if not answer.get("tool_calls"):
-            answer.update(content=None, reasoning_content="hm", tool_calls=[])
-
-
-_DAMAGES = (_drop_one, _double_one, _cut_end, _swap_two, _same_ids, _cut_arguments, _say_nothing)

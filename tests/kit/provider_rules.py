@@ -47,10 +47,14 @@ def _is_object(arguments: Any) -> bool:
 def _openai_chat(chat: list[dict[str, Any]]) -> Iterator[str]:
     calls: list[str] = []
     results: list[str] = []
+    function = None
     spoken = [message["role"] for message in chat if message["role"] not in ("system", "developer")]
     if spoken and spoken[0] not in ("user", "assistant"):
         yield "a conversation begins with the result of a tool"
     for message in [*chat, {"role": "user", "content": "end"}]:
+        if (message["role"] == "function" or function) and message.get("name") != function:
+            yield "a function call has no answer of its name directly behind it, or an answer has no call"
+        function = (message.get("function_call") or {}).get("name")
         if message["role"] == "tool":
             results.append(message["tool_call_id"])
         else:
@@ -72,8 +76,9 @@ def _chat_message(message: dict[str, Any]) -> Iterator[str]:
     for block in content if isinstance(content, list) else ():
         if block["type"] not in allowed.get(message["role"], {"text"}):
             yield f"a block {block['type']} in a message of {message['role']}"
-    for call in calls or ():
-        if call["type"] == "function" and not _is_object(call["function"]["arguments"]):
+    functions = [message.get("function_call"), *(call["function"] for call in calls or () if "function" in call)]
+    for function in filter(None, functions):
+        if not _is_object(function["arguments"]):
             yield "the arguments of a call are not an object"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -62,6 +62,30 @@ def tool_result(call: str) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": call, "content": "r"}
 
 
+BLOCKS: Mapping[str, tuple[Callable[[str], dict[str, Any]], Callable[[str], dict[str, Any]], str]] = {
+    "Anthropic": (tool_use, tool_result, "user"),
+    "Responses": (
+        lambda call: {"type": "function_call", "call_id": call, "name": "f", "arguments": "{}"},
+        lambda call: {"type": "function_call_output", "call_id": call, "output": "r"},
+        "tool",
+    ),
+    "Converse": (
+        lambda call: {"type": "bedrock:toolUse", "toolUse": {"toolUseId": call, "name": "f", "input": {}}},
+        lambda call: {"type": "bedrock:toolResult", "toolResult": {"toolUseId": call, "content": [{"text": "r"}]}},
+        "user",
+    ),
+    "Gemini": (
+        lambda call: {"type": "gemini:function_call", "function_call": {"id": call, "name": "f", "args": {}}},
+        lambda call: {
+            "type": "gemini:function_response",
+            "function_response": {"id": call, "name": "f", "response": {"output": "r"}},
+        },
+        "user",
+    ),
+}
+"""Of each provider a call of this id as a block, its result as a block, and whose message has the result."""
+
+
 def in_blocks(role: str, blocks: list[dict[str, Any]], tokens: int) -> dict[str, Any]:
     """A message of these blocks."""
     return {"role": role, "content": blocks, "token_count": tokens}
@@ -75,11 +99,13 @@ _answers = st.builds(said, st.just("answer"), role=st.just("assistant"), tokens=
 _calls = st.builds(said, st.sampled_from(["", "call"]), role=st.just("assistant"), calls=_ids, tokens=_tokens)
 _results = st.builds(said, st.just("result"), role=st.just("tool"), results=_ids, tokens=_tokens)
 _both = st.builds(said, st.just("both"), role=st.just("assistant"), calls=_ids, results=_ids, tokens=_tokens)
+_forms = st.sampled_from(list(BLOCKS))
 _call_blocks = st.builds(
-    lambda ids, tokens: in_blocks("assistant", [_text, *map(tool_use, ids)], tokens), _ids, _tokens
+    lambda form, ids, tokens: in_blocks("assistant", [_text, *map(BLOCKS[form][0], ids)], tokens), _forms, _ids, _tokens
 )
 _result_blocks = st.builds(
-    lambda ids, words, tokens: in_blocks("user", [*map(tool_result, ids), *words], tokens),
+    lambda form, ids, words, tokens: in_blocks(BLOCKS[form][2], [*map(BLOCKS[form][1], ids), *words], tokens),
+    _forms,
     _ids,
     st.sampled_from([[], [_text]]),
     _tokens,
@@ -89,7 +115,8 @@ _systems = st.builds(system, st.sampled_from(["rule", "other rule"]), tokens=st.
 conversations = st.lists(
     st.one_of(_words, _answers, _calls, _results, _both, _call_blocks, _result_blocks, _systems), max_size=25
 )
-"""Any conversation: calls without results, results without calls, ids used again, pairs in blocks and in metadata."""
+"""Any conversation: calls without results, results without calls, ids used again, pairs in metadata and in the
+blocks of every provider."""
 
 
 def repeated(turn: Sequence[dict[str, Any]], times: int) -> list[dict[str, Any]]:

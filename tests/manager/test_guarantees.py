@@ -24,7 +24,7 @@ from session_continuity.context.counting import MessageCounter
 from session_continuity.context.pairs import INTERRUPTED
 
 from ..kit.conversations import REPLY, answered, asked, said, system
-from .context_oracle import conversations, is_question, last_turn, problems, tool_result, tool_use
+from .context_oracle import BLOCKS, conversations, is_question, last_turn, problems, tool_result, tool_use
 
 limits = st.none() | st.integers(1, 120)
 COUNTER = MessageCounter(CountingRule(text=estimate_tokens))
@@ -166,37 +166,21 @@ def test_3_a_missing_result_is_filled_in_and_its_executed_sibling_stays() -> Non
     assert len(context.messages) == 4
 
 
-BLOCKS: dict[str, tuple[dict[str, Any], str]] = {
-    "Anthropic": (tool_use("x"), "tool_result"),
-    "Responses": (
-        {"type": "function_call", "call_id": "x", "name": "f", "arguments": "{}"},
-        "function_call_output",
-    ),
-    "Converse": (
-        {"type": "bedrock:toolUse", "toolUse": {"toolUseId": "x", "name": "f", "input": {}}},
-        "bedrock:toolResult",
-    ),
-    "Gemini": (
-        {"type": "gemini:function_call", "function_call": {"id": "x", "name": "f", "args": {}}},
-        "gemini:function_response",
-    ),
-}
-
-
 @pytest.mark.parametrize("provider", BLOCKS)
 def test_3_a_missing_result_has_the_form_of_its_call(provider: str) -> None:
-    block, expected = BLOCKS[provider]
-    turn = [said("u"), {"role": "assistant", "content": [block]}, said("v")]
+    call, result, role = BLOCKS[provider]
+    turn = [said("u"), {"role": "assistant", "content": [call("x")]}, said("v")]
     _, context = context_of(turn, None)
     [filled] = results_of(context.messages[2])
     assert (filled.call_id, filled.is_error or provider == "Responses") == ("x", True)
-    assert context.messages[2].content[0]["type"] == expected  # type: ignore[index]
+    assert context.messages[2].role == role
+    assert context.messages[2].content[0]["type"] == result("x")["type"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("provider", BLOCKS)
 def test_3_ids_in_blocks_are_made_unique_with_their_results(provider: str) -> None:
-    block, _ = BLOCKS[provider]
-    turn = [said("u"), {"role": "assistant", "content": [block, block]}, said("v"), answered("x")]
+    call, _, _ = BLOCKS[provider]
+    turn = [said("u"), {"role": "assistant", "content": [call("x"), call("x")]}, said("v"), answered("x")]
     _, context = context_of(turn, None)
     assert list(problems(context.messages)) == []
     assert [call.id for call in calls_of(context.messages[1])] == ["x", "x-2"]

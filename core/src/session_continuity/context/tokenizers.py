@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from session_continuity.blocks.model_names import bare_name, is_openai
 from session_continuity.context.counting import CountingRule, TokenCounter
 from session_continuity.context.estimate import estimate_tokens
 from session_continuity.context.images import ImageFormula, claude_image, gemini_image, openai_patches, openai_tiles
@@ -43,8 +44,8 @@ def rule_for(model: str) -> CountingRule | None:
 
     Raises ConfigError when it is one of OpenAI's and the extra `tiktoken` or its vocabulary is missing.
     """
-    name = model.rpartition("/")[2].lower()
-    if name.startswith(("gpt-", "chatgpt-", "o1", "o3", "o4")):
+    name = bare_name(model)
+    if is_openai(model):
         return CountingRule(text=_tiktoken_counter(name), image=_openai_image(name))
     if "claude" in name:
         return _estimated(model, CountingRule(text=_claude_estimate, image=claude_image))

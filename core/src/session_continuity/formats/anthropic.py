@@ -18,11 +18,13 @@ from session_continuity.formats.checks import choice_at, list_at, numbered, obje
 from session_continuity.formats.reading import MessageReader, difference, minted_id, restored, result_runs
 from session_continuity.formats.recognition import foreign_block, hint
 from session_continuity.formats.writing import (
+    NO_WORDS,
     AnyMessage,
     MessageWriter,
     Report,
     answers_behind_calls,
     arguments_object,
+    asks_without_words,
     kept_by,
     safe_id,
     safe_name,
@@ -175,6 +177,8 @@ def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> d
         content = message.content if is_plain else writer.items(message, kept)
         if not content or (is_plain and not message.content.strip()):  # type: ignore[union-attr]
             report.lose("message", "empty")
+            if asks_without_words(message, messages):
+                _append(messages, message, NO_WORDS, kept)
         elif message.role == "system" and not (kept and kept.get("middle")):
             system.append(content)
         else:

@@ -21,11 +21,13 @@ from session_continuity.formats.checks import choice_at, kind_of, list_at, numbe
 from session_continuity.formats.reading import MessageReader, minted_id, result_runs
 from session_continuity.formats.recognition import hint
 from session_continuity.formats.writing import (
+    NO_WORDS,
     AnyMessage,
     MessageWriter,
     Report,
     answers_behind_calls,
     arguments_object,
+    asks_without_words,
     kept_by,
     safe_id,
     safe_name,
@@ -158,7 +160,10 @@ def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> d
         role = "user" if message.role == "tool" else message.role
         if not content:
             report.lose("message", "empty")
-        elif role == "system" and not (kept and kept.get("middle")):
+            content = [{"text": NO_WORDS}] if asks_without_words(message, messages) else []
+        if not content:
+            continue
+        if role == "system" and not (kept and kept.get("middle")):
             system.extend(content)
         elif messages and messages[-1]["role"] == role:
             messages[-1]["content"] = _results_first([*messages[-1]["content"], *content])

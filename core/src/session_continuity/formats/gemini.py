@@ -18,6 +18,8 @@ calls and answers had the keys of the API; `top` is the form of the system instr
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -27,11 +29,13 @@ from session_continuity.formats.checks import list_at, numbered, object_from, st
 from session_continuity.formats.reading import MessageReader, difference, minted_id, restored, result_runs
 from session_continuity.formats.recognition import hint
 from session_continuity.formats.writing import (
+    NO_WORDS,
     AnyMessage,
     MessageWriter,
     Report,
     answers_behind_calls,
     arguments_object,
+    asks_without_words,
     kept_by,
 )
 from session_continuity.models import NewMessage
@@ -43,6 +47,11 @@ FORMAT = "gemini"
 _PREFIX = "gemini:"
 _CALL, _RESPONSE = ("function_call", "functionCall"), ("function_response", "functionResponse")
 _SIGNATURES = ("thought_signature", "thoughtSignature")
+_UNSIGNED = base64.b64encode(b"skip_thought_signature_validator").decode()
+"""What Google's documentation gives as the signature of a call that this model did not make. From Gemini 3 on, the API
+refuses a model's content whose first call has no signature."""
+_GENERATION = re.compile(r"gemini-(\d+)")
+_FIRST_STRICT = 3
 _KINDS: Mapping[str, str] = {
     "inlineData": "inline_data",
     "fileData": "file_data",
@@ -221,7 +230,8 @@ def to_gemini(context: Iterable[AnyMessage], *, model: str | None = None) -> dic
     """The messages as `contents`, and `system_instruction` where there is a system prompt.
 
     Contents from `from_gemini` come back as they were. Thought signatures of another model than `model` are left out.
-    `convert` tells what is left out.
+    If `model` is Gemini 3 or later, a content whose first call has no signature gets the one that Google documents for
+    calls from elsewhere. `convert` tells what is left out.
     """
     return write(context, Report(), model)
 
@@ -241,14 +251,31 @@ def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> d
             system.append(_instruction(message, parts, kept))
         elif not parts and not (kept and kept.get("no_parts")):
             report.lose("message", "empty")
+            if asks_without_words(message, contents):
+                _append(contents, message, [{"text": NO_WORDS}], kept or {})
         else:
             _append(contents, message, parts, kept or {})
+    if _wants_signatures(model):
+        for content in contents:
+            _sign(content.get("parts", ()))
     request: dict[str, Any] = {"contents": contents}
     if len(system) == 1:
         request["system_instruction"] = system[0]
     elif system:
         request["system_instruction"] = {"parts": [part for one in system for part in _instruction_parts(one)]}
     return request
+
+
+def _wants_signatures(model: str | None) -> bool:
+    generation = _GENERATION.search(model or "")
+    return generation is not None and int(generation[1]) >= _FIRST_STRICT
+
+
+def _sign(parts: Iterable[dict[str, Any]]) -> None:
+    """Sign the first call of a content, if it has no signature."""
+    call = next((part for part in parts if _key(part, _CALL)), None)
+    if call is not None and not _key(call, _SIGNATURES):
+        call[_SIGNATURES[_key(call, _CALL) == _CALL[1]]] = _UNSIGNED
 
 
 def _instruction(message: AnyMessage, parts: list[Any], kept: Mapping[str, Any] | None) -> Any:

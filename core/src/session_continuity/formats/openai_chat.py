@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, cast
 
+from session_continuity.blocks.model_names import is_openai
 from session_continuity.blocks.parts import Call, Media, Result, Text
 from session_continuity.formats.checks import (
     ChatFormatError,
@@ -35,8 +36,9 @@ from session_continuity.formats.writing import (
     Report,
     answers_behind_calls,
     extras_of,
+    hashed_id,
 )
-from session_continuity.models import NewMessage
+from session_continuity.models import NewMessage, ToolCall
 from session_continuity.values import check_block
 
 __all__ = ["ChatFormatError", "from_openai", "to_openai"]
@@ -53,6 +55,8 @@ _ROLES: Mapping[str, str] = {
     "function": "tool",
 }
 _MODEL, _OWN = "$model", "$blocks"
+_LONGEST_ID = 40
+"""Of a call, in characters, for OpenAI's own models. Other services put signatures of thousands into it."""
 _REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks")
 """The keys under which services send reasoning beside the content."""
 _BLOCKS: Mapping[str, Set[str]] = {
@@ -264,7 +268,8 @@ def to_openai(messages: Iterable[AnyMessage], *, model: str | None = None) -> li
     the API refuses null. Blocks of other formats are translated where OpenAI has something like them. An answer to a
     tool call is moved directly behind its call, because the API refuses messages between the two. If a message with
     one tool result has no content, the result becomes its content. A message with several tool results becomes one
-    chat message for each. Signed reasoning of another model than `model` is left out. `convert` tells what is left out.
+    chat message for each. Signed reasoning of another model than `model` is left out. If `model` is one of OpenAI's,
+    ids of calls that are too long for it are replaced. `convert` tells what is left out.
     """
     return write(messages, Report(), model)
 
@@ -272,10 +277,29 @@ def to_openai(messages: Iterable[AnyMessage], *, model: str | None = None) -> li
 def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> list[dict[str, Any]]:
     """The chat of `to_openai`, with an account of what it leaves out."""
     writer = _Writer(report, model)
+    messages = answers_behind_calls(context)
+    writer.answered = {
+        result.tool_call_id
+        for message in messages
+        if _annotation(message).get("role") != "function"
+        for result in message.metadata.tool_results
+    }
     chat: list[dict[str, Any]] = []
-    for report.message, message in enumerate(answers_behind_calls(context), 1):
+    for report.message, message in enumerate(messages, 1):
         chat.extend(_to_chat(writer, message))
-    return chat
+    return [_with_short_ids(written) for written in chat] if model and is_openai(model) else chat
+
+
+def _with_short_ids(written: dict[str, Any]) -> dict[str, Any]:
+    """The chat message with ids of calls that OpenAI's models take."""
+    calls, answered = written.get("tool_calls"), written.get("tool_call_id")
+    if calls:
+        written = {**written, "tool_calls": [{**call, "id": _short_id(call["id"])} for call in calls]}
+    return {**written, "tool_call_id": _short_id(answered)} if isinstance(answered, str) else written
+
+
+def _short_id(call_id: str) -> str:
+    return call_id if len(call_id) <= _LONGEST_ID else hashed_id(call_id)
 
 
 def _to_chat(writer: _Writer, message: AnyMessage) -> Iterator[dict[str, Any]]:
@@ -284,6 +308,8 @@ def _to_chat(writer: _Writer, message: AnyMessage) -> Iterator[dict[str, Any]]:
         yield {"role": message.role, "content": message.content}
         return
     kept = writer.unbound(_annotation(message))
+    if kept.get("function_call"):
+        kept = _with_function_call(kept, metadata.tool_calls, writer.answered)
     writer.lose_foreign(message)
     is_function = kept.get("role") == "function"
     own_extras = kept.get("tool_calls") if isinstance(kept.get("tool_calls"), dict) else None
@@ -305,6 +331,18 @@ def _to_chat(writer: _Writer, message: AnyMessage) -> Iterator[dict[str, Any]]:
         yield {"role": "tool", "tool_call_id": result.tool_call_id, "content": value, **rest}
 
 
+def _with_function_call(kept: Mapping[str, Any], calls: Sequence[ToolCall], answered: Set[str]) -> dict[str, Any]:
+    """The annotation with the arguments that the call has now. Without the older form of the call, if the call has gone
+    or its answer has the newer form."""
+    rest = {key: value for key, value in kept.items() if key != "function_call"}
+    if not calls or calls[0].id in answered:
+        return rest
+    function, arguments = kept["function_call"], calls[0].arguments
+    if (function.get("arguments") or "") != arguments:
+        function = {**function, "arguments": arguments}
+    return {**rest, "function_call": function}
+
+
 def _annotation(message: AnyMessage) -> Mapping[str, Any]:
     """The parts of the chat message in the annotation, without those that an edit has replaced since."""
     kept = message.metadata.annotations.get(FORMAT)
@@ -320,6 +358,8 @@ def _annotation(message: AnyMessage) -> Mapping[str, Any]:
 
 class _Writer(MessageWriter):
     format = FORMAT
+    answered: Set[str] = frozenset()
+    """The ids of calls that a tool message answers, and not the older function message."""
 
     def message(
         self, message: AnyMessage, calls: list[Any], kept: Mapping[str, Any], rest: Mapping[str, Any]

@@ -17,13 +17,16 @@ from session_continuity.formats.reading import ABSENT
 from session_continuity.models import Message, NewMessage, ToolResult
 
 __all__ = [
+    "NO_WORDS",
     "Loss",
     "LossReason",
     "MessageWriter",
     "Report",
     "answers_behind_calls",
     "arguments_object",
+    "asks_without_words",
     "extras_of",
+    "hashed_id",
     "kept_by",
     "result_value",
     "safe_id",
@@ -31,6 +34,9 @@ __all__ = [
 ]
 
 AnyMessage: TypeAlias = Message | NewMessage
+
+NO_WORDS = "(no text)"
+"""What is written for a user's message of which nothing can go over: without it the model would answer nobody."""
 
 LossReason = Literal["other model", "no equivalent", "not allowed here", "empty", "incomplete"]
 """Why a part is left out: `other model`, its reasoning may be read again only by the model that wrote it; `no
@@ -194,6 +200,12 @@ def _extra_keys(kept: object) -> Iterator[str]:
                     yield from (key for key in cast("dict[str, Any]", extra) if key not in _OF_NO_USE_ELSEWHERE)
 
 
+def asks_without_words(message: AnyMessage, written: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether NO_WORDS must be written for a message of which nothing can go over: it is the user's, and nothing of the
+    user's stands before it."""
+    return message.role == "user" and not (written and written[-1].get("role") == "user")
+
+
 _PLAIN_TEXT = {"type": None, "text": None}.keys()
 
 
@@ -288,6 +300,11 @@ def safe_id(call_id: str, allowed: str = "a-zA-Z0-9_-") -> str:
     a call and its results still have the same one."""
     if re.fullmatch(f"[{allowed}]{{1,64}}", call_id):
         return call_id
+    return hashed_id(call_id)
+
+
+def hashed_id(call_id: str) -> str:
+    """An id of 35 characters for a call whose own id a provider refuses."""
     return f"id_{hashlib.sha256(call_id.encode()).hexdigest()[:32]}"
 
 

@@ -220,7 +220,7 @@ def test_an_export_of_claude_is_its_current_branch() -> None:
     transcript = read([CLAUDE_EXPORT])
     assert [role for role, _ in words(transcript)] == ["user", "assistant", "tool", "assistant"]
     assert calls(transcript) == [("call", "t", {}), ("result", "t", "a cat")]
-    assert transcript.notes == ["1 messages of other branches are left out"]
+    assert transcript.notes[0] == "1 messages of other branches are left out"
 
 
 def test_a_log_of_claude_code_is_its_last_branch_with_whole_answers() -> None:
@@ -232,6 +232,15 @@ def test_a_log_of_claude_code_is_its_last_branch_with_whole_answers() -> None:
         "1 messages of side conversations are left out",
         "1 messages of other branches are left out",
     ]
+
+
+def test_thinking_that_an_export_or_a_dump_does_not_hold_whole_is_told() -> None:
+    assert "1 blocks of thinking are left out" in read([CLAUDE_EXPORT]).notes
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    answer = {"type": "ai", "data": {"content": [thinking, {"type": "text", "text": "hello"}], "type": "ai"}}
+    transcript = read([{"type": "human", "data": {"content": "hi", "type": "human"}}, answer])
+    assert transcript.notes == ["the signatures of thinking in 1 messages are left out"]
+    assert transcript.messages[1].metadata.annotations == {"openai": {"reasoning_content": "hm"}}
 
 
 def test_dumps_of_langchain_are_a_chat() -> None:

@@ -204,3 +204,17 @@ def test_the_older_form_of_a_call_becomes_the_newer_one_where_its_answer_is() ->
     assert [message["role"] for message in written] == ["user", "assistant", "tool", "user"]
     assert written[1]["tool_calls"][0]["function"] == {"name": "f", "arguments": "{}"}
     assert broken_rules("openai_chat", written) == []
+
+
+def test_answers_of_gemini_that_came_apart_are_written_together_while_a_call_waits() -> None:
+    """Gemini refuses a content with fewer answers than there were calls."""
+    call, answer = {"function_call": {"name": "f", "args": {}}}, {"function_response": {"name": "f", "response": {}}}
+    contents = [
+        {"role": "user", "parts": [{"text": "u"}]},
+        {"role": "model", "parts": [call, call]},
+        {"role": "user", "parts": [answer]},
+        {"role": "user", "parts": [answer]},
+    ]
+    written = convert(from_gemini(contents), "gemini").request
+    assert written["contents"] == [*contents[:2], {"role": "user", "parts": [answer, answer]}]
+    assert broken_rules("gemini", written) == []

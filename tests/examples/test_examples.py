@@ -51,6 +51,18 @@ SAID = {
         present: customer, supervisor
         last word: Order 1042 is refunded.
         """,
+    "formats": """
+        claude-opus-4-5: ['user']
+        claude-opus-4-5: ['user', 'assistant', 'user']
+          its own thinking comes back unchanged: True
+        gpt-4o: ['user', 'assistant', 'tool']
+          without reasoning of message 2: no equivalent
+        amazon.nova-pro-v1:0: ['user', 'assistant', 'user', 'assistant', 'user']
+          without reasoning of message 2: no equivalent
+        gemini-3-pro-preview: ['user', 'model', 'user', 'model', 'user', 'model', 'user']
+          without reasoning of message 2: no equivalent
+        ['Give one back, please.', 'It is on its way.', 'Thank you!', 'Gladly.']
+        """,
     "safe_retry": """
         ['Cancel my order.', 'It is cancelled.']
         refused: message id 'request-17/question' belongs to another message

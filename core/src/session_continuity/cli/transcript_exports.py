@@ -6,6 +6,7 @@ A tree grows where a question is edited or an answer is made again. One branch o
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -118,8 +119,15 @@ def claude_export(value: Item) -> Conversation:
     path = _branch(nodes, leaf, "parent_message_uuid") if has_tree else list(nodes)
     items = [item for id in path for item in _claude_items(nodes[id])]
     about: Item = {key: value[key] for key in ("name", "created_at", "uuid") if key in value}
-    notes = _others(len(nodes) - len(path), "other branches")
+    notes = _others(len(nodes) - len(path), "other branches") + _lost_blocks(nodes[id] for id in path)
     return Conversation(items, "anthropic", request=about, notes=notes, places=[0] * len(items))
+
+
+def _lost_blocks(messages: Iterable[Item]) -> list[str]:
+    """A note for each type of block that is left out."""
+    raws = [raw for message in messages if is_list(message.get("content")) for raw in message["content"]]
+    lost = Counter(str(raw.get("type")) for raw in raws if is_object(raw) and _claude_block(raw) is None)
+    return [f"{number} blocks of {kind} are left out" for kind, number in lost.items()]
 
 
 def _claude_items(message: Item) -> Iterator[Item]:

@@ -167,16 +167,29 @@ _LANGCHAIN_ROLES: Mapping[str, str] = {"human": "user", "ai": "assistant", "syst
 
 
 def _langchain(values: list[Any]) -> Conversation:
-    return Conversation([_langchain_message(value, number) for number, value in enumerate(values, 1)])
+    items = [_langchain_message(value, number) for number, value in enumerate(values, 1)]
+    signed = sum(_has_signature(value) for value in values)
+    notes = [f"the signatures of thinking in {signed} messages are left out"] if signed else []
+    return Conversation(items, notes=notes)
+
+
+def _has_signature(value: Item) -> bool:
+    content = _langchain_data(value)[1].get("content")
+    return is_list(content) and any(is_object(block) and bool(block.get("signature")) for block in content)
+
+
+def _langchain_data(value: Item) -> tuple[Any, Item]:
+    """What a message is, and its fields."""
+    if "kwargs" in value and is_list(value.get("id")):
+        kind, data = value["kwargs"].get("type"), value["kwargs"]
+        return kind or str(value["id"][-1]).removesuffix("Chunk").removesuffix("Message").lower(), data
+    return value.get("type"), value.get("data", value)
 
 
 def _langchain_message(value: Any, number: int) -> Item:
     if not is_object(value):
         raise ValueError(f"message {number}: a message must be an object")
-    kind, data = value.get("type"), value.get("data", value)
-    if "kwargs" in value and is_list(value.get("id")):
-        kind, data = value["kwargs"].get("type"), value["kwargs"]
-        kind = kind or str(value["id"][-1]).removesuffix("Chunk").removesuffix("Message").lower()
+    kind, data = _langchain_data(value)
     kind = str(kind).removesuffix("MessageChunk").lower()
     role = _LANGCHAIN_ROLES.get("ai" if kind == "aimessage" else kind) or (data.get("role") if kind == "chat" else None)
     if role is None:

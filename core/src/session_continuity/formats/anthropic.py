@@ -172,10 +172,8 @@ def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> d
     messages: list[dict[str, Any]] = []
     for report.message, message in enumerate(answers_behind_calls(context), 1):
         kept = kept_by(message, FORMAT)
-        is_plain = isinstance(message.content, str) and not message.metadata.tool_calls
-        is_plain = is_plain and not message.metadata.tool_results
-        content = message.content if is_plain else writer.items(message, kept)
-        if not content or (is_plain and not message.content.strip()):  # type: ignore[union-attr]
+        content = writer.content(message, kept)
+        if not content or (isinstance(content, str) and not content.strip()):
             report.lose("message", "empty")
             if asks_without_words(message, messages):
                 _append(messages, message, NO_WORDS, kept)
@@ -213,6 +211,15 @@ def _as_blocks(content: Any) -> list[Any]:
 class _Writer(MessageWriter):
     format = FORMAT
     bound = _BOUND
+
+    def content(self, message: AnyMessage, kept: Mapping[str, Any] | None) -> Any:
+        """The content: the message's own text, if there is nothing else, or blocks."""
+        metadata = message.metadata
+        if not isinstance(message.content, str) or metadata.tool_calls or metadata.tool_results:
+            return self.items(message, kept)
+        blocks = self.beside(message) if kept is None and metadata.annotations else []
+        words = self.foreign((Text(message.content),)) if blocks and message.content else []
+        return [*blocks, *words] if blocks else message.content
 
     def part(self, part: Text | Media) -> Any:
         if isinstance(part, Text):

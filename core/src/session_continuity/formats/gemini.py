@@ -12,7 +12,8 @@ beside them. A call without an id gets one here, and an answer without an id bel
 name.
 
 In annotations, `role` is the content's own role, where it has an unusual one; `joined` marks what stood in one content
-with the message before; `apart` marks a content that is not to be joined with the answers before it; `camel` says that
+with the message before; `apart` marks a content that is not to be joined with the answers before it, if all calls have
+one; `camel` says that
 calls and answers had the keys of the API; `top` is the form of the system instruction.
 """
 
@@ -24,6 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from session_continuity.blocks.parts import Call, Media, Result, Text, json_text
+from session_continuity.blocks.providers import parts_of_value
 from session_continuity.formats.bytes_in_json import pack, unpack
 from session_continuity.formats.checks import list_at, numbered, object_from, string_at
 from session_continuity.formats.reading import MessageReader, difference, minted_id, restored, result_runs
@@ -295,7 +297,7 @@ def _instruction_parts(instruction: Any) -> Any:
 
 def _append(contents: list[dict[str, Any]], message: AnyMessage, parts: list[Any], kept: Mapping[str, Any]) -> None:
     role = kept.get("role", "model" if message.role == "assistant" else "user")
-    joins = kept.get("joined") or (message.role == "tool" and not kept.get("apart") and _has_answer(contents))
+    joins = kept.get("joined") or (message.role == "tool" and _continues_answers(contents, kept))
     if joins and contents and contents[-1].get("role") == role:
         contents[-1]["parts"] = [*contents[-1]["parts"], *parts]
         return
@@ -305,8 +307,16 @@ def _append(contents: list[dict[str, Any]], message: AnyMessage, parts: list[Any
     contents.append({**content, **unpack(kept.get("message", {}))})
 
 
-def _has_answer(contents: list[dict[str, Any]]) -> bool:
-    return bool(contents) and any(_key(part, _RESPONSE) for part in contents[-1].get("parts", ()))
+def _continues_answers(contents: list[dict[str, Any]], kept: Mapping[str, Any]) -> bool:
+    """Whether answers belong to the last content: it has answers, and these stood in it or a call still waits for
+    one."""
+    calls, answers = (_number(contents[-back:][:1], keys) for back, keys in ((2, _CALL), (1, _RESPONSE)))
+    return answers > 0 and (not kept.get("apart") or answers < calls)
+
+
+def _number(contents: list[dict[str, Any]], keys: tuple[str, str]) -> int:
+    """How many parts of the contents have one of these keys."""
+    return sum(_key(part, keys) is not None for content in contents for part in content.get("parts", ()))
 
 
 class _Writer(MessageWriter):
@@ -362,7 +372,7 @@ class _Writer(MessageWriter):
             return cast("object", value)
         items = self.result_items(value)
         texts = [item["text"] for item in items if "text" in item]
-        for item in items:
-            if "text" not in item:
-                self.report.lose("media", "not allowed here")
+        for part in parts_of_value(value):
+            if isinstance(part, Media):
+                self.report.lose(part.kind, "not allowed here")
         return "\n".join(texts) if texts or not value else json_text(value) if isinstance(value, str) else ""

@@ -424,7 +424,9 @@ class _Writer(MessageWriter):
     def lose_foreign(self, message: AnyMessage) -> None:
         """Note what another format has beside the calls and results of a message."""
         if message.metadata.annotations and FORMAT not in message.metadata.annotations:
-            self._lose_extras(message.metadata.annotations)
+            self.beside(message)
+        if any(result.is_error for result in message.metadata.tool_results):
+            self.report.lose("is_error", "no equivalent")
 
     def call(self, call: Call, extra: Mapping[str, Any]) -> Any:
         arguments = call.arguments

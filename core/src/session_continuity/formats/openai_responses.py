@@ -361,6 +361,8 @@ class _Writer(MessageWriter):
             "call_id": safe_id(result.call_id, _ANY),
             "output": output,
         }
+        if result.is_error and "status" not in rest:
+            self.report.lose("is_error", "no equivalent")
         return restored(written, rest)
 
     def _parts(self, value: Any) -> Any:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from session_continuity.blocks.parts import Call, Media, Other, Part, Result, Text
-from session_continuity.blocks.providers import parts_of_block, parts_of_value
+from session_continuity.blocks.providers import parts_beside, parts_of_block, parts_of_value
 from session_continuity.formats.reading import ABSENT
 from session_continuity.models import Message, NewMessage, ToolResult
 
@@ -102,10 +102,10 @@ class MessageWriter(ABC):
         metadata, self.role, self.is_own = message.metadata, message.role, kept is not None
         content = () if metadata.tool_results and message.role == "tool" else message.content
         blocks = [self._block(block, kept) for block in _blocks(content)]
+        if kept is None and metadata.annotations:
+            blocks = [self.beside(message), *blocks]
         if not metadata.tool_calls and not metadata.tool_results:
             return [item for written in blocks for item in written]
-        if kept is None and metadata.annotations:
-            self._lose_extras(metadata.annotations)
         about = kept or {}
         is_other_model = self.is_other_model(kept)
         calls = [
@@ -117,6 +117,19 @@ class MessageWriter(ABC):
             for result, extra in extras_of(about.get("results"), metadata.tool_results, "tool_call_id")
         ]
         return _in_order(about.get("order"), blocks, calls, results)
+
+    def beside(self, message: AnyMessage) -> list[Any]:
+        """The items for what another format has beside the content, such as a refusal. Notes what is lost of it."""
+        annotations = message.metadata.annotations
+        self._lose_extras(annotations)
+        chat = annotations.get("openai")
+        if not isinstance(chat, dict):
+            return []
+        known = _IN_FIELDS if message.role != "tool" else _IN_FIELDS | {"name"}
+        for key, value in cast("dict[str, Any]", chat).items():
+            if value and key not in known:
+                self.report.lose(key, "no equivalent")
+        return self.foreign(parts_beside(chat))
 
     def is_other_model(self, kept: Mapping[str, Any] | None) -> bool:
         """Whether another model than the one that is asked wrote the message."""
@@ -149,9 +162,15 @@ class MessageWriter(ABC):
         return [] if item is None else [item]
 
     def _lose_keys(self, block: dict[str, Any]) -> None:
-        """Note what a text of another format has beside its words: citations, cache marks."""
-        if block["type"] == "text" and len(block) > len(_PLAIN_TEXT):
-            for key in block.keys() - _PLAIN_TEXT:
+        """Note what a block of another format has beside its words: citations, cache marks, signatures."""
+        if len(block) > len(_PLAIN_TEXT):
+            self._lose_marks(block)
+        if block["type"] == "bedrock:citationsContent":
+            self.report.lose("citations", "no equivalent")
+
+    def _lose_marks(self, part: Mapping[str, Any]) -> None:
+        for key in sorted(_MARKS & part.keys()):
+            if part[key]:
                 self.report.lose(key, "no equivalent")
 
     def _lose_extras(self, annotations: Mapping[str, Any]) -> None:
@@ -159,9 +178,15 @@ class MessageWriter(ABC):
         for format in FORMATS & annotations.keys() - {self.format}:
             kept: object = annotations[format]
             if isinstance(kept, dict):
+                fields = cast("dict[str, Any]", kept)
                 for kind in ("calls", "results", "tool_calls"):
-                    for key in _extra_keys(cast("dict[str, object]", kept).get(kind)):
+                    for key in _extra_keys(fields.get(kind)):
                         self.report.lose(key, "no equivalent")
+                for key in fields.get("message", ()):
+                    self.report.lose(key, "no equivalent")
+                for item in fields.get("items", ()):
+                    for part in item.get("parts", ()):
+                        self._lose_marks(part)
 
     def _foreign(self, part: Part) -> Any:
         if isinstance(part, (Text, Media)):
@@ -197,7 +222,8 @@ def _extra_keys(kept: object) -> Iterator[str]:
         for entry in cast("dict[str, object]", kept).values():
             for extra in cast("list[object]", entry) if isinstance(entry, list) else [entry]:
                 if isinstance(extra, dict):
-                    yield from (key for key in cast("dict[str, Any]", extra) if key not in _OF_NO_USE_ELSEWHERE)
+                    found = cast("dict[str, Any]", extra).items()
+                    yield from (key for key, value in found if value and key not in _OF_NO_USE_ELSEWHERE)
 
 
 def asks_without_words(message: AnyMessage, written: Sequence[Mapping[str, Any]]) -> bool:
@@ -207,6 +233,25 @@ def asks_without_words(message: AnyMessage, written: Sequence[Mapping[str, Any]]
 
 
 _PLAIN_TEXT = {"type": None, "text": None}.keys()
+_MARKS = frozenset(("citations", "annotations", "cache_control", "logprobs", "thought_signature", "thoughtSignature"))
+"""The keys of a block that say something to its own provider only."""
+_IN_FIELDS = frozenset(
+    [
+        "role",
+        "content",
+        "tool_calls",
+        "tool_call_id",
+        "function_call",
+        "refusal",
+        "$model",
+        "$blocks",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "thinking_blocks",
+    ]
+)
+"""The keys of a chat message that are in the neutral message's fields, or that the shared reader of blocks reads."""
 
 
 def kept_by(message: AnyMessage, format: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from .dynamodb_engines import IDENTITY, MissingEngineError, run_engine
 from .missing import no_stores
+from .postgres_servers import MissingServerError, postgres_server
 from .redis_cluster import Cluster
 from .redis_servers import NEEDED, Server, find_engines
 
@@ -61,3 +62,15 @@ def dynamodb() -> Iterator[str | list[str]]:
             return
         options = {name: str(value).lower() for name, value in engine.options.items()}
         yield f"dynamodb://conversations?{urlencode({**options, 'endpoint_url': engine.url})}"
+
+
+@contextmanager
+def postgres() -> Iterator[str | list[str]]:
+    """One PostgreSQL server, which does not wait for the disk."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(postgres_server())
+        except MissingServerError as missing:
+            yield no_stores(f"postgresql: {missing}")
+            return
+        yield server.url

@@ -218,6 +218,7 @@ from .runtime.clocks import (
     Clock as Clock,
     utc_now as utc_now,
 )
+from .runtime.connection_pool import ConnectionPool as ConnectionPool, PooledConnection as PooledConnection
 from .runtime.gathering import (
     gather as gather,
 )

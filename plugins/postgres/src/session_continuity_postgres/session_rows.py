@@ -1,0 +1,151 @@
+"""The statements on sessions, and the results that they mean."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from session_continuity import (
+    ConcurrencyError,
+    Page,
+    Patch,
+    Session,
+    SessionExistsError,
+    SessionFilter,
+    SessionNotFoundError,
+    decode_cursor,
+    encode_cursor,
+    is_repeated_create,
+)
+from session_continuity_postgres import codec
+from session_continuity_postgres.codec import key, tag_key, text_of
+from session_continuity_postgres.database import Database
+from session_continuity_postgres.schema import SESSION, milliseconds
+
+_ONE = f"SELECT {SESSION} FROM {{schema}}.sessions s WHERE {{live}}"
+
+_CREATED = milliseconds("s.created_at")
+
+_PAGE = f"SELECT s.id, {_CREATED}, {SESSION} FROM {{schema}}.sessions s WHERE s.namespace = %(namespace)s{{own}}"
+
+_NOT_EXPIRED = " AND (s.expires_at IS NULL OR s.expires_at > %(now)s::timestamptz)"
+
+_FILTERS = {
+    "user_id": "s.user_id = %(user_id)s",
+    "active_agent_id": "s.active_agent_id = %(active_agent_id)s",
+    "status": "s.status = %(status)s",
+    "tags": "s.tags && %(tags)s::text[]",
+    "created_after": "s.created_at > %(created_after)s::timestamptz",
+    "created_before": "s.created_at < %(created_before)s::timestamptz",
+}
+
+_AFTER = " AND (s.created_at, s.id) < (%(cursor_at)s::timestamptz, %(cursor_id)s)"
+
+_EXPIRED = (
+    f"SELECT s.id, {milliseconds('s.expires_at')} FROM {{schema}}.sessions s "
+    "WHERE s.namespace = %(namespace)s{own} AND s.expires_at <= %(before)s::timestamptz"
+)
+
+_EXPIRED_AFTER = " AND (s.expires_at, s.id) > (%(cursor_at)s::timestamptz, %(cursor_id)s)"
+
+
+async def create(database: Database, session: Session) -> Session:
+    """Store a new session. The same create repeated returns the session. Raises SessionExistsError."""
+    outcome, detail = await database.call("create_1", session.id, codec.session_json(session, database.namespace))
+    return created_session(session, outcome, detail)
+
+
+def created_session(session: Session, outcome: str, detail: str | None) -> Session:
+    """The session that a create or a fork stored, or found. Raises SessionExistsError."""
+    if detail is None:  # it is the session of another owner
+        raise SessionExistsError(session.id)
+    found = codec.read_session(session.id, detail)
+    if outcome == "exists" and not is_repeated_create(found, session):
+        raise SessionExistsError(session.id)
+    return found
+
+
+async def get(database: Database, session_id: str) -> Session | None:
+    """The session with its totals, None if there is none."""
+    rows = await database.fetch(_ONE, session=key(session_id))
+    return codec.read_session(session_id, rows[0][0]) if rows else None
+
+
+async def update(database: Database, session_id: str, patch: Patch, expected_version: int | None) -> Session:
+    """Change a session and return it. Raises SessionNotFoundError and ConcurrencyError."""
+    change = codec.patch_json(patch, database.namespace)
+    outcome, detail = await database.call("update_1", session_id, change, expected_version)
+    if outcome == "missing":
+        raise SessionNotFoundError(session_id)
+    session = codec.read_session(session_id, detail)
+    if outcome == "conflict":
+        raise conflict(session, expected_version)
+    return session
+
+
+def conflict(current: Session, expected: int | None) -> ConcurrencyError:
+    """The error for a session that is at another version than expected."""
+    return ConcurrencyError(current.id, expected=expected, actual=current.version, current=current)
+
+
+async def delete(
+    database: Database, session_id: str, expired_before: datetime | None, expected_version: int | None
+) -> bool:
+    """Delete a session with everything that belongs to it, and return whether there was one.
+
+    Raises ConcurrencyError.
+    """
+    before = codec.time_text(expired_before)
+    outcome, detail = await database.call_at("delete_1", session_id, before, expected_version)
+    if outcome == "conflict":
+        raise ConcurrencyError(session_id, expected=expected_version, actual=int(detail))
+    return outcome == "deleted"
+
+
+async def page(database: Database, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:
+    """One page of a listing, newest first, by one statement."""
+    values: dict[str, Any] = {}
+    text = _PAGE
+    for field, condition in _FILTERS.items():
+        if wanted := getattr(filter, field):
+            text += f" AND {condition}"
+            values[field] = _value(database, wanted)
+    if cursor is not None:
+        text += _AFTER
+        values.update(_position(cursor, filter.key()))
+    text += f"{_NOT_EXPIRED} ORDER BY s.created_at DESC, s.id DESC LIMIT {limit + 1}"
+    # One plan for all tags would go through the sessions by their times; for a rare tag, through all of them.
+    rows = await database.fetch(text, prepare=False if filter.tags else None, **values)
+    more = _cursor(rows[limit - 1][:2], filter.key()) if len(rows) > limit else None
+    sessions = codec.read_sessions([row[2] for row in rows[:limit]])
+    unreadable = tuple(text_of(row[0]) for row, session in zip(rows, sessions, strict=False) if session is None)
+    return Page(tuple(session for session in sessions if session is not None), more, unreadable)
+
+
+async def expired(database: Database, before: datetime, limit: int, cursor: str | None) -> Page[str]:
+    """One page of the ids of expired sessions, the longest expired first."""
+    text, values = _EXPIRED, dict[str, Any]()
+    if cursor is not None:
+        text += _EXPIRED_AFTER
+        values = _position(cursor, "expired")
+    text += f" ORDER BY s.expires_at, s.id LIMIT {limit + 1}"
+    rows = await database.fetch(text, before=before.isoformat(), **values)
+    more = _cursor(rows[limit - 1], "expired") if len(rows) > limit else None
+    return Page(tuple(text_of(row[0]) for row in rows[:limit]), more)
+
+
+def _value(database: Database, wanted: Any) -> Any:
+    """The value of a filter as a parameter."""
+    if isinstance(wanted, datetime):
+        return wanted.isoformat()
+    return key(wanted) if isinstance(wanted, str) else [tag_key(database.namespace, tag) for tag in sorted(wanted)]
+
+
+def _cursor(row: tuple[Any, ...], bound_to: str) -> str:
+    stored_id, moment = row
+    return encode_cursor([moment, stored_id], bound_to=bound_to)
+
+
+def _position(cursor: str, bound_to: str) -> dict[str, Any]:
+    moment, stored_id = decode_cursor(cursor, bound_to=bound_to, form=tuple[int, str])
+    return {"cursor_at": codec.time_of(moment).isoformat(), "cursor_id": stored_id}

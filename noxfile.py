@@ -20,8 +20,9 @@ nox.options.sessions = ["lint", "types", "tests", "long", "conformance", "agents
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-PACKAGES = ["core", "plugins/memory", "plugins/sqlite", "plugins/redis", "plugins/dynamodb", "conformance"]
-EXTRAS = {"core": "[cli,tiktoken]", "plugins/dynamodb": "[async,zstd]"}
+PLUGINS = [f"plugins/{name}" for name in ("memory", "sqlite", "redis", "dynamodb", "postgres")]
+PACKAGES = ["core", *PLUGINS, "conformance"]
+EXTRAS = {"core": "[cli,tiktoken]", "plugins/dynamodb": "[async,zstd]", "plugins/postgres": "[binary]"}
 SOURCES = [f"{package}/src" for package in PACKAGES]
 AGENT_EXTRAS = ["openai"]
 CODE = [*SOURCES, "agents/src", "tests", "benchmarks", "examples", "noxfile.py"]
@@ -38,6 +39,7 @@ TESTERS = [
     "google-genai",
     "cfn-lint",
     "bpe-openai",
+    "psycopg-pool",
     "python-hcl2",
     "ruff",
     "uv",
@@ -118,7 +120,8 @@ def conformance(session: nox.Session) -> None:
     folder = session.create_tmp()
     suite = apart_suite(folder)
     embedded = ("--sc-url=memory://conformance", f"--sc-url=sqlite:///{folder}/conformance.db")
-    session.run(*suite, *embedded, "--sc-harness=tests.kit.harnesses:redis")
+    servers = ("--sc-harness=tests.kit.harnesses:redis", "--sc-harness=tests.kit.harnesses:postgres")
+    session.run(*suite, *embedded, *servers)
     # One mode, because botocore pauses after every lost reply. The tests run its store in both modes.
     dynamodb = ("--sc-harness=tests.kit.harnesses:dynamodb", "--sc-mode=blocking")
     session.run(*suite, *dynamodb, success_codes=[0, 5])  # 5: no engine is installed; an error in CI

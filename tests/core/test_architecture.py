@@ -50,6 +50,7 @@ CLIENTS = {
     "session_continuity_memory": set[str](),
     "session_continuity_sqlite": {"sqlite3"},
     "session_continuity_redis": {"redis"},
+    "session_continuity_postgres": {"psycopg"},
     "session_continuity_dynamodb": {"boto3", "botocore", "aiobotocore", "aiohttp", "orjson"},
 }
 """The client libraries of each plugin; `sqlite3` is one, although it comes with Python."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .conftest import Install, RunPython
 
-DRIVERS = {"boto3", "botocore", "aiobotocore", "aiohttp", "redis", "google", "grpc", "moto", "sqlite3", "orjson"}
+AWS = {"boto3", "botocore", "aiobotocore", "aiohttp", "moto", "orjson"}
+DRIVERS = {*AWS, "redis", "psycopg", "google", "grpc", "sqlite3"}
 TOOLS = {"hypothesis", "pytest", "typer", "rich", "tiktoken", "session_continuity_conformance"}
-STORES = {"session_continuity_sqlite", "session_continuity_redis", "session_continuity_dynamodb"}
+STORES = {f"session_continuity_{name}" for name in ("sqlite", "redis", "dynamodb", "postgres")}
 
 LIST_MODULES = """
 import sys

@@ -43,6 +43,8 @@ _EXTRA_OF_SCHEME = {
     "unix": "redis",
     "redis+cluster": "redis",
     "redis+sentinel": "redis",
+    "postgresql": "postgres",
+    "postgres": "postgres",
 }
 _REQUIRED = ("scheme", "api_version", "modes", "options", "capabilities", "create")
 _LONGEST_SHOWN = 32  # characters; a longer "scheme" may be a mangled URL with a password in it

@@ -12,15 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from session_continuity.errors import StorageClosedError, ThrottledError
 from session_continuity.runtime.loop_bound import LoopBound
 from session_continuity.runtime.modes import Mode
 from session_continuity.runtime.slots import Slots
-
-if TYPE_CHECKING:
-    import asyncio
 
 __all__ = ["ConnectionPool", "PooledConnection"]
 
@@ -30,7 +27,7 @@ MAX_IDLE = 300.0
 """Seconds after which a connection that nobody used is closed."""
 
 MAX_AGE = 3600.0
-"""Seconds after which a connection is closed when it is given back, so that a change of the server's address is seen."""
+"""Seconds after which a connection is not used again, so that a change of the server's address is seen."""
 
 
 class PooledConnection(Protocol):

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 Url = Annotated[
     str | None,
-    typer.Argument(
-        help="postgresql://HOST/DATABASE?schema=…  Default: $SESSION_CONTINUITY_URL.", show_default=False
-    ),
+    typer.Argument(help="postgresql://HOST/DATABASE?schema=…  Default: $SESSION_CONTINUITY_URL.", show_default=False),
 ]
 
 
@@ -27,7 +25,7 @@ def schema(url: Url = None) -> None:
     Asks no server. Run them as the owner, grant the application USAGE on the schema and SELECT, INSERT, UPDATE and
     DELETE on its tables, and open the store with create=false.
     """
-    typer.echo(layout.ddl(_options(url).schema), nl=False)  # type: ignore[arg-type]
+    typer.echo(layout.ddl(_options(url).schema), nl=False)
 
 
 def describe(url: Url = None) -> None:

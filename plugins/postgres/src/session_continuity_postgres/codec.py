@@ -119,8 +119,8 @@ def batch_of(messages: Sequence[Message], client_ids: Collection[str]) -> Batch:
         len(messages),
         sum(message.token_count or 0 for message in messages),
         sum(message.role == "system" for message in messages),
-        rows[0]["created_at"],
-        rows[-1]["created_at"],
+        format_timestamp(messages[0].created_at),
+        format_timestamp(messages[-1].created_at),
         None if in_order else format_timestamp(max(message.created_at for message in messages)),
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import select
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import psycopg
 from psycopg.abc import PQGen
@@ -53,13 +53,14 @@ class Connections(Protocol):
 
 
 @asynccontextmanager
-async def transaction(connection: Connection) -> AsyncIterator[None]:
+async def transaction(connection: Connection) -> AsyncGenerator[None]:
     """Make one transaction of the statements in the block."""
     await connection.fetch(b"BEGIN")
     try:
         yield
     except BaseException:
-        await connection.fetch(b"ROLLBACK")
+        with suppress(psycopg.Error):  # the connection is broken or busy, and will be closed
+            await connection.fetch(b"ROLLBACK")
         raise
     await connection.fetch(b"COMMIT")
 
@@ -88,7 +89,7 @@ class _Pooled:
     def discard(self) -> None:
         self.pgconn.finish()
 
-    def __del__(self) -> None:
+    def __del__(self, *_: object) -> None:
         # Ctrl-C between two steps of a call can drop a connection. psycopg warns if it was not closed.
         if hasattr(self, "pgconn"):
             self.pgconn.finish()
@@ -113,7 +114,12 @@ class AsyncConnection(_Pooled, psycopg.AsyncConnection[Row]):
 
     _cursor: psycopg.AsyncCursor[Row] | None = None
 
-    async def wait(self, gen: PQGen[Any], interval: float = _INTERVAL, timeout: float | None = None) -> Any:
+    async def wait(
+        self,
+        gen: PQGen[Any],
+        interval: float = _INTERVAL,
+        timeout: float | None = None,  # noqa: ASYNC109  # psycopg's own parameter
+    ) -> Any:
         return await super().wait(gen, interval, self.patience if timeout is None else timeout)
 
     async def fetch(self, text: bytes, values: Values = (), *, prepare: bool | None = None) -> list[Row]:
@@ -232,7 +238,9 @@ def _borrowed(connection: Any) -> Connection:
     """The connection of an application as one of this store."""
     if connection.info.encoding != "utf-8":
         raise ConfigError("the connection's client_encoding is not UTF8; set it to UTF8")
-    return _BorrowedAsync(connection) if isinstance(connection, psycopg.AsyncConnection) else _Borrowed(connection)
+    if isinstance(connection, psycopg.AsyncConnection):
+        return _BorrowedAsync(cast("psycopg.AsyncConnection[Any]", connection))
+    return _Borrowed(connection)
 
 
 class _Borrowed:

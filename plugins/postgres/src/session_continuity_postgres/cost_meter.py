@@ -32,7 +32,10 @@ def cost_meter(adapter: StorageAdapter) -> Generator[Callable[[], Cost]]:
     meter = _Meter([f"ANALYZE {schema}.{table}".encode() for table in ("sessions", "messages")])
 
     async def counting(job: Callable[[Connection], Awaitable[Any]]) -> Any:
-        return await run(lambda connection: job(_CountingConnection(connection, meter)))
+        async def count(connection: Connection) -> Any:
+            return await job(_CountingConnection(connection, meter))
+
+        return await run(count)
 
     connections.run = counting
     try:

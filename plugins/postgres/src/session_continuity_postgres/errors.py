@@ -10,9 +10,11 @@ from session_continuity import SessionContinuityError, StorageError, ThrottledEr
 
 _SETUP = "call setup(), or let the owner of the database run the output of `session-continuity postgres schema`"
 
+_ENCODING = "the database is not encoded as UTF8, so it cannot hold some character; create one with ENCODING 'UTF8'"
+
 _REMEDIES: Mapping[str, str] = {
-    "22021": "the database is not encoded as UTF8, and has no place for some character; create one with ENCODING 'UTF8'",
-    "22P05": "the database is not encoded as UTF8, and has no place for some character; create one with ENCODING 'UTF8'",
+    "22021": _ENCODING,
+    "22P05": _ENCODING,
     "25006": "the server is read-only, most likely a standby; connect to the primary, or name both hosts in the URL",
     "26000": "a pooler mixes up prepared statements; open the store with prepare=false",
     "28000": "the server refuses this user; check user, sslmode and the server's pg_hba.conf",

@@ -29,9 +29,7 @@ async def update(database: Database, session_id: str, message_id: str, patch: Pa
         revision, row = found
         (current,) = codec.read_messages(session_id, [row])
         changed = patch.apply(current)
-        outcome, _ = await database.call(
-            "edit_1", session_id, key(message_id), revision, codec.message_json(changed)
-        )
+        outcome, _ = await database.call("edit_1", session_id, key(message_id), revision, codec.message_json(changed))
         if outcome == "missing":
             raise SessionNotFoundError(session_id)
         if outcome == "no_message":

@@ -17,7 +17,6 @@ from session_continuity import (
 )
 from session_continuity_postgres import codec
 from session_continuity_postgres.codec import MessageRow, key, text_of
-from session_continuity_postgres.connections import Row
 from session_continuity_postgres.database import Database
 from session_continuity_postgres.schema import ROW_COLUMNS, SESSION
 
@@ -66,7 +65,7 @@ async def read_one(database: Database, session_id: str, message_id: str) -> tupl
     if not rows:
         raise SessionNotFoundError(session_id)
     ((revision, *row),) = rows
-    return None if revision is None else (revision, tuple(row))  # type: ignore[return-value]
+    return None if revision is None else (revision, tuple(row))
 
 
 async def get(database: Database, session_id: str, message_id: str) -> Message | None:
@@ -107,7 +106,7 @@ async def _read(
     """
     text = _statement(query, has_cursor=bool(values), with_session=with_session)
     rows = await database.fetch(text, session=key(session_id), **values, **_values(query))
-    parts: tuple[list[Row], list[MessageRow], list[MessageRow]] = ([], [], [])
+    parts: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
     for row in rows:
         parts[row[0]].append(row[1:])
     if not parts[0]:

@@ -128,7 +128,7 @@ def expected_objects() -> frozenset[tuple[str, str]]:
 
 
 def _file(name: str) -> str:
-    text = (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    text = (files("session_continuity_postgres") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
     for mark, part in _PARTS.items():
         text = text.replace(mark, part)
     return text

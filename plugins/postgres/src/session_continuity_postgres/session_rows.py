@@ -99,7 +99,7 @@ async def delete(
     outcome, detail = await database.call_at("delete_1", session_id, before, expected_version)
     if outcome == "conflict":
         raise ConcurrencyError(session_id, expected=expected_version, actual=int(detail))
-    return outcome == "deleted"
+    return bool(outcome == "deleted")
 
 
 async def page(database: Database, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:

@@ -130,4 +130,3 @@ def problem(found: State, name: str) -> str | None:
     if not found.durable:
         return "an acknowledged message may be lost when the server crashes: turn fsync and synchronous_commit on"
     return None
-

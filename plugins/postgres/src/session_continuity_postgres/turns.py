@@ -137,9 +137,7 @@ def _refusal(
     if outcome == "conflict":
         return conflict(codec.read_session(session_id, detail), expected_version)
     if outcome == "changed":
-        return ConversationChangedError(
-            session_id, expected_last_id=expected_last_id or "", last_id=text_of(detail)
-        )
+        return ConversationChangedError(session_id, expected_last_id=expected_last_id or "", last_id=text_of(detail))
     if outcome == "too_many":
         return ValidationError(_TOO_MANY_TOKENS)
     status, limit, used = from_json(detail)

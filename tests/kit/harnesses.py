@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from .dynamodb_engines import IDENTITY, MissingEngineError, run_engine
 from .missing import no_stores
-from .postgres_servers import MissingServerError, postgres_server
+from .postgres_servers import MissingServerError, pgbouncer, postgres_server
 from .redis_cluster import Cluster
 from .redis_servers import NEEDED, Server, find_engines
 
@@ -74,3 +74,15 @@ def postgres() -> Iterator[str | list[str]]:
             yield no_stores(f"postgresql: {missing}")
             return
         yield server.url
+
+
+@contextmanager
+def postgres_pooled() -> Iterator[str | list[str]]:
+    """One PostgreSQL server behind PgBouncer, which gives each transaction to another server connection."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(pgbouncer(stack.enter_context(postgres_server())))
+        except MissingServerError as missing:
+            yield no_stores(f"postgresql behind PgBouncer: {missing}")
+            return
+        yield url

@@ -154,3 +154,45 @@ def postgres_server(**settings: str) -> Iterator[PostgresServer]:
         yield server.start()
     finally:
         server.stop()
+
+
+@contextmanager
+def pgbouncer(server: PostgresServer) -> Iterator[str]:
+    """The storage URL of a PgBouncer before the server, which gives each transaction to another server connection.
+
+    Raises MissingServerError.
+    """
+    program = shutil.which("pgbouncer")
+    if program is None:
+        raise MissingServerError(BOUNCER_NEEDED)
+    port, folder = free_port(), server.folder / "pgbouncer"
+    folder.mkdir()
+    (folder / "users").write_text('"postgres" ""\n')
+    (folder / "settings").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
+        f"listen_port={port}\nauth_type=trust\nauth_file={folder}/users\npool_mode=transaction\n"
+        f"default_pool_size=4\nmax_client_conn=2000\nunix_socket_dir=\nserver_round_robin=1\n"
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, str(folder / "settings")],
+            stdout=log,
+            stderr=log,
+            **_account(),  # type: ignore[arg-type]
+        )
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+
+    def answers() -> bool:
+        assert process.poll() is None, (folder / "log").read_text()
+        try:
+            psycopg.connect(url, connect_timeout=10).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    try:
+        wait_until(answers, "PgBouncer", seconds=60)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)

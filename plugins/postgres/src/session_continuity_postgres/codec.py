@@ -127,10 +127,7 @@ def batch_of(messages: Sequence[Message], client_ids: Collection[str]) -> Batch:
 
 def message_json(message: Message) -> str:
     """The columns of one message."""
-    columns = _columns(message)
-    if message.updated_at is not None:
-        columns["updated_at"] = format_timestamp(message.updated_at)
-    return to_json(columns).decode()
+    return to_json(_columns(message)).decode()
 
 
 def _columns(message: Message) -> dict[str, Any]:
@@ -139,7 +136,7 @@ def _columns(message: Message) -> dict[str, Any]:
     blocks = None if is_plain else to_json(content).decode()
     other = None if metadata == _NO_METADATA else metadata.model_dump_json(exclude_defaults=True)
     _check_size(content if isinstance(content, str) and is_plain else blocks, other)
-    return {
+    columns = {
         "id": key(message.id),
         "role": message.role,
         "tokens": message.token_count,
@@ -148,6 +145,9 @@ def _columns(message: Message) -> dict[str, Any]:
         "blocks": blocks,
         "metadata": other,
     }
+    if message.updated_at is not None:
+        columns["updated_at"] = format_timestamp(message.updated_at)
+    return columns
 
 
 def _check_size(*texts: str | None) -> None:

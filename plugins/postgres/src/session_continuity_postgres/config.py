@@ -72,7 +72,10 @@ with warnings.catch_warnings():
             default=30.0, gt=0, le=3600, description="Seconds that a call waits for an answer, or for a connection."
         )
         connect_timeout: float = Field(
-            default=5.0, ge=2, le=3600, description="Seconds that opening a connection to one host may take."
+            default=5.0,
+            gt=0,
+            le=3600,
+            description="Seconds for a connection to one host, at least 2.",
         )
         prepare: bool | None = Field(
             default=None,

@@ -6,7 +6,7 @@ import inspect
 import select
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -180,7 +180,7 @@ def _arguments(options: PostgresOptions) -> dict[str, Any]:
         "sslrootcert": options.sslrootcert,
         "sslcert": options.sslcert,
         "sslkey": options.sslkey,
-        "connect_timeout": round(options.connect_timeout),
+        "connect_timeout": max(2, round(options.connect_timeout)),
         "application_name": "session-continuity",
         "client_encoding": "UTF8",
     }
@@ -238,9 +238,8 @@ def _borrowed(connection: Any) -> Connection:
     """The connection of an application as one of this store."""
     if connection.info.encoding != "utf-8":
         raise ConfigError("the connection's client_encoding is not UTF8; set it to UTF8")
-    if isinstance(connection, psycopg.AsyncConnection):
-        return _BorrowedAsync(cast("psycopg.AsyncConnection[Any]", connection))
-    return _Borrowed(connection)
+    is_async = isinstance(connection, psycopg.AsyncConnection)
+    return (_BorrowedAsync if is_async else _Borrowed)(connection)
 
 
 class _Borrowed:

@@ -106,7 +106,7 @@ async def _read(
     """
     text = _statement(query, has_cursor=bool(values), with_session=with_session)
     rows = await database.fetch(text, session=key(session_id), **values, **_values(query))
-    parts: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+    parts: list[list[Any]] = [[], [], []]
     for row in rows:
         parts[row[0]].append(row[1:])
     if not parts[0]:

@@ -68,13 +68,14 @@ _LIVE = (
     "AND (p_owner IS NULL OR t.user_id = p_owner)"
 )
 
-_INSERT = (
-    "INSERT INTO {schema}.messages (session_key, created_at, place, id, role, tokens, content, blocks, metadata) "
-    "SELECT old.key, b.created_at, old.next_place + b.n - 1, b.id, b.role, b.tokens, b.content, b.blocks, b.metadata "
-    "FROM ROWS FROM (json_to_recordset(p_batch) AS (id text, role text, tokens bigint, created_at timestamptz, "
-    "content text, blocks text, metadata text)) WITH ORDINALITY "
-    "AS b (id, role, tokens, created_at, content, blocks, metadata, n)"
-)
+_INSERT = """INSERT INTO {schema}.messages
+            (session_key, created_at, place, id, role, tokens, content, blocks, metadata, updated_at)
+            SELECT old.key, b.created_at, old.next_place + b.n - 1, b.id, b.role, b.tokens, b.content, b.blocks,
+                b.metadata, b.updated_at
+            FROM ROWS FROM (json_to_recordset(p_batch) AS (
+                id text, role text, tokens bigint, created_at timestamptz, content text, blocks text, metadata text,
+                updated_at timestamptz
+            )) WITH ORDINALITY AS b (id, role, tokens, created_at, content, blocks, metadata, updated_at, n)"""
 
 _PARTS: Mapping[str, str] = {
     "{fixed}": ", ".join(_FIXED),

@@ -14,15 +14,16 @@ CREATE FUNCTION {schema}.moved_1(p_at timestamptz, p_batch json) RETURNS json LA
                 left(b.hex, 8) || '-' || right(b.hex, 4) || '-7' || lpad(to_hex(b.counter), 3, '0')
                 || right(gen_random_uuid()::text, 18) ELSE b.id END,
             'minted', b.minted, 'role', b.role, 'tokens', b.tokens, 'created_at', b.moved_to, 'content', b.content,
-            'blocks', b.blocks, 'metadata', b.metadata
+            'blocks', b.blocks, 'metadata', b.metadata, 'updated_at', b.updated_at
         ) ORDER BY b.n
     )
     FROM (
         SELECT t.*, (t.n - 1) % 4096 AS counter, p_at + (t.n - 1) / 4096 * interval '1 millisecond' AS moved_to,
             lpad(to_hex((extract(epoch FROM p_at) * 1000)::bigint + (t.n - 1) / 4096), 12, '0') AS hex
         FROM ROWS FROM (json_to_recordset(p_batch) AS (
-            id text, minted boolean, role text, tokens bigint, content text, blocks text, metadata text
-        )) WITH ORDINALITY AS t (id, minted, role, tokens, content, blocks, metadata, n)
+            id text, minted boolean, role text, tokens bigint, content text, blocks text, metadata text,
+            updated_at timestamptz
+        )) WITH ORDINALITY AS t (id, minted, role, tokens, content, blocks, metadata, updated_at, n)
     ) b
 $$;
 

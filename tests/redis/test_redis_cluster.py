@@ -30,11 +30,11 @@ from session_continuity_redis.keys import Keys
 
 from ..kit.clocks import Clock
 from ..kit.conversations import new_session
+from ..kit.load import Load, check_history
 from ..kit.modes import MODES
 from ..kit.redis_cluster import Cluster, cluster_command, slot_of
 from ..kit.redis_servers import EVERY_ENGINE
 from ..kit.waiting import wait_until
-from .load import Load, check_history
 from .stores import Bench, is_trace, raises_before
 
 pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)

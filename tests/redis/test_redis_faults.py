@@ -24,12 +24,12 @@ from session_continuity import (
 from session_continuity.runtime.modes import run_now
 from session_continuity_redis import RedisStorage
 
+from ..kit.load import Load, check_history
 from ..kit.modes import MODES
 from ..kit.redis_proxy import RedisProxy
 from ..kit.redis_servers import EVERY_ENGINE, Server
 from ..kit.waiting import wait_until
 from .conftest import MakeServer
-from .load import Load, check_history
 from .stores import Bench, raises_before
 
 pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from session_continuity import SessionContinuityError, SessionManager
 
-from ..kit.waiting import wait_until
+from .waiting import wait_until
 
 
 class Load:

@@ -34,7 +34,7 @@ CAPABILITIES: Final = Capabilities(
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_PORT = re.compile(r"(?P<host>.+):(?P<port>[0-9]{1,5})")
+_PORT = re.compile(r"(?P<host>[^:]+|\[.*\]):(?P<port>[0-9]{1,5})")
 
 with warnings.catch_warnings():
     # `schema` is PostgreSQL's word. pydantic's deprecated method of this name is not used on options.

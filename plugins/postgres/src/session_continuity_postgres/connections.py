@@ -203,6 +203,8 @@ class ApplicationConnections:
         self._client = client
         self._is_pool = hasattr(client, "getconn")
         self.mode: Mode = "async" if _is_async(client) else "blocking"
+        if not self._is_pool and not client.autocommit:
+            raise ConfigError("the connection would begin a transaction and not end it; open it with autocommit=True")
         self._loop = FirstLoop()
 
     async def run(self, job: Callable[[Connection], Awaitable[R]]) -> R:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import psycopg
@@ -29,6 +30,7 @@ _REMEDIES: Mapping[str, str] = {
     "53100": "the disk of the server is full; free space",
     "54000": "the values of this call are larger than the server takes; split the batch",
 }
+_NO_CONNECTION = "the server has no connection left; raise its max_connections, or put a pooler in between"
 _THROTTLED = frozenset({"53300", "53400"})
 _REPEATABLE = frozenset({"40001", "40P01"})
 _UNAVAILABLE = ("08", "25006", "40", "53", "55P03", "57", "58", "72")
@@ -60,7 +62,7 @@ def translate(error: Exception) -> SessionContinuityError | None:
     if state is None:
         return _without_state(error)
     if state in _THROTTLED:
-        return ThrottledError("the server has no connection left; raise its max_connections, or put a pooler before it")
+        return ThrottledError(_NO_CONNECTION)
     remedy = _REMEDIES.get(state)
     if state.startswith(_UNAVAILABLE):
         return UnavailableError(
@@ -76,8 +78,10 @@ def _without_state(error: Exception) -> SessionContinuityError:
     if kind in ("PoolTimeout", "TooManyRequests"):  # of psycopg_pool, which need not be installed
         return ThrottledError("the pool has no free connection, or cannot open one; its log says which")
     text = str(error)
-    for part, remedy in _REFUSED.items():
-        if part in text:
+    if _FULL.search(text):
+        return ThrottledError(_NO_CONNECTION)
+    for pattern, remedy in _REFUSED.items():
+        if re.search(pattern, text):
             return StorageError(remedy)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError):
         return UnavailableError(
@@ -90,8 +94,11 @@ def _without_state(error: Exception) -> SessionContinuityError:
 _REFUSED: Mapping[str, str] = {
     "password authentication failed": _REMEDIES["28P01"],
     "no password supplied": "the server wants a password; put it in the URL as ${NAME}, or into ~/.pgpass",
-    "no pg_hba.conf entry": _REMEDIES["28000"],
+    'no pg_hba.conf entry|role ".*" does not exist|authentication failed': _REMEDIES["28000"],
+    'database ".*" does not exist': _REMEDIES["3D000"],
     "certificate verify failed": "the server's certificate is not trusted; name its authority by sslrootcert",
     "server does not support SSL": "the server offers no TLS; set sslmode=prefer, or turn TLS on in the server",
 }
-"""Parts of libpq's texts in English, which is the server's language too unless it was set to another."""
+"""Patterns of libpq's texts in English, which is the server's language too unless it was set to another."""
+
+_FULL = re.compile("too many clients|remaining connection slots|too many connections")

@@ -59,7 +59,8 @@ class PostgresServer:
         self._programs = find_programs()
         self._settings = {**_SETTINGS, **settings}
         self._account = _account()
-        self.folder = Path(mkdtemp(prefix="sc-postgres-"))
+        # Another user cannot enter a folder below one of root alone.
+        self.folder = Path(mkdtemp(prefix="sc-postgres-", dir="/tmp" if self._account else None))
         self.data = self.folder / "data"
         if self._account:
             shutil.chown(self.folder, self._account["user"])

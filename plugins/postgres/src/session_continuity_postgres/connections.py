@@ -84,9 +84,11 @@ class _Pooled:
         return self._news is not None and not self._news.poll(0)
 
     def is_clean(self) -> bool:
+        """Whether no statement and no transaction is open."""
         return self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def discard(self) -> None:
+        """Close the connection, whatever it does."""
         self.pgconn.finish()
 
     def __del__(self, *_: object) -> None:
@@ -101,9 +103,11 @@ class BlockingConnection(_Pooled, psycopg.Connection[Row]):
     _cursor: psycopg.Cursor[Row] | None = None
 
     def wait(self, gen: PQGen[Any], interval: float = _INTERVAL, timeout: float | None = None) -> Any:
+        """psycopg's method, which every statement waits with, with a limit."""
         return super().wait(gen, interval, self.patience if timeout is None else timeout)
 
     async def fetch(self, text: bytes, values: Values = (), *, prepare: bool | None = None) -> list[Row]:
+        """The rows of one statement."""
         cursor = self._cursor = self._cursor or self.cursor(binary=True)
         cursor.execute(text, values or None, prepare=prepare)
         return cursor.fetchall() if cursor.description else []
@@ -120,9 +124,11 @@ class AsyncConnection(_Pooled, psycopg.AsyncConnection[Row]):
         interval: float = _INTERVAL,
         timeout: float | None = None,  # noqa: ASYNC109  # psycopg's own parameter
     ) -> Any:
+        """psycopg's method, which every statement waits with, with a limit."""
         return await super().wait(gen, interval, self.patience if timeout is None else timeout)
 
     async def fetch(self, text: bytes, values: Values = (), *, prepare: bool | None = None) -> list[Row]:
+        """The rows of one statement."""
         cursor = self._cursor = self._cursor or self.cursor(binary=True)
         await cursor.execute(text, values or None, prepare=prepare)
         return await cursor.fetchall() if cursor.description else []
@@ -142,12 +148,15 @@ class OwnedConnections:
         )
 
     async def run(self, job: Callable[[Connection], Awaitable[R]]) -> R:
+        """Run the job on a connection that no other call uses meanwhile."""
         return await self._pool.run(job)
 
     def discard_idle(self) -> None:
+        """Close the connections that no call uses."""
         self._pool.discard_idle()
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._pool.close()
 
     async def _open(self) -> BlockingConnection | AsyncConnection:
@@ -208,6 +217,7 @@ class ApplicationConnections:
         self._loop = FirstLoop()
 
     async def run(self, job: Callable[[Connection], Awaitable[R]]) -> R:
+        """Run the job on the connection, or on one of the pool."""
         if self.mode == "async":
             self._loop.check()
         if not self._is_pool:

@@ -26,6 +26,7 @@ from session_continuity import (
     Role,
     Session,
     UnreadableError,
+    folded,
     format_timestamp,
     stored_message,
 )
@@ -259,6 +260,7 @@ _COLUMNS_OF: Mapping[str, Mapping[str, _Column]] = {
     "status": {"status": lambda value, _: value},
     "metadata": {
         "metadata": _as_json,
+        "title": lambda value, _: None if value.title is None else key(folded(value.title)),
         "tags": lambda value, namespace: sorted({tag_key(namespace, tag) for tag in value.tags}),
     },
     "expires_at": {"expires_at": lambda value, _: time_text(value)},

@@ -20,6 +20,7 @@ CAPABILITIES: Final = Capabilities(
     unscoped_listing=True,
     strong_listing=True,
     listing_totals=True,
+    ascending_listing=True,
     durable=True,
     shared=True,
     max_message_bytes=MAX_MESSAGE_BYTES,

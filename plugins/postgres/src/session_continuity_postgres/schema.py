@@ -23,6 +23,7 @@ CHANGEABLE: Final = (
     "tags",
     "expires_at",
     "hard_limit",
+    "title",
     "metadata",
     "participants",
     "handoffs",
@@ -47,7 +48,7 @@ SESSION: Final = (
     "concat(s.head, ',\"user_id\":' || to_json(s.user_id)::text, "
     "',\"active_agent_id\":' || to_json(s.active_agent_id)::text, "
     "',\"status\":\"' || s.status || '\"', "
-    + "".join(f"',\"{name}\":' || s.{name}, " for name in CHANGEABLE[6:])
+    + "".join(f"',\"{name}\":' || s.{name}, " for name in CHANGEABLE[7:])
     + f"',\"last_activity_at\":\"' || {_UTC.format('s.last_activity_at')} || '\"', "
     f"',\"expires_at\":\"' || {_UTC.format('s.expires_at')} || '\"', "
     "',\"version\":', s.version, ',\"message_count\":', s.message_count, ',\"token_count\":', s.token_count, "

@@ -7,6 +7,7 @@ from typing import Any
 
 from session_continuity import (
     ConcurrencyError,
+    ListingPlace,
     Page,
     Patch,
     Session,
@@ -15,7 +16,10 @@ from session_continuity import (
     SessionNotFoundError,
     decode_cursor,
     encode_cursor,
+    folded,
+    format_timestamp,
     is_repeated_create,
+    listing_start,
 )
 from session_continuity_postgres import codec
 from session_continuity_postgres.codec import key, tag_key, text_of
@@ -37,9 +41,10 @@ _FILTERS = {
     "tags": "s.tags && %(tags)s::text[]",
     "created_after": "s.created_at > %(created_after)s::timestamptz",
     "created_before": "s.created_at < %(created_before)s::timestamptz",
+    "title": "strpos(s.title, %(title)s) > 0",
 }
 
-_AFTER = " AND (s.created_at, s.id) < (%(cursor_at)s::timestamptz, %(cursor_id)s)"
+_BEHIND = " AND (s.created_at, s.id) {sign} (%(place_at)s::timestamptz, %(place_id)s)"
 
 _EXPIRED = (
     f"SELECT s.id, {milliseconds('s.expires_at')} FROM {{schema}}.sessions s "
@@ -103,23 +108,33 @@ async def delete(
 
 
 async def page(database: Database, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:
-    """One page of a listing, newest first, by one statement."""
+    """One page of a listing, by one statement."""
     values: dict[str, Any] = {}
     text = _PAGE
     for field, condition in _FILTERS.items():
         if wanted := getattr(filter, field):
             text += f" AND {condition}"
-            values[field] = _value(database, wanted)
-    if cursor is not None:
-        text += _AFTER
-        values.update(_position(cursor, filter.key()))
-    text += f"{_NOT_EXPIRED} ORDER BY s.created_at DESC, s.id DESC LIMIT {limit + 1}"
+            values[field] = _value(database, field, wanted)
+    sign, direction = ("<", "DESC") if filter.is_downwards else (">", "ASC")
+    start = listing_start(filter, cursor)
+    if start is not None:
+        text += _BEHIND.replace("{sign}", sign)
+        values |= {"place_at": start.moment, "place_id": key(start.id)}
+    text += f"{_NOT_EXPIRED} ORDER BY s.created_at {direction}, s.id {direction} LIMIT {limit + 1}"
     # One plan for all tags would go through the sessions by their times; for a rare tag, through all of them.
     rows = await database.fetch(text, prepare=False if filter.tags else None, **values)
-    more = _cursor(rows[limit - 1][:2], filter.key()) if len(rows) > limit else None
+    more = None
+    if len(rows) > limit:
+        last_id, last_at, _ = rows[limit - 1]
+        place = ListingPlace(format_timestamp(codec.time_of(last_at)), text_of(last_id))
+        more = encode_cursor(place, bound_to=filter.key())
     sessions = codec.read_sessions([row[2] for row in rows[:limit]])
     unreadable = tuple(text_of(row[0]) for row, session in zip(rows, sessions, strict=False) if session is None)
-    return Page(tuple(session for session in sessions if session is not None), more, unreadable)
+    found = [session for session in sessions if session is not None]
+    if filter.title is not None and not filter.title.isprintable():
+        # Characters that stand for others in a key may match by chance.
+        found = [session for session in found if filter.matches(session)]
+    return Page(tuple(found), more, unreadable)
 
 
 async def expired(database: Database, before: datetime, limit: int, cursor: str | None) -> Page[str]:
@@ -127,25 +142,18 @@ async def expired(database: Database, before: datetime, limit: int, cursor: str 
     text, values = _EXPIRED, dict[str, Any]()
     if cursor is not None:
         text += _EXPIRED_AFTER
-        values = _position(cursor, "expired")
+        moment, stored_id = decode_cursor(cursor, bound_to="expired", form=tuple[int, str])
+        values = {"cursor_at": codec.time_of(moment).isoformat(), "cursor_id": stored_id}
     text += f" ORDER BY s.expires_at, s.id LIMIT {limit + 1}"
     rows = await database.fetch(text, before=before.isoformat(), **values)
-    more = _cursor(rows[limit - 1], "expired") if len(rows) > limit else None
+    more = encode_cursor(rows[limit - 1][::-1], bound_to="expired") if len(rows) > limit else None
     return Page(tuple(text_of(row[0]) for row in rows[:limit]), more)
 
 
-def _value(database: Database, wanted: Any) -> Any:
+def _value(database: Database, field: str, wanted: Any) -> Any:
     """The value of a filter as a parameter."""
     if isinstance(wanted, datetime):
         return wanted.isoformat()
+    if field == "title":
+        return key(folded(wanted))
     return key(wanted) if isinstance(wanted, str) else [tag_key(database.namespace, tag) for tag in sorted(wanted)]
-
-
-def _cursor(row: tuple[Any, ...], bound_to: str) -> str:
-    stored_id, moment = row
-    return encode_cursor([moment, stored_id], bound_to=bound_to)
-
-
-def _position(cursor: str, bound_to: str) -> dict[str, Any]:
-    moment, stored_id = decode_cursor(cursor, bound_to=bound_to, form=tuple[int, str])
-    return {"cursor_at": codec.time_of(moment).isoformat(), "cursor_id": stored_id}

@@ -14,6 +14,7 @@ CREATE TABLE {schema}.sessions (
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
     hard_limit bigint,
+    title text COLLATE "C",
     metadata text,
     participants text,
     handoffs text,
@@ -34,6 +35,7 @@ CREATE TABLE {schema}.sessions (
 
 COMMENT ON COLUMN {schema}.sessions.head IS 'What never changes, as the beginning of a JSON object';
 COMMENT ON COLUMN {schema}.sessions.tags IS 'The tags, each behind its namespace; a long one is hashed';
+COMMENT ON COLUMN {schema}.sessions.title IS 'The title in the metadata, in the form in which it is compared';
 COMMENT ON COLUMN {schema}.sessions.source_key IS 'Of a fork: the key of the session that it was copied from';
 COMMENT ON COLUMN {schema}.sessions.last_created_at IS 'No message that is appended is older than this';
 

@@ -139,11 +139,12 @@ async def page(database: Database, filter: SessionFilter, limit: int, cursor: st
 
 async def expired(database: Database, before: datetime, limit: int, cursor: str | None) -> Page[str]:
     """One page of the ids of expired sessions, the longest expired first."""
-    text, values = _EXPIRED, dict[str, Any]()
+    text = _EXPIRED
+    values: dict[str, Any] = {}
     if cursor is not None:
         text += _EXPIRED_AFTER
         moment, stored_id = decode_cursor(cursor, bound_to="expired", form=tuple[int, str])
-        values = {"cursor_at": codec.time_of(moment).isoformat(), "cursor_id": stored_id}
+        values |= {"cursor_at": codec.time_of(moment).isoformat(), "cursor_id": stored_id}
     text += f" ORDER BY s.expires_at, s.id LIMIT {limit + 1}"
     rows = await database.fetch(text, before=before.isoformat(), **values)
     more = encode_cursor(rows[limit - 1][::-1], bound_to="expired") if len(rows) > limit else None

@@ -332,3 +332,17 @@ def test_a_chat_is_a_list(reader: Any) -> None:
 def test_a_format_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValidationError, match="to: must be one of openai_chat, openai_responses"):
         convert([], "cohere")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("read", [from_openai, from_openai_responses, from_anthropic])
+def test_an_id_that_is_too_long_is_refused_in_plain_words(read: Any) -> None:
+    id = "x" * 5000
+    items: dict[Any, list[dict[str, Any]]] = {
+        from_openai: [{"role": "tool", "tool_call_id": id, "content": [{"type": "text", "text": "r"}]}],
+        from_openai_responses: [{"type": "function_call_output", "call_id": id, "output": "r"}],
+        from_anthropic: [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": id, "content": "r"}]}],
+    }
+    with pytest.raises(ChatFormatError) as caught:
+        read(items[read])
+    assert "must be 1 to 4096 bytes of UTF-8, not 5000" in str(caught.value)
+    assert "validation error" not in str(caught.value)

@@ -123,6 +123,7 @@ def test_providers_accept_the_contexts_of_damaged_conversations(format: str, dat
 @settings(few, max_examples=1000)
 @given(data=st.data(), budget=budgets)
 def test_providers_accept_a_thousand_contexts_of_each_format(format: str, data: st.DataObject, budget: int) -> None:
+    """`--hypothesis-seed=N` chooses the conversations."""
     shown(format, data, budget)
 
 

@@ -213,7 +213,7 @@ def _same_ids(request: Any, place: int) -> None:
 
 def _odd_ids(request: Any, place: int) -> None:
     """Ids have two parts, or hold a signature of up to 4,000 characters."""
-    renamed = {call.get(key): f"{call.get(key)}|fc{'+/=' * (place * 13)}" for call, key in _calls(request)}
+    renamed = {call.get(key): f"{call.get(key)}|fc{'+/=' * (place * 13)}"[:4096] for call, key in _calls(request)}
     for value in _walk(_items(request)):
         for key in _IDS & value.keys():
             value[key] = renamed.get(value[key], value[key])

@@ -299,3 +299,16 @@ def test_the_report_says_of_each_message_what_became_of_it(turn: list[dict[str, 
     assert len(named) + unread == len(messages)
     assert all(report.reason for report in context.report if report.action != "kept")
     assert context.budget.kept_messages + context.budget.dropped_messages == len(messages)
+
+
+def test_3_results_of_two_calls_of_one_id_go_to_the_calls_of_their_names() -> None:
+    names = ("charge", "mail")
+    calls = [{"id": "x", "name": name, "arguments": "{}"} for name in names]
+    results = [{"tool_call_id": "x", "name": name, "result": f"{name} done"} for name in reversed(names)]
+    turn = [said("u"), {"role": "assistant", "content": "", "metadata": {"tool_calls": calls}}]
+    turn += [{"role": "tool", "content": "", "metadata": {"tool_results": [result]}} for result in results]
+    _, context = context_of(turn, None)
+    assert list(problems(context.messages)) == []
+    named = {call.id: call.name for call in calls_of(context.messages[1])}
+    answers = [result for message in context.messages for result in results_of(message)]
+    assert {named[answer.call_id]: answer.value for answer in answers} == {name: f"{name} done" for name in names}

@@ -120,7 +120,7 @@ def explain(error: PydanticError, value: object, model: type[BaseModel]) -> list
     return [_problem(found[path], path, value, model) for path in whole]
 
 
-_JSON_ERRORS = frozenset(("json_type", "invalid-json-value", "invalid_key", "string_unicode"))
+_JSON_ERRORS = frozenset(("json_type", "invalid-json-value", "invalid_key", "string_unicode", "finite_number"))
 """pydantic's errors of values that may be JSON but for a part of them, and of keys."""
 
 

@@ -80,7 +80,7 @@ def _problem(value: object, path: Path) -> tuple[Path, str] | None:
     if isinstance(value, str) and not isinstance(value, Enum):
         return None if _is_encodable(value) else (path, _SURROGATE)
     if isinstance(value, float):
-        return None if math.isfinite(value) else (path, "must be a finite number; pass None or a string")
+        return None if math.isfinite(value) else (path, _NOT_FINITE)
     if isinstance(value, list):
         found = (_problem(item, (*path, place)) for place, item in enumerate(cast("list[object]", value)))
         return next((problem for problem in found if problem), None)
@@ -90,6 +90,7 @@ def _problem(value: object, path: Path) -> tuple[Path, str] | None:
     return path, f"must be JSON, not {_name(value)}; {_remedy(value)}"
 
 
+_NOT_FINITE = "must be a finite number; JSON has no NaN and no infinity, pass None"
 _SURROGATE = (
     "has a lone surrogate, which UTF-8 cannot encode; remove or replace it, for example with replace_invalid_text"
 )

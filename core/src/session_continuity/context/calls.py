@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from session_continuity.context.entries import Entry
 from session_continuity.context.rewriting import with_call, with_result
 from session_continuity.models import Message
 
-__all__ = ["make_ids_unique", "wrap_arguments"]
+__all__ = ["make_ids_unique", "take_named", "wrap_arguments"]
 
 _ARGUMENTS = "arguments of a call were put into an object"
 _IDS = "the id of a call was used before"
@@ -43,7 +42,7 @@ def make_ids_unique(entries: Iterable[Entry]) -> None:
     Ids are not counted, so the tokens stay.
     """
     used = _UsedIds()
-    renamed: dict[str, deque[str]] = {}
+    renamed: dict[str, list[Call]] = {}
     for entry in entries:
         calls = entry.calls
         if renamed and entry.results:
@@ -120,15 +119,21 @@ class _UsedIds:
         return new
 
 
-def _rename_calls(entry: Entry, calls: Sequence[Call], used: _UsedIds) -> dict[str, deque[str]]:
-    """Give calls whose id is used another one. Returns the ids for their results: of each old id the new ones."""
+def take_named(calls: list[Call], name: str) -> Call:
+    """The first of these calls with this name, which is taken off the list; the first of all if none has it."""
+    place = next((place for place, call in enumerate(calls) if call.name == name), 0) if name else 0
+    return calls.pop(place)
+
+
+def _rename_calls(entry: Entry, calls: Sequence[Call], used: _UsedIds) -> dict[str, list[Call]]:
+    """Give calls whose id is used another one. Returns the calls with their new ids, by the old ones."""
     if used.take(calls):
         return {}
-    message, renamed = entry.message, dict[str, deque[str]]()
+    message, renamed = entry.message, dict[str, list[Call]]()
     for call in calls:
         if call.id:
             new = used.unique(call.id)
-            renamed.setdefault(call.id, deque()).append(new)
+            renamed.setdefault(call.id, []).append(replace(call, id=new))
             if new != call.id:
                 message = with_call(message, call.place, call_id=new)
     _change_ids(entry, _with_renamed_results(message, entry.results, renamed))
@@ -140,9 +145,9 @@ def _change_ids(entry: Entry, message: Message) -> None:
         entry.change(message, entry.tokens, "changed", _IDS)
 
 
-def _with_renamed_results(message: Message, results: Sequence[Result], renamed: dict[str, deque[str]]) -> Message:
+def _with_renamed_results(message: Message, results: Sequence[Result], renamed: dict[str, list[Call]]) -> Message:
     for result in results:
-        if renamed.get(result.call_id):
-            new = renamed[result.call_id].popleft()
+        if waiting := renamed.get(result.call_id):
+            new = take_named(waiting, result.name).id
             message = message if new == result.call_id else with_result(message, result.place, call_id=new)
     return message

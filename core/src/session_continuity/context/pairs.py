@@ -1,20 +1,21 @@
 """`pair_up` puts the results of tools behind their calls, so that every call has exactly one. Pure, and linear.
 
-A result belongs to the latest call of its id before it. A result without a call, and one that was delivered before, are
-left out. A call without a result is answered by a message that says so where something follows it. The last message is
-left out if it makes calls that nothing has answered yet.
+A result belongs to the latest call of its id before it, and if a message has several of that id, to that of its name. A
+result without a call, and one that was delivered before, are left out. A call without a result is answered by a message
+that says so where something follows it. The last message is left out if it makes calls that nothing has answered yet.
 
 Calls and results may be typed in a message's metadata or lie in its content as blocks of a provider.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from session_continuity.blocks.parts import Call, Place, Result
 from session_continuity.blocks.reader import calls_of, results_of
+from session_continuity.context.calls import take_named
 from session_continuity.context.counting import MessageCounter
 from session_continuity.context.entries import Entry, MessageReport
 from session_continuity.context.rewriting import answer_to, without
@@ -51,7 +52,7 @@ class _Slot:
     """A message and the results that are shown behind it. `open` are its calls without a result, by key."""
 
     entry: Entry
-    open: dict[str, deque[Call]] = field(default_factory=dict[str, "deque[Call]"])
+    open: dict[str, list[Call]] = field(default_factory=dict[str, "list[Call]"])
     behind: list[Entry] = field(default_factory=list[Entry])
 
     def open_calls(self) -> list[Call]:
@@ -123,7 +124,7 @@ class _Pairing:
 
     def _open(self, slot: _Slot, calls: Iterable[Call]) -> None:
         for call in calls:
-            slot.open.setdefault(_key(call), deque()).append(call)
+            slot.open.setdefault(_key(call), []).append(call)
             self._callers[_key(call)] = slot
 
     def _place(self, entry: Entry, results: Sequence[Result]) -> _Slot | None:
@@ -132,7 +133,7 @@ class _Pairing:
         by_caller: dict[int, tuple[_Slot, set[Place]]] = {}
         lost: list[Result] = []
         for result in results:
-            slot = self._answer(_key(result))
+            slot = self._answer(result)
             if slot is None:
                 lost.append(result)
             else:
@@ -180,13 +181,14 @@ class _Pairing:
             entry = Entry(part, self._counter.count(part), message.token_count or 0, is_extra, "changed", reason)
             slot.behind.append(entry)
 
-    def _answer(self, key: str) -> _Slot | None:
-        """The message with the open call of this key, of which the call is now answered."""
+    def _answer(self, result: Result) -> _Slot | None:
+        """The message with the open call that the result belongs to, which is now answered."""
+        key = _key(result)
         slot = self._callers.get(key)
         calls = None if slot is None else slot.open.get(key)
         if slot is None or not calls:
             return None
-        calls.popleft()
+        take_named(calls, result.name)
         if not calls:
             del slot.open[key]
         self._answered.add(key)

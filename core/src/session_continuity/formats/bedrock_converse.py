@@ -25,12 +25,11 @@ from session_continuity.formats.writing import (
     AnyMessage,
     MessageWriter,
     Report,
-    answers_behind_calls,
     arguments_object,
     asks_without_words,
-    kept_by,
     safe_id,
     safe_name,
+    to_write,
 )
 from session_continuity.models import NewMessage
 
@@ -154,8 +153,7 @@ def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> d
     writer = _Writer(report, model)
     system: list[Any] = []
     messages: list[dict[str, Any]] = []
-    for report.message, message in enumerate(answers_behind_calls(context), 1):
-        kept = kept_by(message, FORMAT)
+    for message, kept in to_write(context, report, FORMAT):
         content = writer.items(message, kept)
         role = "user" if message.role == "tool" else message.role
         if not content:

@@ -35,10 +35,9 @@ from session_continuity.formats.writing import (
     AnyMessage,
     MessageWriter,
     Report,
-    answers_behind_calls,
     arguments_object,
     asks_without_words,
-    kept_by,
+    to_write,
 )
 from session_continuity.models import NewMessage
 
@@ -240,13 +239,12 @@ def to_gemini(context: Iterable[AnyMessage], *, model: str | None = None) -> dic
 
 def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> dict[str, Any]:
     """The request of `to_gemini`, with an account of what it leaves out."""
-    messages = answers_behind_calls(context)
+    messages = list(context)
     writer = _Writer(report, model)
     writer.names = {call.id: call.name for message in messages for call in message.metadata.tool_calls}
     system: list[Any] = []
     contents: list[dict[str, Any]] = []
-    for report.message, message in enumerate(messages, 1):
-        kept = kept_by(message, FORMAT)
+    for message, kept in to_write(messages, report, FORMAT):
         writer.is_camel = bool(kept and kept.get("camel"))
         parts = writer.items(message, kept)
         if message.role == "system":
@@ -360,7 +358,7 @@ class _Writer(MessageWriter):
         response = result.value
         if not self.is_own or not isinstance(response, (dict, type(None))):
             response = {"error" if result.is_error else "output": self._output(response)}
-        name = result.name or self.names.get(result.call_id, "tool")
+        name = self.names.get(result.call_id) or result.name or "tool"
         return self._wrapped(_RESPONSE, {"name": name, "id": result.call_id, "response": response}, extra)
 
     def _wrapped(self, keys: tuple[str, str], written: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

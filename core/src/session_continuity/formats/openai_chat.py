@@ -16,6 +16,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, cast
 
+from pydantic import ValidationError as PydanticError
+
 from session_continuity.blocks.model_names import is_openai
 from session_continuity.blocks.parts import Call, Media, Result, Text
 from session_continuity.formats.checks import (
@@ -95,6 +97,8 @@ class _Reader:
         try:
             refuse_keys(fields, "parts", "toolInvocations")
             yield self._message(fields)
+        except PydanticError:
+            raise  # a field of the message is wrong, not the format
         except ValueError as error:
             found = hint(raw, _NAME)
             raise (ValueError(f"{error}{found}") if found else error) from None

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
+from pydantic import ValidationError as PydanticError
+
 from session_continuity.blocks.parts import Call, Media, Result, Text
 from session_continuity.formats.checks import (
     kind_of,
@@ -34,9 +36,8 @@ from session_continuity.formats.writing import (
     AnyMessage,
     MessageWriter,
     Report,
-    answers_behind_calls,
-    kept_by,
     safe_id,
+    to_write,
 )
 from session_continuity.models import NewMessage
 
@@ -98,6 +99,8 @@ class _Reader:
         try:
             kind = self._kind(item)
             yield from self._item(item, kind)
+        except PydanticError:
+            raise  # a field of the message is wrong, not the format
         except ValueError as error:
             raise ValueError(f"{error}{hint(raw, FORMAT)}") from None
 
@@ -256,8 +259,7 @@ def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> d
     writer = _Writer(report, model)
     items: list[Any] = []
     instructions: list[str] = []
-    for report.message, message in enumerate(answers_behind_calls(context), 1):
-        kept = kept_by(message, FORMAT)
+    for message, kept in to_write(context, report, FORMAT):
         if kept and kept.get("instructions") and isinstance(message.content, str):
             instructions.append(message.content)
             continue

@@ -31,6 +31,7 @@ __all__ = [
     "result_value",
     "safe_id",
     "safe_name",
+    "to_write",
 ]
 
 AnyMessage: TypeAlias = Message | NewMessage
@@ -303,6 +304,14 @@ def _in_order(order: Any, blocks: list[Any], calls: list[Any], results: list[Any
         return [item for written in (*results, *blocks, *calls) for item in written]
     queues = {kind: iter(list_) for kind, list_ in pieces.items()}
     return [item for kind in order for item in next(queues[kind])]
+
+
+def to_write(
+    context: Iterable[AnyMessage], report: Report, format: str
+) -> Iterator[tuple[AnyMessage, dict[str, Any] | None]]:
+    """Each message with what the format noted on it, answers behind their calls. The report counts them."""
+    for report.message, message in enumerate(answers_behind_calls(context), 1):
+        yield message, kept_by(message, format)
 
 
 def answers_behind_calls(messages: Iterable[AnyMessage]) -> list[AnyMessage]:

@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 
 from .dynamodb_engines import IDENTITY, MissingEngineError, run_engine
 from .missing import no_stores
-from .postgres_servers import MissingServerError, pgbouncer, postgres_server
 from .redis_cluster import Cluster
 from .redis_servers import NEEDED, Server, find_engines
 
@@ -67,6 +66,8 @@ def dynamodb() -> Iterator[str | list[str]]:
 @contextmanager
 def postgres() -> Iterator[str | list[str]]:
     """One PostgreSQL server, which does not wait for the disk."""
+    from .postgres_servers import MissingServerError, postgres_server  # needs psycopg, which other stores do not
+
     with ExitStack() as stack:
         try:
             server = stack.enter_context(postgres_server())
@@ -79,6 +80,8 @@ def postgres() -> Iterator[str | list[str]]:
 @contextmanager
 def postgres_pooled() -> Iterator[str | list[str]]:
     """One PostgreSQL server behind PgBouncer, which gives each transaction to another server connection."""
+    from .postgres_servers import MissingServerError, pgbouncer, postgres_server
+
     with ExitStack() as stack:
         try:
             url = stack.enter_context(pgbouncer(stack.enter_context(postgres_server())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from session_continuity import Page, Patch, Session, SessionFilter
@@ -26,8 +27,9 @@ class _Indexed(Model):
     def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
         live = (self.find_live(session_id) for session_id in self.records)
         found = [record.session() for record in live if record and filter.matches(self.index[record.head.id])]
-        found.sort(key=self.listing_key, reverse=True)
-        return self.page(found, self.listing_key, limit, cursor, bound_to=filter.key(), downwards=True)
+        key = partial(self.listing_key, filter=filter)
+        found.sort(key=key, reverse=filter.is_downwards)
+        return self.page(found, key, limit, cursor, bound_to=filter.key(), downwards=filter.is_downwards)
 
 
 class _IndexesLater(ReferenceStorage):

@@ -107,6 +107,18 @@ class Bench:
             for i in range(count)
         ]
 
+    def talk(self, store: StorageAdapter, session: Session) -> list[Message]:
+        """Append messages of every form, and return them: with chosen ids, system messages beyond those that the
+        counters list, and one in parts."""
+        chosen = [self.message(session, f"chosen {n}", id=f"m{n}") for n in range(4)]
+        system = [self.message(session, f"rule {n}", "system") for n in range(10)]
+        batches = [chosen, system[:5], system[5:], [self.message(session, "x" * 900_000)]]
+        stored: list[Message] = []
+        for batch in batches:
+            own = [message.id for message in batch if message in chosen]
+            stored += self.run(store.append_messages(session.id, batch, client_ids=own)).messages
+        return stored
+
     @property
     def prefix(self) -> str:
         """How the partition keys of the namespace begin."""

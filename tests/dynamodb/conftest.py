@@ -9,9 +9,10 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import settings
 
-from session_continuity import Mode
+from session_continuity import Mode, StorageAdapter
 
 from ..kit.dynamodb_engines import IDENTITY, Engine, EngineName, MissingEngineError, run_engine
+from ..kit.dynamodb_proxy import DynamoDBProxy, proxy_to
 from ..kit.missing import skip_test
 from .bench import Bench
 
@@ -70,3 +71,16 @@ def bench(engine: Engine, mode: Mode) -> Iterator[Bench]:
     opened = Bench(engine, mode)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def store(bench: Bench) -> StorageAdapter:
+    """A store on the engine."""
+    return bench.open()
+
+
+@pytest.fixture
+def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
+    """A proxy in front of the engine."""
+    with proxy_to(bench.engine.url) as held:
+        yield held

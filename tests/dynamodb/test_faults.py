@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -26,17 +25,11 @@ from session_continuity import (
 from session_continuity_dynamodb import DynamoDBStorage
 
 from ..kit.dynamodb_engines import TRUSTED
-from ..kit.dynamodb_proxy import Call, DynamoDBProxy, hold_back, leave_unread, lose_reply, proxy_to, refuse
+from ..kit.dynamodb_proxy import Call, DynamoDBProxy, hold_back, leave_unread, lose_reply, refuse
 from ..kit.modes import MODES
 from .bench import Bench
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=MODES)
-
-
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
-    with proxy_to(bench.engine.url) as held:
-        yield held
 
 
 @pytest.fixture

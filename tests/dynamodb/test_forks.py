@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 
 from session_continuity import (
     ForkedFrom,
-    Message,
     MessageQuery,
     Session,
     SessionExistsError,
@@ -21,9 +20,10 @@ from session_continuity import (
 )
 from session_continuity_dynamodb.items.keys import Keys
 
+from ..kit.conversations import stored_contents
 from ..kit.dynamodb_engines import TRUSTED
 from ..kit.dynamodb_meter import apis
-from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, LoseReplyError, lose_reply, proxy_to
+from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, LoseReplyError, lose_reply
 from .bench import Bench, item_of
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
@@ -32,42 +32,17 @@ SMALL = 10
 """A limit on transactions with which a fork of a few messages takes several."""
 
 
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
-    with proxy_to(bench.engine.url) as held:
-        yield held
-
-
-@pytest.fixture
-def store(bench: Bench) -> StorageAdapter:
-    return bench.open()
-
-
 def fork_of(bench: Bench, source: Session, through_id: str | None = None, **fields: Any) -> Session:
     """The session of a fork, not stored."""
     origin = ForkedFrom(session_id=source.id, message_id=through_id)
     return bench.session(forked_from=origin, creation_token="call", **fields)
 
 
-def contents(store: StorageAdapter, session: Session) -> list[Any]:
-    return [message.content for message in run_now(store.get_messages(session.id, MessageQuery(limit=500)))]
-
-
-def talk(bench: Bench, store: StorageAdapter, source: Session) -> list[Message]:
-    """Messages of every form: chosen ids, system messages beyond those in the counters, and one in parts."""
-    chosen = [bench.message(source, f"chosen {n}", id=f"m{n}") for n in range(3)]
-    run_now(store.append_messages(source.id, chosen, client_ids=[each.id for each in chosen]))
-    system = [bench.message(source, f"rule {n}", "system") for n in range(10)]
-    run_now(store.append_messages(source.id, system))
-    run_now(store.append_messages(source.id, [bench.message(source, "x" * 900_000)]))
-    return list(run_now(store.get_messages(source.id, MessageQuery())))
-
-
 @pytest.mark.parametrize("items", [100, SMALL])
 def test_fork_is_whole_and_independent(bench: Bench, items: int) -> None:
     store = bench.open(transaction_items=items)
     source = bench.create(bench.open())
-    sent = talk(bench, bench.open(), source)
+    sent = bench.talk(bench.open(), source)
     fork = fork_of(bench, source)
     stored = run_now(store.fork_session(source.id, fork))
     assert run_now(store.delete_session(source.id))
@@ -75,7 +50,7 @@ def test_fork_is_whole_and_independent(bench: Bench, items: int) -> None:
     copies = [message.model_copy(update={"session_id": fork.id}) for message in sent]
     assert list(run_now(bench.open().get_messages(fork.id, MessageQuery()))) == copies
     assert run_now(bench.open().get_session(fork.id)) == stored
-    assert (stored.message_count, len(stored.system_message_ids)) == (14, 10)
+    assert (stored.message_count, len(stored.system_message_ids)) == (15, 10)
     assert run_now(bench.open().get_message(fork.id, "m1")) == copies[1]
     assert run_now(store.delete_message(fork.id, "m1"))
     assert run_now(store.delete_session(fork.id))
@@ -159,7 +134,7 @@ def test_interrupted_fork_is_not_seen_and_is_completed_by_repeating_it(
     assert run_now(store.get_expired_sessions(bench.clock(), limit=5)).items == ()
     stored = again()
     assert run_now(store.get_session(fork.id)) == stored
-    assert contents(store, fork) == contents(store, source)
+    assert stored_contents(store, fork.id) == stored_contents(store, source.id)
     assert {row["SK"]["S"] for row in bench.rows(fork.id)} >= {"META", "MSG$ACTIVITY"}
     assert "EXPIRY" not in {row["SK"]["S"] for row in bench.rows(fork.id)}
 
@@ -171,7 +146,7 @@ def test_interrupted_fork_is_removed_by_the_cleanup_or_a_create(
     _, fork, _ = interrupted(bench, proxy, step)
     if step == 1:
         run_now(store.create_session(fork.model_copy(update={"forked_from": None})))
-        assert contents(store, fork) == []
+        assert stored_contents(store, fork.id) == []
         return
     bench.clock.advance(hours=2)
     assert run_now(store.get_expired_sessions(bench.clock(), limit=5)).items == (fork.id,)
@@ -187,7 +162,7 @@ def test_fork_survives_a_lost_reply(bench: Bench, store: StorageAdapter, proxy: 
     proxy.rules["TransactWriteItems"] = [*[Call.forward] * step, lose_reply]
     faulty = bench.open(endpoint_url=proxy.url, transaction_items=SMALL)
     assert run_now(faulty.fork_session(source.id, fork)) == run_now(store.get_session(fork.id))
-    assert contents(store, fork) == contents(store, source)
+    assert stored_contents(store, fork.id) == stored_contents(store, source.id)
 
 
 @pytest.mark.parametrize("step", [1, WRITES - 1])
@@ -208,7 +183,7 @@ def test_fork_that_a_create_overtakes_leaves_the_new_session_alone(
     with pytest.raises(SessionExistsError):
         run_now(slow.fork_session(source.id, fork))
     assert run_now(store.get_session(fork.id)) == other
-    assert contents(store, fork) == []
+    assert stored_contents(store, fork.id) == []
 
 
 def test_fork_of_a_source_that_is_deleted_meanwhile_is_not_made(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -22,18 +21,12 @@ from session_continuity import (
 )
 
 from ..kit.dynamodb_engines import TRUSTED
-from ..kit.dynamodb_proxy import Call, DynamoDBProxy, Pause, lose_reply, proxy_to, refuse
+from ..kit.dynamodb_proxy import Call, DynamoDBProxy, Pause, lose_reply, refuse
 from ..kit.modes import MODES
 from .bench import Bench
 from .large_messages import MB, OTHER, SMALL, append, cold, parts, sorts, totals
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
-
-
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
-    with proxy_to(bench.engine.url) as held:
-        yield held
 
 
 def test_large_append_that_the_service_refuses_leaves_nothing(bench: Bench, proxy: DynamoDBProxy) -> None:

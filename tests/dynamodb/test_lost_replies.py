@@ -5,7 +5,7 @@ What was acknowledged to the other client stays. Nothing is written twice, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -26,18 +26,12 @@ from session_continuity import (
 
 from ..kit.clocks import FUTURE
 from ..kit.dynamodb_engines import TRUSTED
-from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, LoseReplyError, Rule, proxy_to
+from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, LoseReplyError, Rule
 from .bench import Bench
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
 
 Act = Callable[[], object]
-
-
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
-    with proxy_to(bench.engine.url) as held:
-        yield held
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,21 +12,10 @@ from session_continuity import Message, Patch, Session, SessionFilter, StorageAd
 from session_continuity_dynamodb.operations.system_messages import MOST
 
 from ..kit.dynamodb_engines import TRUSTED
-from ..kit.dynamodb_proxy import Call, DynamoDBProxy, Rule, proxy_to
+from ..kit.dynamodb_proxy import Call, DynamoDBProxy, Rule
 from .bench import Bench
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
-
-
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
-    with proxy_to(bench.engine.url) as held:
-        yield held
-
-
-@pytest.fixture
-def store(bench: Bench) -> StorageAdapter:
-    return bench.open()
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ LONG = "x" * 3000
 
 
 @pytest.fixture
-def store(bench: Bench) -> StorageAdapter:
-    return bench.open()
-
-
-@pytest.fixture
 def session(bench: Bench, store: StorageAdapter) -> Session:
     return bench.create(store)
 

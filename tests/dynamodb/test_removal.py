@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -18,12 +17,6 @@ from ..kit.modes import MODES
 from .bench import Bench, item_of
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
-
-
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
-    with proxy_to(bench.engine.url) as held:
-        yield held
 
 
 def filled(bench: Bench, store: StorageAdapter, session: Session) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -21,7 +20,7 @@ from session_continuity_dynamodb.operations.system_messages import MOST
 
 from ..kit.dynamodb_engines import TRUSTED
 from ..kit.dynamodb_meter import apis
-from ..kit.dynamodb_proxy import DynamoDBProxy, lose_reply, proxy_to
+from ..kit.dynamodb_proxy import DynamoDBProxy, lose_reply
 from ..kit.modes import MODES
 from .bench import Bench
 
@@ -31,19 +30,8 @@ MANY = 3 * MOST
 
 
 @pytest.fixture
-def store(bench: Bench) -> StorageAdapter:
-    return bench.open()
-
-
-@pytest.fixture
 def session(bench: Bench, store: StorageAdapter) -> Session:
     return bench.create(store, user_id="u")
-
-
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
-    with proxy_to(bench.engine.url) as held:
-        yield held
 
 
 def rules(bench: Bench, store: StorageAdapter, session: Session, count: int = MANY) -> list[Message]:

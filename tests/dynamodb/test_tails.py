@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,9 +19,10 @@ from session_continuity import (
     run_now,
 )
 
+from ..kit.conversations import stored_contents
 from ..kit.dynamodb_engines import TRUSTED
 from ..kit.dynamodb_meter import apis
-from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, LoseReplyError, lose_reply, proxy_to
+from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, LoseReplyError, lose_reply
 from .bench import Bench
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
@@ -30,45 +31,20 @@ SMALL = 12
 """A limit on transactions with which a tail of a few messages does not fit into one."""
 
 
-@pytest.fixture
-def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
-    with proxy_to(bench.engine.url) as held:
-        yield held
-
-
-@pytest.fixture
-def store(bench: Bench) -> StorageAdapter:
-    return bench.open()
-
-
-def contents(store: StorageAdapter, session: Session, **query: Any) -> list[Any]:
-    return [message.content for message in run_now(store.get_messages(session.id, MessageQuery(**query)))]
-
-
-def talk(bench: Bench, store: StorageAdapter, session: Session) -> list[Message]:
-    """Messages of every form: chosen ids, system messages beyond those in the counters, and one in parts."""
-    first = bench.message(session, "first")
-    chosen = [bench.message(session, f"chosen {n}", id=f"m{n}") for n in range(4)]
-    system = [bench.message(session, f"rule {n}", "system") for n in range(10)]
-    for batch in ([first], chosen, system[:5], system[5:], [bench.message(session, "x" * 900_000)]):
-        run_now(store.append_messages(session.id, batch, client_ids=[each.id for each in chosen]))
-    return list(run_now(store.get_messages(session.id, MessageQuery())))
-
-
 @pytest.mark.parametrize("items", [100, SMALL])
 def test_tail_of_every_form_goes_whole_and_its_ids_are_free(bench: Bench, items: int) -> None:
     store = bench.open(transaction_items=items)
     session = bench.create(bench.open())
-    first, *old = talk(bench, bench.open(), session)
+    first, *old = bench.talk(bench.open(), session)
     batch = [bench.message(session, "new", "system", id="m1"), bench.message(session, "answer")]
     replaced = run_now(store.replace_tail(session.id, first.id, batch, client_ids=["m1"], return_removed=True))
     assert (replaced.removed_count, list(replaced.removed)) == (len(old), old)
-    assert contents(bench.open(), session) == ["first", "new", "answer"]
+    assert stored_contents(bench.open(), session.id) == ["chosen 0", "new", "answer"]
     held = run_now(bench.open().get_session(session.id))
     assert held is not None
     assert (held.message_count, held.token_count, held.system_message_ids) == (3, 9, ["m1"])
     sorts = sorted(row["SK"]["S"].partition("#")[0] for row in bench.rows(session.id))
-    assert sorts == ["META", "MSG", "MSG", "MSG", "MSG$ACTIVITY", "MSGID"]
+    assert sorts == ["META", "MSG", "MSG", "MSG", "MSG$ACTIVITY", "MSGID", "MSGID"]
     assert run_now(bench.open().get_message(session.id, "m2")) is None
     again = bench.message(session, "again", id="m2")
     assert not run_now(store.append_messages(session.id, [again], client_ids=["m2"])).repeated
@@ -109,8 +85,8 @@ def interrupted(bench: Bench, proxy: DynamoDBProxy, step: int) -> tuple[Session,
 
 Act = Callable[[StorageAdapter, Session, list[Message]], Any]
 NEXT: dict[str, Act] = {
-    "ascending": lambda store, session, _: contents(store, session),
-    "descending": lambda store, session, _: contents(store, session, order="desc", limit=2),
+    "ascending": lambda store, session, _: stored_contents(store, session.id),
+    "descending": lambda store, session, _: stored_contents(store, session.id, MessageQuery(order="desc", limit=2)),
     "by id": lambda store, session, sent: run_now(store.get_message(session.id, sent[5].id)),
     "conversation": lambda store, session, _: run_now(store.get_conversation(session.id, MessageQuery())),
     "update": lambda store, session, _: run_now(
@@ -130,7 +106,7 @@ def test_interrupted_replacement_is_seen_whole_by_every_call(
     assert then != "by id" or found is None
     assert then != "ascending" or found == ["message 0", "new"]
     assert then != "descending" or found == ["new", "message 0"]
-    assert contents(other, session) == ["message 0", "new"]
+    assert stored_contents(other, session.id) == ["message 0", "new"]
     held = run_now(other.get_session(session.id))
     assert held is not None
     assert (held.message_count, held.token_count) == (2, 2)
@@ -141,7 +117,7 @@ def test_interrupted_replacement_is_seen_whole_by_every_call(
 
 def test_replacement_that_did_not_begin_has_changed_nothing(bench: Bench, proxy: DynamoDBProxy) -> None:
     session, sent = interrupted(bench, proxy, 0)
-    assert contents(bench.open(), session) == [message.content for message in sent]
+    assert stored_contents(bench.open(), session.id) == [message.content for message in sent]
 
 
 @pytest.mark.parametrize("what", ["append", "edit", "remove", "delete all", "fork"])
@@ -162,7 +138,7 @@ def test_writes_finish_an_interrupted_replacement_first(bench: Bench, proxy: Dyn
         expected = []
     else:
         session = run_now(store.fork_session(session.id, bench.session(forked_from={"session_id": session.id})))
-    assert contents(store, session) == expected
+    assert stored_contents(store, session.id) == expected
 
 
 @pytest.mark.parametrize(("items", "step"), [(SMALL, 0), (SMALL, 2), (100, 0)])
@@ -174,7 +150,7 @@ def test_replacement_survives_a_lost_reply(bench: Bench, proxy: DynamoDBProxy, s
     faulty = bench.open(endpoint_url=proxy.url, transaction_items=items)
     batch = [bench.message(session, "new")]
     assert run_now(faulty.replace_tail(session.id, sent[0].id, batch)).removed_count == 19
-    assert contents(faulty, session) == contents(store, session) == ["message 0", "new"]
+    assert stored_contents(faulty, session.id) == stored_contents(store, session.id) == ["message 0", "new"]
 
 
 def test_delete_of_a_session_with_an_interrupted_replacement_leaves_nothing(bench: Bench, proxy: DynamoDBProxy) -> None:

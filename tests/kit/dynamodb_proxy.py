@@ -169,6 +169,28 @@ def leave_unread(call: Call) -> Answer:
     return 200, _JSON, json.dumps(answer).encode()
 
 
+def read_apart(act: Callable[[], Any] = lambda: None, *, first: Callable[[Body], bool] | None = None) -> Rule:
+    """A rule: the items of a batch are read one by one, as the service may do, and `act` is called behind the first.
+
+    `first` selects the key to begin with. Without it the order is the batch's.
+    """
+
+    def rule(call: Call) -> Answer:
+        [(table, wanted)] = call.params["RequestItems"].items()
+        keys = sorted(wanted["Keys"], key=lambda key: first is None or not first(key))
+        items: list[Body] = []
+        for number, key in enumerate(keys):
+            if number == 1:
+                act()
+            status, headers, body = call.forward({"RequestItems": {table: {**wanted, "Keys": [key]}}})
+            if status != 200:
+                return status, headers, body
+            items += json.loads(body)["Responses"][table]
+        return 200, _JSON, json.dumps({"Responses": {table: items}, "UnprocessedKeys": {}}).encode()
+
+    return rule
+
+
 class Pause:
     """Two rules that hold one request, before or after the engine applies it, until the test calls `release`."""
 

@@ -29,7 +29,8 @@ REPLACING = "replacing"
 the old messages lie."""
 
 TAIL_REVISION = "tailRev"
-"""On META and the counters: the id of the last write that replaced a tail."""
+"""On META and the counters: the id of the last write that replaced a tail, and the places between which it removed
+messages."""
 
 HEADS_REVISION = "headsRev"
 """On META and the counters: the id of the last write that changed both. A reader that finds two different ones has read

@@ -37,12 +37,12 @@ from session_continuity_dynamodb.items.session_codec import (
     link_of,
     marker_item,
     meta_item,
-    session_of,
 )
 from session_continuity_dynamodb.items.values import Item, as_sent, integer, item_size, time_of
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.lookup import find_rows
-from session_continuity_dynamodb.operations.session_counters import load_totals, session_is_there
+from session_continuity_dynamodb.operations.session_counters import load_session, session_is_there
+from session_continuity_dynamodb.operations.session_creation import heads_revision
 from session_continuity_dynamodb.operations.session_heads import PendingTailError, is_live, read_heads
 from session_continuity_dynamodb.operations.session_removal import remove_remains
 from session_continuity_dynamodb.operations.system_messages import MOST, list_rows
@@ -74,7 +74,7 @@ async def fork_session(context: TableContext, source_id: str, session: Session, 
         if meta is None or not is_live(context, meta, counters):
             await remove_remains(context, session.id)
             continue
-        existing = session_of(meta, await load_totals(context, meta, counters))
+        existing = (await load_session(context, meta, counters)).session
         if not is_repeated_create(existing, session):
             raise SessionExistsError(session.id)
         return existing
@@ -232,16 +232,17 @@ def _stands(claim: str) -> Expression:
 
 def _heads(context: TableContext, source: _Source, fork: Session, write_id: str, claim: str | None) -> list[Action]:
     """The actions that make the fork visible, if its source is still there."""
-    written: Item = {names.WRITE_ID: {"S": write_id}, names.FORK_OF: {"S": link_of(fork, source.session_id)}}
+    written: Item = {names.WRITE_ID: {"S": write_id}, names.HEADS_REVISION: heads_revision(write_id)}
+    listed: Item = {names.FORK_OF: {"S": link_of(fork, source.session_id)}}
     if len(source.system_places()) > MOST:
-        written[names.SYSTEM_ROWS] = {"S": write_id}
-    counters = {**source.counters(fork).item(context.keys, fork.id), **written}
+        listed[names.SYSTEM_ROWS] = {"S": write_id}
+    counters = {**source.counters(fork).item(context.keys, fork.id), **written, **listed}
     lives = Expression()
     same = [lives.same(name, source.meta.get(name)) for name in (names.CREATED_AT, names.TAIL_REVISION)]
     lives.where(session_is_there(lives), *same)
     actions = [
         put_new(counters) if claim is None else put_if(counters, _stands(claim)),
-        put_new({**meta_item(context.keys, fork), names.WRITE_ID: {"S": write_id}}),
+        put_new({**meta_item(context.keys, fork), **written}),
         check(context.keys.meta(source.session_id), lives),
         put(link_item(context.keys, fork, source.session_id)),
     ]

@@ -29,8 +29,8 @@ from session_continuity_dynamodb.items.places import after_time, until_time
 from session_continuity_dynamodb.items.session_codec import IS_WHOLE, session_of
 from session_continuity_dynamodb.items.values import Item, time_of
 from session_continuity_dynamodb.operations.context import TableContext
-from session_continuity_dynamodb.operations.session_heads import is_live
-from session_continuity_dynamodb.operations.system_messages import load_counters
+from session_continuity_dynamodb.operations.session_counters import load_session
+from session_continuity_dynamodb.operations.session_heads import are_of_one_moment, is_live, read_heads
 from session_continuity_dynamodb.requests.batches import get_items
 from session_continuity_dynamodb.requests.expressions import Expression
 from session_continuity_dynamodb.requests.pages import Pages, query
@@ -202,14 +202,18 @@ async def _load_sessions(context: TableContext, rows: list[Item]) -> list[Sessio
     if context.options.listing == "exact":
         wanted += [_head_key(row, keys.COUNTERS) for row in rows]
     heads = _by_key(await get_items(context.sender, wanted)) if wanted else {}
-    items = [item for (_, sort), item in heads.items() if sort == keys.COUNTERS]
-    counters = await _load_all_counters(context, items)
-    sessions: list[Session | None] = []
-    for partition, row in zip(partitions, rows, strict=True):
-        meta = row if _is_whole(row) else heads.get((partition, keys.META))
-        item = heads.get((partition, keys.COUNTERS))
-        sessions.append(_session(context, meta, item, counters.get(partition)))
-    return sessions
+    pairs = [
+        (row if _is_whole(row) else heads.get((partition, keys.META)), heads.get((partition, keys.COUNTERS)))
+        for partition, row in zip(partitions, rows, strict=True)
+    ]
+    again = {  # few
+        number: (meta, counters)
+        for number, (meta, counters) in enumerate(pairs)
+        if meta is not None and _is_read_again(context, meta, counters)
+    }
+    loaded = await context.sender.gather([partial(_load_again, context, *pair) for pair in again.values()])
+    reloaded = dict(zip(again, loaded, strict=True))
+    return [reloaded[number] if number in reloaded else _session(context, *pair) for number, pair in enumerate(pairs)]
 
 
 def _head_key(row: Item, sort: str) -> Item:
@@ -220,35 +224,37 @@ def _by_key(items: Sequence[Item]) -> dict[tuple[str, str], Item]:
     return {(item[names.PARTITION_KEY]["S"], item[names.SORT_KEY]["S"]): item for item in items}
 
 
-async def _load_all_counters(context: TableContext, items: Sequence[Item]) -> dict[str, Counters]:
-    """The counters in these items by partition, without those of sessions that are deleted meanwhile."""
-    found = {item[names.PARTITION_KEY]["S"]: Counters.of(item) for item in items if names.SYSTEM_ROWS not in item}
-    with_rows = [item for item in items if names.SYSTEM_ROWS in item]  # few, and only these take further requests
-    loaded = await context.sender.gather([partial(_load_if_live, context, item) for item in with_rows])
-    for item, counters in zip(with_rows, loaded, strict=True):
-        if counters is not None:
-            found[item[names.PARTITION_KEY]["S"]] = counters
-    return found
-
-
-async def _load_if_live(context: TableContext, item: Item) -> Counters | None:
-    try:
-        return await load_counters(context, item)
-    except SessionNotFoundError:
-        return None
-
-
 def _is_whole(row: Item) -> bool:
     """Whether the index projects all of the session."""
     return row.keys() >= IS_WHOLE
 
 
-def _session(context: TableContext, meta: Item | None, item: Item | None, counters: Counters | None) -> Session | None:
-    if meta is None or not is_live(context, meta, item):
+def _is_read_again(context: TableContext, meta: Item, counters: Item | None) -> bool:
+    """Whether these heads are of two moments, for which an index that lags is enough, or the totals do not list all
+    system messages."""
+    if context.options.listing == "index" or not is_live(context, meta, counters):
+        return False
+    return not are_of_one_moment(meta, counters) or (counters is not None and names.SYSTEM_ROWS in counters)
+
+
+async def _load_again(context: TableContext, meta: Item, counters: Item | None) -> Session | None:
+    """The session with these heads, or with later ones that are of one moment. None if it is gone."""
+    session_id = meta[names.ID]["S"]
+    current: Item | None = meta
+    if not are_of_one_moment(meta, counters):
+        current, counters = await read_heads(context, session_id)
+    if current is None or not is_live(context, current, counters):
         return None
-    if counters is None and names.ADOPTED in meta and context.options.listing == "exact":
+    try:
+        return (await load_session(context, current, counters)).session
+    except SessionNotFoundError:
         return None
-    return session_of(meta, counters)
+
+
+def _session(context: TableContext, meta: Item | None, counters: Item | None) -> Session | None:
+    if meta is None or not is_live(context, meta, counters):
+        return None
+    return session_of(meta, None if counters is None else Counters.of(counters))
 
 
 async def _scan(

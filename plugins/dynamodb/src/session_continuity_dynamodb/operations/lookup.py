@@ -18,7 +18,8 @@ from session_continuity_dynamodb.items.pointers import message_in_pointer, point
 from session_continuity_dynamodb.items.values import Item, by_sort_key
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.large_bodies import complete
-from session_continuity_dynamodb.operations.session_heads import check_session_exists
+from session_continuity_dynamodb.operations.one_tail import check_one_tail
+from session_continuity_dynamodb.operations.session_heads import PendingTailError, check_session_exists
 from session_continuity_dynamodb.requests.batches import get_item, get_items
 from session_continuity_dynamodb.requests.expressions import Expression
 from session_continuity_dynamodb.requests.pages import Pages, query
@@ -37,12 +38,23 @@ async def find_rows(
     context: TableContext, session_id: str, message_ids: Sequence[str], *, consistent: bool | None = None
 ) -> list[Item | None]:
     """The rows of these messages in this order, None for one that the session does not have. Bodies in parts are not
-    joined to them.
+    joined to them. Several are of one moment, as far as tails that are replaced are concerned.
 
     It takes one request if every id contains its place, and two with pointers. Raises SessionNotFoundError.
     """
-    rows = await (await _look_up(context, session_id, message_ids, consistent=consistent)).rows()
-    return [rows.get(message_id) for message_id in message_ids]
+    return (await find_with_head(context, session_id, message_ids, consistent=consistent))[0]
+
+
+async def find_with_head(
+    context: TableContext, session_id: str, message_ids: Sequence[str], *, consistent: bool | None = None
+) -> tuple[list[Item | None], Item]:
+    """`find_rows`, and the head of the session that was read with them."""
+    lookup = await _look_up(context, session_id, message_ids, consistent=consistent)
+    found = await lookup.rows()
+    rows = [found.get(message_id) for message_id in message_ids]
+    if len(rows) > 1:
+        await check_one_tail(context, session_id, lookup.head, rows)
+    return rows, lookup.head
 
 
 async def find_for_update(
@@ -99,8 +111,22 @@ class _Lookup:
         read = partial(_read, self.context, self.session_id, consistent=self.consistent)
         unread = [message_id for message_id in missing if self.places[message_id] is not None]
         found = {**self.found, **await read(map(pointer_sort, unread))} if unread else self.found
-        places = [item[names.REF]["S"] for item in found.values() if names.REF in item]
-        return _by_id((await read([keys.MESSAGE + place for place in places])).values()) if places else {}
+        pointers = {sort: item for sort, item in found.items() if names.REF in item}
+        if not pointers:
+            return {}
+        rows = await read([keys.MESSAGE + item[names.REF]["S"] for item in pointers.values()])
+        led_nowhere = [sort for sort, item in pointers.items() if keys.MESSAGE + item[names.REF]["S"] not in rows]
+        await self._check_unmoved({sort: pointers[sort] for sort in led_nowhere})
+        return _by_id(rows.values())
+
+    async def _check_unmoved(self, pointers: dict[str, Item]) -> None:
+        """Raises PendingTailError if one of these pointers, which lead to no message, leads elsewhere by now: a new
+        tail has the id again."""
+        if not pointers:
+            return
+        now = await _read(self.context, self.session_id, pointers, consistent=True)
+        if any(item.get(names.REF) != pointers[sort][names.REF] for sort, item in now.items()):
+            raise PendingTailError
 
 
 async def _look_up(

@@ -17,7 +17,7 @@ from session_continuity_dynamodb.items.session_codec import marker_item, session
 from session_continuity_dynamodb.items.values import Item, integer, seconds
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.gate import sync_gate, watch_meta
-from session_continuity_dynamodb.operations.session_counters import adopt_session, load_totals, session_is_there
+from session_continuity_dynamodb.operations.session_counters import adopt_session, load_session, session_is_there
 from session_continuity_dynamodb.operations.session_heads import is_live, not_expired, read_heads
 from session_continuity_dynamodb.requests.expressions import Expression, Update
 from session_continuity_dynamodb.requests.transactions import Action, check, delete, put, update
@@ -139,6 +139,6 @@ async def check_version(context: TableContext, session_id: str, expected: int | 
     meta, counters = await read_heads(context, session_id, consistent=True)
     if meta is None or not is_live(context, meta, counters):
         raise SessionNotFoundError(session_id)
-    current = session_of(meta, await load_totals(context, meta, counters))
+    current = (await load_session(context, meta, counters)).session
     if expected is not None and current.version != expected:
         raise ConcurrencyError(session_id, expected=expected, actual=current.version, current=current)

@@ -4,15 +4,16 @@ TypeScript kit made."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from session_continuity import SessionNotFoundError
+from session_continuity import Session, SessionNotFoundError
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import UNLIMITED, Counters, hard_limit, is_gone
 from session_continuity_dynamodb.items.large_messages import is_system
 from session_continuity_dynamodb.items.message_codec import is_message
 from session_continuity_dynamodb.items.places import NO_MESSAGE, TIMESTAMP_LENGTH, place_from_id
 from session_continuity_dynamodb.items.session_codec import marker_item, session_of
-from session_continuity_dynamodb.items.values import Item, integer
+from session_continuity_dynamodb.items.values import Item, Value, integer
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.session_heads import PendingTailError, is_live, not_expired, read_heads
 from session_continuity_dynamodb.operations.system_messages import Entries, change_list, load_counters
@@ -26,12 +27,36 @@ _IDENTITY = (names.WRITE_ID, names.CREATED_AT, names.VERSION, names.EXPIRES_AT)
 """What tells META from that of a later version, and of a session made anew under the same id."""
 
 
-async def load_totals(context: TableContext, meta: Item, counters: Item | None) -> Counters:
-    """The counters of a session with these heads. For a session without a counters item its messages are counted.
+@dataclass(frozen=True, slots=True)
+class LoadedSession:
+    """A session's META and counters as they were at one moment. `totals` has all places of system messages."""
 
-    Raises SessionNotFoundError if the session is deleted meanwhile.
+    meta: Item
+    totals: Counters
+    tail_revision: Value | None
+
+    @property
+    def session(self) -> Session:
+        """The session with its totals. Raises UnreadableItemError."""
+        return session_of(self.meta, self.totals)
+
+
+async def load_session(context: TableContext, meta: Item, counters: Item | None) -> LoadedSession:
+    """The session with these heads. For a session without counters its messages are counted.
+
+    Where its list of system messages is changed while it is read, both heads are read again, so that they stay of one
+    moment. Raises SessionNotFoundError if the session is deleted meanwhile.
     """
-    return await _count_messages(context, meta) if counters is None else await load_counters(context, counters)
+    session_id = meta[names.ID]["S"]
+    async for _ in context.sender.attempts():
+        totals = await _count_messages(context, meta) if counters is None else await load_counters(context, counters)
+        if totals is not None:
+            return LoadedSession(meta, totals, (counters or {}).get(names.TAIL_REVISION))
+        meta_now, counters = await read_heads(context, session_id, consistent=True)
+        if meta_now is None or not is_live(context, meta_now, counters):
+            raise SessionNotFoundError(session_id)
+        meta = meta_now
+    raise contention()
 
 
 async def check_open_session(context: TableContext, session_id: str, item: Item | None) -> Counters:

@@ -6,7 +6,7 @@ from session_continuity import SessionNotFoundError
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import is_gone, is_past
 from session_continuity_dynamodb.items.session_codec import is_session
-from session_continuity_dynamodb.items.values import Item, by_sort_key, seconds, string, time_of
+from session_continuity_dynamodb.items.values import Item, Value, by_sort_key, seconds, string, time_of
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.requests.batches import get_item, get_items
 from session_continuity_dynamodb.requests.errors import contention
@@ -22,19 +22,30 @@ async def read_heads(
 ) -> tuple[Item | None, Item | None]:
     """META and the counters of a session, in one request, as they were at one moment.
 
-    A batch is read item by item. Where a write of both came between, they are read again.
+    A batch is read item by item. Where a write of both came between, they are read again. If they still differ in the
+    same way, another writer has removed or replaced one of them, and they are returned as they are.
     """
     wanted = [context.keys.meta(session_id), context.keys.counters(session_id)]
+    seen: tuple[Value | None, Value | None] | None = None
     async for _ in context.sender.attempts():
         found = by_sort_key(await get_items(context.sender, wanted, consistent=consistent))
         meta, counters = found.get(keys.META), found.get(keys.COUNTERS)
-        if meta is None or counters is None or _are_of_one_moment(meta, counters):
+        if meta is None or are_of_one_moment(meta, counters):
             return meta, counters
-        consistent = True
+        revisions = meta.get(names.HEADS_REVISION), (counters or {}).get(names.HEADS_REVISION)
+        if consistent and revisions == seen:
+            return meta, counters
+        seen, consistent = revisions, True
     raise contention()
 
 
-def _are_of_one_moment(meta: Item, counters: Item) -> bool:
+def are_of_one_moment(meta: Item, counters: Item | None) -> bool:
+    """Whether no write of both heads came between the reads of these.
+
+    Only a session of the TypeScript kit has no counters.
+    """
+    if counters is None:
+        return names.ADOPTED not in meta
     return meta.get(names.HEADS_REVISION) == counters.get(names.HEADS_REVISION)
 
 
@@ -48,9 +59,9 @@ def is_live(context: TableContext, meta: Item | None, counters: Item | None) -> 
     )
 
 
-async def check_session_exists(context: TableContext, session_id: str, head: Item | None) -> None:
-    """Raises SessionNotFoundError unless the session exists. `head` is its counters or META, if a read returned one;
-    otherwise it is read.
+async def check_session_exists(context: TableContext, session_id: str, head: Item | None) -> Item:
+    """Raises SessionNotFoundError unless the session exists, and returns the head that shows it. `head` is its counters
+    or META, if a read returned one; otherwise it is read.
 
     Raises PendingTailError if the session has a tail that is being replaced.
 
@@ -66,6 +77,7 @@ async def check_session_exists(context: TableContext, session_id: str, head: Ite
         raise SessionNotFoundError(session_id)
     if names.REPLACING in head:
         raise PendingTailError
+    return head
 
 
 def _is_live_head(context: TableContext, head: Item) -> bool:

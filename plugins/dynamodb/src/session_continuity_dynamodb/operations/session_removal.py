@@ -21,7 +21,7 @@ from session_continuity_dynamodb.items.large_messages import part_keys
 from session_continuity_dynamodb.items.session_codec import is_session, link_key, marker_item, session_of
 from session_continuity_dynamodb.items.values import Item, by_sort_key, key_of, seconds, string, time_of
 from session_continuity_dynamodb.operations.context import TableContext
-from session_continuity_dynamodb.operations.session_counters import load_totals
+from session_continuity_dynamodb.operations.session_counters import load_session
 from session_continuity_dynamodb.operations.session_heads import is_live, read_heads
 from session_continuity_dynamodb.requests.batches import delete_items, get_item
 from session_continuity_dynamodb.requests.errors import CancelledTransactionError, contention
@@ -114,7 +114,7 @@ def _is_left(context: TableContext, session_id: str, tombstone: str, counters: I
 async def _check_version(context: TableContext, meta: Item, counters: Item | None, expected: int) -> None:
     """Raises ConcurrencyError if META is at another version."""
     if session_of(meta, None).version != expected:
-        current = session_of(meta, await load_totals(context, meta, counters))
+        current = (await load_session(context, meta, counters)).session
         raise ConcurrencyError(current.id, expected=expected, actual=current.version, current=current)
 
 

@@ -15,11 +15,11 @@ from session_continuity import (
 )
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import Counters
-from session_continuity_dynamodb.items.session_codec import session_changes, session_of
+from session_continuity_dynamodb.items.session_codec import session_changes
 from session_continuity_dynamodb.items.values import Item, time_of
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.gate import move_marker, set_gate
-from session_continuity_dynamodb.operations.session_counters import load_totals, unchanged
+from session_continuity_dynamodb.operations.session_counters import load_session, unchanged
 from session_continuity_dynamodb.operations.session_creation import creation_actions
 from session_continuity_dynamodb.operations.session_heads import is_live, read_heads
 from session_continuity_dynamodb.operations.session_removal import remove_late_rows, remove_remains
@@ -69,13 +69,9 @@ async def get_session(context: TableContext, session_id: str) -> Session | None:
 async def _load_if_live(context: TableContext, meta: Item, counters: Item | None) -> Session | None:
     """The session with these heads, or None if it was deleted while it was being read."""
     try:
-        return await _load(context, meta, counters)
+        return (await load_session(context, meta, counters)).session
     except SessionNotFoundError:
         return None
-
-
-async def _load(context: TableContext, meta: Item, counters: Item | None) -> Session:
-    return session_of(meta, await load_totals(context, meta, counters))
 
 
 async def update_session(context: TableContext, session_id: str, patch: Patch, expected: int | None) -> Session:
@@ -89,7 +85,7 @@ async def update_session(context: TableContext, session_id: str, patch: Patch, e
         meta, counters = await read_heads(context, session_id, consistent=True)
         if meta is None or not is_live(context, meta, counters):
             raise SessionNotFoundError(session_id)
-        current = await _load(context, meta, counters)
+        current = (await load_session(context, meta, counters)).session
         if expected is not None and current.version != expected:
             raise ConcurrencyError(session_id, expected=expected, actual=current.version, current=current)
         after = patch.apply(current).model_copy(update={"version": current.version + 1})

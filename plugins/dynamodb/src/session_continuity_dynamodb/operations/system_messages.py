@@ -16,14 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from session_continuity import SessionNotFoundError
 from session_continuity_dynamodb.items import keys, names
-from session_continuity_dynamodb.items.counters import Counters, is_gone
+from session_continuity_dynamodb.items.counters import Counters
 from session_continuity_dynamodb.items.places import NO_MESSAGE
 from session_continuity_dynamodb.items.values import Item, string, string_set
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.requests.batches import get_item
-from session_continuity_dynamodb.requests.errors import contention
 from session_continuity_dynamodb.requests.expressions import Update
 from session_continuity_dynamodb.requests.pages import Pages, query
 from session_continuity_dynamodb.requests.transactions import Action, delete
@@ -107,24 +105,20 @@ def removal_actions(items: Sequence[Item]) -> list[Action]:
     return [delete(_row_key(item)) for item in items]
 
 
-async def load_counters(context: TableContext, item: Item) -> Counters:
+async def load_counters(context: TableContext, item: Item) -> Counters | None:
     """The counters in an item, with all places that are listed. Those in rows take two more requests.
 
-    Raises SessionNotFoundError if the session is deleted meanwhile.
+    None if the list was changed meanwhile other than by appends, or the session was deleted.
     """
     if names.SYSTEM_ROWS not in item:
         return Counters.of(item)
     session_id = str(context.keys.session_id(item[names.PARTITION_KEY]["S"]))
-    async for _ in context.sender.attempts():
-        places = await _read_rows(context, session_id, string(item, names.LAST_KEY) or NO_MESSAGE)
-        now = await get_item(context.sender, context.keys.counters(session_id), consistent=True)
-        if now is None or now.get(names.SYSTEM_ROWS) != item[names.SYSTEM_ROWS] or is_gone(now, context.now()):
-            raise SessionNotFoundError(session_id)
-        if now.get(names.SYSTEM_REVISION) == item.get(names.SYSTEM_REVISION):
-            counters = Counters.of(item)
-            return replace(counters, system_places=tuple(sorted({*places, *counters.system_places})))
-        item = now
-    raise contention()
+    places = await _read_rows(context, session_id, string(item, names.LAST_KEY) or NO_MESSAGE)
+    now = await get_item(context.sender, context.keys.counters(session_id), consistent=True)
+    if now is None or any(now.get(name) != item.get(name) for name in (names.SYSTEM_ROWS, names.SYSTEM_REVISION)):
+        return None
+    counters = Counters.of(item)
+    return replace(counters, system_places=tuple(sorted({*places, *counters.system_places})))
 
 
 async def _read_rows(context: TableContext, session_id: str, last_place: str) -> list[str]:

@@ -33,11 +33,12 @@ from session_continuity_dynamodb.items.large_messages import (
 from session_continuity_dynamodb.items.message_codec import is_message, message_of
 from session_continuity_dynamodb.items.places import place_batch
 from session_continuity_dynamodb.items.pointers import pointer_item, pointer_sort
-from session_continuity_dynamodb.items.values import Item, by_sort_key, integer, item_size, key_of, string_set
+from session_continuity_dynamodb.items.values import Item, Value, by_sort_key, integer, item_size, key_of, string_set
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.gate import set_gate_beside_kit
 from session_continuity_dynamodb.operations.large_bodies import complete
 from session_continuity_dynamodb.operations.lookup import find_rows
+from session_continuity_dynamodb.operations.one_tail import tail_revision
 from session_continuity_dynamodb.operations.pending_tails import finish, mark_of
 from session_continuity_dynamodb.operations.session_counters import adopt_session, session_is_there
 from session_continuity_dynamodb.operations.session_heads import PendingTailError, not_expired
@@ -196,7 +197,7 @@ async def _commit(context: TableContext, session_id: str, tail: _Tail, rows: Seq
     mark = {} if is_small else mark_of(write_id, tail.after, tail.counters.last_place)
     heads = [
         _change_counters(context, session_id, tail, rows, places, write_id, mark, lists_rows=bool(listed)),
-        _change_meta(context, session_id, write_id, mark),
+        _change_meta(context, session_id, tail, write_id, mark),
     ]
     await transact(context.sender, [*heads, *puts, *(removals if is_small else [])], write_id, parts=parts)
     return is_small
@@ -243,8 +244,9 @@ def _change_counters(
         not_expired(context, change),
         change.absent(names.REPLACING),
     )
-    for name in (names.WRITE_ID, names.TAIL_REVISION, names.SYSTEM_REVISION):
+    for name in (names.WRITE_ID, names.SYSTEM_REVISION):
         change.set(name, write_id)
+    change.set(names.TAIL_REVISION, _revision(tail, write_id))
     if rows:
         change.set(names.LAST_KEY, rows[-1].place)
         change.set(names.LAST_ACTIVITY_AT, rows[-1].item[names.CREATED_AT])
@@ -260,11 +262,15 @@ def _change_counters(
     return update(context.keys.counters(session_id), change)
 
 
-def _change_meta(context: TableContext, session_id: str, write_id: str, mark: Item) -> Action:
+def _revision(tail: _Tail, write_id: str) -> Value:
+    return tail_revision(write_id, tail.after, tail.counters.last_place)
+
+
+def _change_meta(context: TableContext, session_id: str, tail: _Tail, write_id: str, mark: Item) -> Action:
     """META has the revision and the mark too: a read from the beginning meets META, and not the counters."""
     change = Update()
     change.where(session_is_there(change))
-    change.set(names.TAIL_REVISION, write_id)
+    change.set(names.TAIL_REVISION, _revision(tail, write_id))
     for name, value in mark.items():
         change.set(name, value)
     return update(context.keys.meta(session_id), change)

@@ -62,6 +62,7 @@ class Pages:
         self.start = start
         self.limit = limit
         self.ended = False
+        self.requests = 0
         self._sender = sender
         self._params = params
         self._api = api
@@ -80,6 +81,7 @@ class Pages:
         if self.limit is not None:
             params = {**params, "Limit": self.limit}
         response = await self._sender.request(self._api, params)
+        self.requests += 1
         self.start = response.get("LastEvaluatedKey") or None
         self.ended = self.start is None
         rows: list[Item] = response.get("Items", [])

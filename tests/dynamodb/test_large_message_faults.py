@@ -17,6 +17,7 @@ from session_continuity import (
     StorageAdapter,
     StorageError,
     UnavailableError,
+    UnreadableError,
     run_now,
 )
 
@@ -116,8 +117,9 @@ def test_missing_part_is_an_error_and_its_message_can_be_removed(bench: Bench) -
     sent = append(bench, store, session)
     part = next(row for row in bench.rows(session.id) if row["SK"]["S"].startswith("PART#"))
     bench.raw("delete_item", Key={name: part[name] for name in ("PK", "SK")})
-    with pytest.raises(StorageError, match="parts of a message are missing"):
+    with pytest.raises(UnreadableError, match=f"message '{sent.id}' of session '{session.id}' cannot be read"):
         run_now(store.get_message(session.id, sent.id))
+    assert run_now(store.get_messages(session.id, MessageQuery())).unreadable == (sent.id,)
     assert run_now(cold(bench).delete_message(session.id, sent.id))
     assert sorted(sorts(bench, session)) == ["META", "MSG$ACTIVITY"]
 

@@ -25,11 +25,11 @@ from session_continuity import (
     SessionMetadata,
     SessionNotFoundError,
     StorageAdapter,
-    StorageError,
     TokenBudget,
     TokenBudgetExceededError,
     ToolCall,
     ToolResult,
+    UnreadableError,
 )
 from session_continuity_dynamodb.items.values import decode
 
@@ -397,8 +397,13 @@ def test_message_that_cannot_be_read_is_named_and_can_be_removed(
     other = "damaged-one"
     damaged = [message(second, other, **attributes) for second in (2, 3)]
     shared.write_rows([meta(other, tokenCount=None, messageCount=None), message(1, other), *damaged])
-    with pytest.raises(StorageError, match=rf"item 'MSG#.*{message_id(2)}' of .* cannot be read; .* or delete it"):
-        shared.run(store.get_messages(other, MessageQuery()))
+    page = shared.run(store.get_messages(other, MessageQuery()))
+    assert ([m.id for m in page], page.unreadable) == ([message_id(1)], (message_id(2), message_id(3)))
+    with pytest.raises(
+        UnreadableError, match=f"message '{message_id(2)}' of session '{other}' cannot be read"
+    ) as caught:
+        shared.run(store.get_message(other, message_id(2)))
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert shared.run(store.delete_message(other, message_id(2)))
     assert shared.run(store.delete_all_messages(other)) == 2
     held = shared.run(store.get_session(other))
@@ -408,9 +413,18 @@ def test_message_that_cannot_be_read_is_named_and_can_be_removed(
 
 
 def test_session_that_cannot_be_read_is_named(shared: Bench, store: StorageAdapter) -> None:
-    shared.write_rows([meta("damaged", status={"S": "archived"})])
-    with pytest.raises(StorageError, match=r"item 'META' of 'SESSION#damaged' cannot be read"):
-        shared.run(store.get_session("damaged"))
+    user = {"userId": {"S": "dan"}, "GSI1PK": {"S": "USER#dan"}, "GSI1SK": {"S": "CREATED_AT#2025"}}
+    shared.write_rows(
+        [meta("damaged", status={"S": "archived"}, **user), meta("late", expiresAt={"S": "soon"}, **user)]
+    )
+    for damaged in ("damaged", "late"):
+        with pytest.raises(UnreadableError, match=f"session '{damaged}' cannot be read") as caught:
+            shared.run(store.get_session(damaged))
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    for wanted in (SessionFilter(user_id="dan"), SessionFilter(tags=frozenset({"none"}))):
+        page = shared.run(store.list_sessions(wanted, limit=5))
+        assert (page.items, set(page.unreadable)) == ((), {"damaged", "late"})
+    assert shared.run(store.delete_session("late"))
     assert shared.run(store.delete_session("damaged"))
 
 

@@ -105,6 +105,11 @@ class DynamoDBStorage(StorageAdapter):
         self._context = TableContext.from_options(sender, options, lambda: self.clock())
 
     @property
+    def options(self) -> DynamoDBOptions:
+        """The options that this adapter was opened with."""
+        return self._context.options
+
+    @property
     def native(self) -> Any:
         """The AWS client, for what this class does not offer. None before the first request if it is created here."""
         return self._client.native

@@ -14,6 +14,7 @@ class DynamoDBPlugin:
     modes: frozenset[Mode] = frozenset({"async", "blocking"})
     options = DynamoDBOptions
     cost_meter = "session_continuity_dynamodb.cost_meter:cost_meter"
+    damager = "session_continuity_dynamodb.damager:damage"
 
     def capabilities(self, options: DynamoDBOptions) -> Capabilities:
         """What a store with these options can do."""

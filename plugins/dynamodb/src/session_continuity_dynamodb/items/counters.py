@@ -14,12 +14,12 @@ from session_continuity_dynamodb.items.places import NO_MESSAGE, TIMESTAMP_LENGT
 from session_continuity_dynamodb.items.values import (
     Item,
     Value,
+    expiry_of,
     integer,
     number,
     seconds,
     string,
     string_set,
-    time_of,
 )
 
 UNLIMITED = 10**18
@@ -82,7 +82,7 @@ class Counters:
         limit = item.get(names.TOKEN_LIMIT)
         return cls(
             status=string(item, names.STATUS) or "active",
-            expires_at=time_of(item.get(names.EXPIRES_AT)),
+            expires_at=expiry_of(item),
             last_place=string(item, names.LAST_KEY) or NO_MESSAGE,
             last_activity_at=string(item, names.LAST_ACTIVITY_AT),
             messages=integer(item, names.MESSAGE_COUNT),
@@ -120,7 +120,7 @@ class Counters:
 
 def is_gone(counters: Item, now: datetime) -> bool:
     """Whether the session of this counters item has expired or is being deleted."""
-    return string(counters, names.STATUS) == names.DELETING or is_past(time_of(counters.get(names.EXPIRES_AT)), now)
+    return string(counters, names.STATUS) == names.DELETING or is_past(expiry_of(counters), now)
 
 
 def is_past(expires_at: datetime | None, now: datetime) -> bool:

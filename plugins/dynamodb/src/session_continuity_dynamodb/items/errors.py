@@ -1,13 +1,19 @@
-"""What can be wrong with an item."""
+"""What decoding an item raises that is damaged, or that another program or a newer version wrote. Pure."""
 
 from __future__ import annotations
 
-from session_continuity_dynamodb.items.names import PARTITION_KEY, SORT_KEY
-from session_continuity_dynamodb.items.values import Item
+import zlib
 
+from pydantic import ValidationError
 
-class UnreadableItemError(Exception):
-    """An item does not hold what its key promises. The cause says why."""
-
-    def __init__(self, item: Item) -> None:
-        super().__init__(f"item {item[SORT_KEY]['S']!r} of {item[PARTITION_KEY]['S']!r}")
+DAMAGE = (
+    ValidationError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    zlib.error,
+)
+"""The errors. They quote what is stored, so they are dropped where they are caught, and are never chained."""

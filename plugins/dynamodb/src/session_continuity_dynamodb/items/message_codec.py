@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from session_continuity import Message, MessageMetadata, ToolCall, ToolResult, format_timestamp
+from session_continuity import Message, MessageMetadata, ToolCall, ToolResult, UnreadableError, format_timestamp
 from session_continuity_dynamodb.items import keys, names
-from session_continuity_dynamodb.items.errors import UnreadableItemError
+from session_continuity_dynamodb.items.errors import DAMAGE
 from session_continuity_dynamodb.items.json_models import (
     build,
     fields_of,
@@ -31,6 +31,7 @@ from session_continuity_dynamodb.items.values import (
     fits,
     integer,
     item_size,
+    string,
 )
 
 Compression = Literal["zlib", "zstd"]
@@ -151,17 +152,42 @@ def is_message(item: Item) -> bool:
 
 
 def message_of(item: Item, session_id: str) -> Message:
-    """The message in a row. Raises UnreadableItemError.
+    """The message in a row. Raises UnreadableError.
 
     A body in parts must have been joined to the row before, otherwise a note stands in its place.
     """
+    message = _readable(item, session_id)
+    if message is None:
+        raise UnreadableError(f"message {message_id_of(item)!r} of session {session_id!r}")
+    return message
+
+
+def messages_of(items: Iterable[Item], session_id: str) -> tuple[list[Message], list[str]]:
+    """The messages in these rows, and the ids of those that cannot be read."""
+    messages: list[Message] = []
+    unreadable: list[str] = []
+    for item in items:
+        message = _readable(item, session_id)
+        if message is None:
+            unreadable.append(message_id_of(item))
+        else:
+            messages.append(message)
+    return messages, unreadable
+
+
+def message_id_of(item: Item) -> str:
+    """The id of a message's row, or its key if that is damaged too."""
+    return string(item, names.ID) or item[names.SORT_KEY]["S"]
+
+
+def _readable(item: Item, session_id: str) -> Message | None:
     stated = item.get(names.SESSION_ID)
-    if stated is None or stated["S"] != session_id:  # of a pointer, or another writer's
+    if stated is None or stated.get("S") != session_id:  # of a pointer, or another writer's
         item = {**item, names.SESSION_ID: {"S": session_id}}
     try:
         return read_text_message(item) or _read_message(item)
-    except Exception as error:
-        raise UnreadableItemError(item) from error
+    except DAMAGE:
+        return None
 
 
 def _read_message(item: Item) -> Message:
@@ -244,5 +270,9 @@ def _decompress(data: bytes, codec: str) -> bytes:
         return data
     if codec == "zlib":
         return zlib.decompress(data)
-    plain: bytes = import_module("zstandard").ZstdDecompressor().decompress(data)
+    zstandard = import_module("zstandard")
+    try:
+        plain: bytes = zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError as error:
+        raise ValueError(codec) from error
     return plain

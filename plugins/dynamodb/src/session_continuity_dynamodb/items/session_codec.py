@@ -7,6 +7,7 @@ seconds, `metadata` and `participants` as JSON text, budget and compression as n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -21,11 +22,12 @@ from session_continuity import (
     Session,
     SessionMetadata,
     TokenBudget,
+    UnreadableError,
     format_timestamp,
 )
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import Counters
-from session_continuity_dynamodb.items.errors import UnreadableItemError
+from session_continuity_dynamodb.items.errors import DAMAGE
 from session_continuity_dynamodb.items.json_models import (
     build,
     fields_of,
@@ -198,12 +200,16 @@ def session_of(meta: Item, counters: Counters | None) -> Session:
     """The session in META with the totals of its counters.
 
     Writers that do not know the counters item count on META. What they have counted since that item was created is
-    added. Raises UnreadableItemError.
+    added. Raises UnreadableError.
     """
-    try:
+    with suppress(*DAMAGE):
         return _session(meta, counters)
-    except Exception as error:
-        raise UnreadableItemError(meta) from error
+    raise UnreadableError(f"session {session_id_of(meta)!r}")
+
+
+def session_id_of(meta: Item) -> str:
+    """The id of a session's META, or its key if that is damaged too."""
+    return string(meta, names.ID) or meta[names.PARTITION_KEY]["S"]
 
 
 def _session(meta: Item, counters: Counters | None) -> Session:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
-from session_continuity_dynamodb.items.names import PARTITION_KEY, SORT_KEY
+from session_continuity_dynamodb.items.names import EXPIRES_AT, PARTITION_KEY, SORT_KEY
 
 Value = dict[str, Any]
 """One attribute value: a type tag and the content."""
@@ -117,6 +118,14 @@ def time_of(value: Value | None) -> datetime | None:
     if "S" in value:
         return datetime.fromisoformat(value["S"])
     return _EPOCH + int(Decimal(value["N"]) * 1000) * _MILLISECOND
+
+
+def expiry_of(head: Item) -> datetime | None:
+    """When the session of a head expires. None also for what is not a time: such a session cannot be read, and others
+    are found beside it."""
+    with suppress(ValueError, ArithmeticError, LookupError, TypeError):
+        return time_of(head.get(EXPIRES_AT))
+    return None
 
 
 def integer(item: Item, attribute: str, default: int = 0) -> int:

@@ -19,6 +19,7 @@ from session_continuity import (
     Session,
     SessionFilter,
     SessionNotFoundError,
+    UnreadableError,
     ValidationError,
     decode_cursor,
     encode_cursor,
@@ -26,8 +27,8 @@ from session_continuity import (
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import Counters, is_past
 from session_continuity_dynamodb.items.places import after_time, until_time
-from session_continuity_dynamodb.items.session_codec import IS_WHOLE, session_of
-from session_continuity_dynamodb.items.values import Item, time_of
+from session_continuity_dynamodb.items.session_codec import IS_WHOLE, session_id_of, session_of
+from session_continuity_dynamodb.items.values import Item, expiry_of, string
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.session_counters import load_session
 from session_continuity_dynamodb.operations.session_heads import are_of_one_moment, is_live, read_heads
@@ -153,19 +154,22 @@ async def list_sessions(context: TableContext, wanted: SessionFilter, limit: int
     walk = _Walk(context, _phases(context, wanted), keys.META, newest_first=True)
     position = None if cursor is None else _position_in(cursor, bound_to)
     found: list[Session] = []
+    unreadable: list[str] = []
     last = position
     while True:
         rows, is_end = await walk.rows(position, limit - len(found) + 1)
         sessions = await _load_sessions(context, [row for _, row in rows])
         # One more than asked for: a cursor is given only if a matching session follows.
         for (place, _), session in zip(rows, sessions, strict=True):
-            if session is not None and wanted.matches(session):
+            if isinstance(session, Unreadable):
+                unreadable.append(session.id)
+            elif session is not None and wanted.matches(session):
                 if len(found) == limit:
-                    return Page(tuple(found), encode_cursor(last, bound_to=bound_to))
+                    return Page(tuple(found), encode_cursor(last, bound_to=bound_to), tuple(unreadable))
                 found.append(session)
             last = position = place
         if is_end:
-            return Page(tuple(found))
+            return Page(tuple(found), None, tuple(unreadable))
 
 
 def _phases(context: TableContext, wanted: SessionFilter) -> list[Phase]:
@@ -195,7 +199,14 @@ def _position_in(cursor: str, bound_to: str) -> Position:
     return phase, suffix, session_id
 
 
-async def _load_sessions(context: TableContext, rows: list[Item]) -> list[Session | None]:
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands in a listing for a session that cannot be read."""
+
+    id: str
+
+
+async def _load_sessions(context: TableContext, rows: list[Item]) -> list[Session | Unreadable | None]:
     """The sessions of index rows, None for one that is gone."""
     partitions = [row[names.PARTITION_KEY]["S"] for row in rows]
     wanted = [_head_key(row, keys.META) for row in rows if not _is_whole(row)]
@@ -237,24 +248,29 @@ def _is_read_again(context: TableContext, meta: Item, counters: Item | None) -> 
     return not are_of_one_moment(meta, counters) or (counters is not None and names.SYSTEM_ROWS in counters)
 
 
-async def _load_again(context: TableContext, meta: Item, counters: Item | None) -> Session | None:
+async def _load_again(context: TableContext, meta: Item, counters: Item | None) -> Session | Unreadable | None:
     """The session with these heads, or with later ones that are of one moment. None if it is gone."""
-    session_id = meta[names.ID]["S"]
+    name = session_id_of(meta)
     current: Item | None = meta
     if not are_of_one_moment(meta, counters):
-        current, counters = await read_heads(context, session_id)
+        current, counters = await read_heads(context, name)
     if current is None or not is_live(context, current, counters):
         return None
     try:
         return (await load_session(context, current, counters)).session
     except SessionNotFoundError:
         return None
+    except UnreadableError:
+        return Unreadable(name)
 
 
-def _session(context: TableContext, meta: Item | None, counters: Item | None) -> Session | None:
+def _session(context: TableContext, meta: Item | None, counters: Item | None) -> Session | Unreadable | None:
     if meta is None or not is_live(context, meta, counters):
         return None
-    return session_of(meta, None if counters is None else Counters.of(counters))
+    try:
+        return session_of(meta, None if counters is None else Counters.of(counters))
+    except UnreadableError:
+        return Unreadable(session_id_of(meta))
 
 
 async def _scan(
@@ -271,7 +287,8 @@ async def _scan(
     if len(newest) > limit:
         created_at, session_id = _age(newest[limit - 1])
         next_cursor = encode_cursor((0, created_at, session_id), bound_to=bound_to)
-    return Page(tuple(session for session in sessions if session is not None), next_cursor)
+    unreadable = tuple(session.id for session in sessions if isinstance(session, Unreadable))
+    return Page(tuple(session for session in sessions if isinstance(session, Session)), next_cursor, unreadable)
 
 
 Aged = tuple[tuple[str, str], Item]
@@ -289,9 +306,9 @@ async def _scan_segment(
     newest: list[Aged] = []
     async for rows in Pages(context.sender, _scan_params(context, number), api="Scan"):
         for row in rows:
-            session = session_of(row, None) if is_live(context, row, None) else None
-            if session is not None and wanted.matches(session):
-                age = (row[names.CREATED_AT]["S"], session.id)
+            session = _session(context, row, None)
+            if isinstance(session, Unreadable) or (session is not None and wanted.matches(session)):
+                age = (string(row, names.CREATED_AT) or "", session.id)
                 if below is None or age < below:
                     newest.append((age, row))
         newest = heapq.nlargest(most, newest, key=_age)
@@ -345,6 +362,6 @@ async def _select_expired(context: TableContext, session_ids: list[str], before:
     for session_id in session_ids:
         partition = context.keys.partition(session_id)
         head = heads.get((partition, keys.META)) or heads.get((partition, keys.COUNTERS))
-        if head is None or names.DELETING in head or is_past(time_of(head.get(names.EXPIRES_AT)), before):
+        if head is None or names.DELETING in head or is_past(expiry_of(head), before):
             expired.add(session_id)
     return expired

@@ -7,6 +7,7 @@ oldest message, the counters behind the newest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from session_continuity import (
@@ -21,7 +22,7 @@ from session_continuity import (
     encode_cursor,
 )
 from session_continuity_dynamodb.items import keys, names
-from session_continuity_dynamodb.items.message_codec import is_message, message_of
+from session_continuity_dynamodb.items.message_codec import is_message, message_id_of, messages_of
 from session_continuity_dynamodb.items.places import after_time, id_in, is_place, until_time
 from session_continuity_dynamodb.items.values import Item, Value, by_sort_key
 from session_continuity_dynamodb.operations.context import TableContext
@@ -69,7 +70,8 @@ async def _read_page(
         context.hints.remember_rows(session_id, rows)
     next_cursor = encode_cursor(keys.place_in(rows[-1]), bound_to=bound_to) if has_more else None
     whole = await _complete_matching(context, query, rows)
-    return Page(tuple([message_of(row, session_id) for row in whole]), next_cursor), head
+    messages, unreadable = messages_of(whole, session_id)
+    return Page(tuple(messages), next_cursor, tuple(unreadable)), head
 
 
 def _place_in(cursor: str, bound_to: str) -> str:
@@ -97,24 +99,25 @@ async def get_conversation(context: TableContext, session_id: str, query: Messag
     loaded = await load_session(context, meta, counters)
     if loaded.tail_revision != head.get(names.TAIL_REVISION):
         raise PendingTailError
-    shown = {message.id for message in page}
+    shown = {*page.unreadable, *(message.id for message in page)}
     places = [place for place in loaded.totals.system_places if id_in(place) not in shown]
+    system, unreadable = await _read_system_messages(context, session_id, places, loaded.tail_revision)
     return ConversationPage(
         session=loaded.session,
-        messages=page,
-        system_messages=await _read_system_messages(context, session_id, places, loaded.tail_revision),
+        messages=replace(page, unreadable=(*page.unreadable, *unreadable)),
+        system_messages=tuple(system),
     )
 
 
 async def _read_system_messages(
     context: TableContext, session_id: str, places: Sequence[str], tail_revision: Value | None
-) -> tuple[Message, ...]:
+) -> tuple[list[Message], list[str]]:
     wanted = [context.keys.item(session_id, keys.MESSAGE + place) for place in places]
     rows = by_sort_key(await get_items(context.sender, wanted))
     if len(rows) < len(wanted):  # they may have gone with a tail
         await _check_revision(context, session_id, tail_revision)
     whole = await complete(context, [rows[sort] for sort in sorted(rows) if is_message(rows[sort])])
-    return tuple(message_of(row, session_id) for row in whole if row is not None)
+    return messages_of([row for row in whole if row is not None], session_id)
 
 
 async def _check_revision(context: TableContext, session_id: str, tail_revision: Value | None) -> None:
@@ -132,7 +135,9 @@ async def _read_chosen(
     found, head = await find_with_head(context, session_id, sorted(query.ids or ()))
     rows = sorted((row for row in found if row is not None), key=keys.place_in, reverse=not is_rising)
     in_range = [row for row in rows if low < row[names.SORT_KEY]["S"] < high]
-    within = [row for row in in_range if query.selects(message_of(row, session_id))]
+    messages, unreadable = messages_of(in_range, session_id)  # bodies in parts do not matter here
+    chosen = {*unreadable, *(message.id for message in messages if query.selects(message))}
+    within = [row for row in in_range if message_id_of(row) in chosen]
     if start is not None:
         within = [row for row in within if keys.place_in(row) != start and (keys.place_in(row) > start) == is_rising]
     return within[: query.limit], len(within) > query.limit, head

@@ -37,7 +37,7 @@ class LoadedSession:
 
     @property
     def session(self) -> Session:
-        """The session with its totals. Raises UnreadableItemError."""
+        """The session with its totals. Raises UnreadableError."""
         return session_of(self.meta, self.totals)
 
 

@@ -6,7 +6,7 @@ from session_continuity import SessionNotFoundError
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import is_gone, is_past
 from session_continuity_dynamodb.items.session_codec import is_session
-from session_continuity_dynamodb.items.values import Item, Value, by_sort_key, seconds, string, time_of
+from session_continuity_dynamodb.items.values import Item, Value, by_sort_key, expiry_of, seconds, string
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.requests.batches import get_item, get_items
 from session_continuity_dynamodb.requests.errors import contention
@@ -54,7 +54,7 @@ def is_live(context: TableContext, meta: Item | None, counters: Item | None) -> 
     return (
         meta is not None
         and is_session(meta)
-        and not is_past(time_of(meta.get(names.EXPIRES_AT)), context.now())
+        and not is_past(expiry_of(meta), context.now())
         and (counters is None or string(counters, names.STATUS) != names.DELETING)
     )
 

@@ -19,7 +19,7 @@ from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import is_past
 from session_continuity_dynamodb.items.large_messages import part_keys
 from session_continuity_dynamodb.items.session_codec import is_session, link_key, marker_item, session_of
-from session_continuity_dynamodb.items.values import Item, by_sort_key, key_of, seconds, string, time_of
+from session_continuity_dynamodb.items.values import Item, by_sort_key, expiry_of, key_of, seconds, string, time_of
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.session_counters import load_session
 from session_continuity_dynamodb.operations.session_heads import is_live, read_heads
@@ -119,7 +119,7 @@ async def _check_version(context: TableContext, meta: Item, counters: Item | Non
 
 
 def _has_expired(head: Item, moment: datetime) -> bool:
-    return is_past(time_of(head.get(names.EXPIRES_AT)), moment)
+    return is_past(expiry_of(head), moment)
 
 
 async def _put_up_tombstone(

@@ -17,6 +17,7 @@ from session_continuity import (
     SessionClosedError,
     SessionNotFoundError,
     TokenBudgetExceededError,
+    UnreadableError,
     ValidationError,
     is_same_tail,
 )
@@ -30,7 +31,7 @@ from session_continuity_dynamodb.items.large_messages import (
     new_row,
     part_keys,
 )
-from session_continuity_dynamodb.items.message_codec import is_message, message_of
+from session_continuity_dynamodb.items.message_codec import is_message, messages_of
 from session_continuity_dynamodb.items.places import place_batch
 from session_continuity_dynamodb.items.pointers import pointer_item, pointer_sort
 from session_continuity_dynamodb.items.values import Item, Value, by_sort_key, integer, item_size, key_of, string_set
@@ -88,9 +89,11 @@ async def replace_tail(
     async for _ in context.sender.attempts():
         tail = await _read_tail(context, session_id, after_id)
         is_compared = len(tail.rows) == len(messages)
-        old = await _decode(context, session_id, tail.rows) if is_compared or return_removed else ()
-        if is_compared and is_same_tail(old, messages):
+        old, unreadable = await _decode(context, session_id, tail.rows) if is_compared or return_removed else ((), [])
+        if is_compared and not unreadable and is_same_tail(old, messages):
             return Replaced(messages=old, repeated=True)
+        if return_removed and unreadable:
+            raise UnreadableError(f"message {unreadable[0]!r} of session {session_id!r}")
         _check(session_id, tail, messages, expected_last_id)
         await _check_ids(context, session_id, tail, messages, client_ids)
         placed = place_batch(messages, tail.counters.last_place, client_ids)
@@ -114,9 +117,13 @@ async def replace_tail(
     raise contention()
 
 
-async def _decode(context: TableContext, session_id: str, rows: Sequence[Item]) -> tuple[Message, ...]:
+async def _decode(
+    context: TableContext, session_id: str, rows: Sequence[Item]
+) -> tuple[tuple[Message, ...], list[str]]:
+    """The messages in these rows, and the ids of those that cannot be read."""
     whole = await complete(context, rows)
-    return tuple(message_of(row, session_id) for row in whole if row is not None)
+    messages, unreadable = messages_of([row for row in whole if row is not None], session_id)
+    return tuple(messages), unreadable
 
 
 async def _read_tail(context: TableContext, session_id: str, after_id: str | None) -> _Tail:

@@ -14,7 +14,6 @@ from botocore.exceptions import (
 )
 
 from session_continuity import SessionContinuityError, StorageError, ThrottledError, UnavailableError
-from session_continuity_dynamodb.items.errors import UnreadableItemError
 from session_continuity_dynamodb.items.values import Item
 from session_continuity_dynamodb.requests.setup_errors import identity_problem, setup_problem
 
@@ -49,10 +48,6 @@ _ITEM_TOO_LARGE = "exceeded the maximum allowed size"
 """Part of the message for a write that makes an item too large. The code is that of any wrong request."""
 
 _NO_ZSTD = "reading or writing zstd bodies needs its library: pip install session-continuity-dynamodb[zstd]"
-_UNREADABLE = (
-    "it is damaged, or a newer version wrote it: upgrade session-continuity, restore the item from a backup, "
-    "or delete it"
-)
 _CONTENTION = "gave up: too many concurrent writes to this session"
 
 
@@ -150,9 +145,6 @@ def translate(error: Exception, table: str) -> SessionContinuityError | None:
         return _translate_service_error(error, table)
     if isinstance(error, ImportError):
         return StorageError(_NO_ZSTD)
-    if isinstance(error, UnreadableItemError):
-        remedy = _NO_ZSTD if isinstance(error.__cause__, ImportError) else _UNREADABLE
-        return StorageError(f"{error} cannot be read; {remedy}")
     if isinstance(error, NotDynamoDBError):
         return UnavailableError(
             "the server that answered is not DynamoDB; check endpoint_url, and for a proxy or a sign-in page between"

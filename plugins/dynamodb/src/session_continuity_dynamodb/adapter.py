@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import copy
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, Unpack
@@ -101,8 +102,22 @@ class DynamoDBStorage(StorageAdapter):
         self.clock = utc_now
         self.table = options.table
         self._client = client_for(options, mode, client)
-        sender = Sender.from_options(self._client, options, mode)
+        self._is_view = False
+        self._set_context(Sender.from_options(self._client, options, mode), options)
+
+    def _set_context(self, sender: Sender, options: DynamoDBOptions) -> None:
         self._context = TableContext.from_options(sender, options, lambda: self.clock())
+
+    def view(self, *, namespace: str | None = None, owner: str | None = None) -> StorageAdapter:
+        if owner is not None:  # the user of a session is on META, and most calls touch only its counters
+            return super().view(namespace=namespace, owner=owner)
+        view = copy(self)
+        view._is_view = True
+        options = self._context.options
+        if namespace is not None:
+            options = options.model_copy(update={"namespace": namespace})
+        view._set_context(self._context.sender, options)
+        return view
 
     @property
     def options(self) -> DynamoDBOptions:
@@ -122,6 +137,8 @@ class DynamoDBStorage(StorageAdapter):
             await creation.create_table(self._context.sender)
 
     async def close(self) -> None:
+        if self._is_view:
+            return
         await self._context.sender.close()
 
     async def health(self) -> HealthStatus:

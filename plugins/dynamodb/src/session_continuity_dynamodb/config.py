@@ -135,6 +135,7 @@ def capabilities(options: DynamoDBOptions) -> Capabilities:
         listing_totals=options.listing == "exact",
         durable=True,
         shared=True,
+        namespace_views=not options.beside_kit,
         max_message_bytes=max_message_bytes(options),
     )
 

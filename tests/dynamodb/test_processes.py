@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from session_continuity import MessageQuery, Session, SessionNotFoundError, run_now, utc_now
+from session_continuity import Appended, MessageQuery, Page, Session, SessionNotFoundError, run_now, utc_now
 from session_continuity_dynamodb.items.keys import Keys
 
+from ..kit.conversations import stored_contents
 from ..kit.dynamodb_engines import TRUSTED
 from ..kit.dynamodb_proxy import Call, proxy_to
 from .bench import Bench, item_of
@@ -167,6 +169,79 @@ def test_delete_that_was_killed_half_way_is_finished_by_the_next(bench: Bench, s
     assert run_now(store.delete_session(session.id))
     assert bench.rows(session.id) == []
     assert not run_now(store.delete_session(session.id))
+
+
+SMALL = 12
+"""A limit on transactions with which replacing or forking 20 messages takes several."""
+
+
+def kill_at(bench: Bench, starts: Starts, task: dict[str, Any], *, step: int, is_applied: bool) -> None:
+    """Run the rewriter, and kill it at its write number `step`, before or after the engine has applied that."""
+    reached, gone = threading.Event(), threading.Event()
+
+    def stall(call: Call) -> tuple[int, dict[str, str], bytes]:
+        answer = call.forward() if is_applied else (500, {}, b"")
+        reached.set()
+        gone.wait()
+        return answer
+
+    with proxy_to(bench.engine.url) as proxy:
+        proxy.rules["TransactWriteItems"] = [*[Call.forward] * step, stall]
+        task["store"] |= {"endpoint_url": proxy.url, "read_timeout": 60, "transaction_items": SMALL}
+        process = starts("rewriter.py", task)
+        assert reached.wait(60)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        gone.set()
+
+
+@pytest.mark.parametrize(("step", "is_applied"), [(0, False), (0, True), (2, True)])
+def test_killed_replacement_of_a_tail_is_never_half_visible_and_completed_by_repeating_it(
+    bench: Bench, starts: Starts, step: int, is_applied: bool
+) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    sent = bench.append(store, session, 20)
+    batch = [bench.message(session, f"new {n}") for n in range(2)]
+    sent_again = [message.model_dump(mode="json") for message in batch]
+    task = told(bench, session, fork=None, after=sent[0].id, batch=sent_again)
+    kill_at(bench, starts, task, step=step, is_applied=is_applied)
+    new = ["message 0", "new 0", "new 1"]
+    seen = new if is_applied else [message.content for message in sent]
+    late = bench.message(session, "late")
+    readers = [partial(each.get_messages, session.id, MessageQuery()) for each in (bench.open(), bench.open())]
+    calls: list[Callable[[], Any]] = [*readers, partial(bench.open().append_messages, session.id, [late])]
+    *pages, appended = bench.run_together(*calls)
+    assert isinstance(appended, Appended)
+    for page in pages:
+        assert isinstance(page, Page)
+        assert [message.content for message in page if message.content != "late"] == seen
+    replaced = run_now(bench.open().replace_tail(session.id, sent[0].id, batch))
+    assert (replaced.repeated, replaced.removed_count) == (False, len(seen))
+    assert stored_contents(store, session.id) == new
+    held = run_now(store.get_session(session.id))
+    assert held is not None
+    assert (held.message_count, len(bench.rows(session.id))) == (3, 5)
+
+
+@pytest.mark.parametrize(("step", "is_applied"), [(1, True), (3, False)])
+def test_killed_fork_is_never_half_visible_and_completed_by_repeating_it(
+    bench: Bench, starts: Starts, step: int, is_applied: bool
+) -> None:
+    store = bench.open()
+    source = bench.create(store)
+    sent = bench.append(store, source, 20)
+    through = sent[-1].id
+    fork = bench.session(forked_from={"session_id": source.id, "message_id": through}, creation_token="call")
+    task = told(bench, source, fork=fork.model_dump(mode="json"), through=through)
+    kill_at(bench, starts, task, step=step, is_applied=is_applied)
+    assert run_now(store.get_session(fork.id)) is None
+    assert not run_now(store.list_forks(source.id, limit=5))
+    bench.append(store, source)
+    again = run_now(bench.open().fork_session(source.id, fork, through_id=through))
+    assert again.message_count == 20
+    assert stored_contents(store, fork.id) == [message.content for message in sent]
+    assert len(stored_contents(store, source.id)) == 21
 
 
 @pytest.mark.parametrize("given", [False, True])

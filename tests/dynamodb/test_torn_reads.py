@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +21,11 @@ from session_continuity import (
 from ..kit.dynamodb_engines import TRUSTED
 from ..kit.dynamodb_meter import apis
 from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, Rule, read_apart
-from ..kit.linearizability import SESSION, History, is_linearizable
 from .bench import Bench
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
 
 TITLE = Patch({"metadata": SessionMetadata(title="t")})
-WORKERS = 4
 
 
 @pytest.fixture
@@ -193,24 +190,3 @@ def test_page_that_takes_several_requests_is_of_one_tail(
     query = MessageQuery(order=order, limit=5, after=sent[0].created_at)
     found = [str(message.content)[0] for message in run_now(slow.get_messages(session.id, query))]
     assert sorted(found) in (["1", "n"], ["1", "2", "3", "4"])
-
-
-def test_random_histories_are_linearizable(bench: Bench, proxy: DynamoDBProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every batch of a few keys is read item by item, in any order, with the other workers' writes in between."""
-    shuffle = random.Random(1)
-
-    def handle(call: Call) -> Answer:
-        if call.api != "BatchGetItem" or len(next(iter(call.params["RequestItems"].values()))["Keys"]) > 8:
-            return call.forward()
-        return read_apart(first=lambda _: shuffle.random() < 0.5)(call)
-
-    monkeypatch.setattr(proxy, "handle", handle)
-    flagged: list[str] = []
-    for seed in range(6):
-        bench.namespace = f"histories-{seed}"
-        options = {"endpoint_url": proxy.url, "listing": "exact", "transaction_items": 12}
-        stores = [bench.open(**options) for _ in range(WORKERS)]
-        calls = History(stores, seed, listed=True).run()
-        if not is_linearizable(calls):
-            flagged.append("\n".join([f"seed {seed}, session {SESSION}", *map(str, calls)]))
-    assert not flagged, "\n\n".join(flagged)

@@ -90,6 +90,24 @@ def test_a_listing_on_a_terminal_is_a_table_that_keeps_the_ids_whole(command: Co
     assert "\x1b[1;31m" not in wide.escapes.replace("\\x1b", "")
 
 
+@pytest.mark.usefixtures("three")
+def test_messages_are_searched(command: CommandLine) -> None:
+    store = f"{STORE}?search=true"
+    done = command("sessions", "search", store, "answer", "12")
+    assert (done.code, done.err) == (0, "")
+    assert [(row[0], row[2], row[6]) for row in done.rows] == [("a", "assistant", "answer 12")]
+    page = command("sessions", "search", store, "answer", "--limit", "2", "--user", "u1", "--json").json
+    assert [message["content"] for message in page["messages"]] == ["answer 29", "answer 28"]
+    rest = command(
+        "sessions", "search", store, "answer", "--user", "u1", "--limit", "1", "--cursor", page["next_cursor"]
+    )
+    assert [row[6] for row in rest.rows] == ["answer 27"]
+    assert command.on_terminal("sessions", "search", store, "nothing").out == "no messages\n"
+    refused = command("sessions", "search", STORE, "answer")
+    assert refused.code != 0
+    assert "search_messages" in refused.err
+
+
 def test_an_empty_store_lists_nothing(command: CommandLine) -> None:
     assert (command("sessions", "list", STORE).code, command("sessions", "list", STORE).out) == (0, "")
     assert command("sessions", "list", STORE, "--json").json == {

@@ -218,6 +218,7 @@ def test_capabilities_are_closed_unless_declared() -> None:
         "overlapping_batches": False,
         "tail_replacement": False,
         "forks": False,
+        "text_search": False,
         "conditional_delete": False,
         "owner_guard": False,
         "namespace_views": False,

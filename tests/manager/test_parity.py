@@ -24,6 +24,7 @@ create_session(*, id=None, user_id=None, active_agent_id=None, metadata=None, pa
 get_session(session_id)
 list_sessions(*, limit=50, cursor=None, after_id=None, **query)
 recent_sessions(user_id, *, limit=20)
+search_messages(text, *, user_id=None, session_id=None, limit=20, cursor=None)
 update_session(session_id, *, expected_version=None, **changes)
 end_session(session_id)
 delete_session(session_id, *, expected_version=None)
@@ -92,7 +93,7 @@ def first_sentence(text: str | None) -> str:
 def test_the_public_face_is_the_promised_one(kind: type) -> None:
     offered = {name: bare(getattr(kind, name)) for name in NAMES}
     assert offered == {name: " ".join(signature.split()) for name, signature in METHODS}
-    assert len(METHODS) == 42
+    assert len(METHODS) == 43
 
 
 @pytest.mark.parametrize("kind", [SessionManager, AsyncSessionManager])

@@ -39,6 +39,7 @@ TABLE: dict[str, tuple[Callable[[Any, str, str], object], list[str]]] = {
         lambda m, s, i: list(m.iter_sessions(after_id=s)),
         ["get_session", "list_sessions"],
     ),
+    "search_messages": (lambda m, s, i: m.search_messages("hello"), ["search_messages"]),
     "recent_sessions": (lambda m, s, i: m.recent_sessions("u"), ["list_sessions"]),
     "update_session": (lambda m, s, i: m.update_session(s, user_id="u"), ["update_session"]),
     "update_session, expecting": (

@@ -26,6 +26,7 @@ AREAS = {
     "TTL": "expiry",
     "LST": "listing",
     "PAG": "paging",
+    "SRC": "searching",
     "ERR": "errors",
     "CFG": "configuration",
     "LIF": "lifecycle",

@@ -103,6 +103,10 @@ from .contract.results import (
     HealthStatus as HealthStatus,
     Replaced as Replaced,
 )
+from .contract.search import (
+    SearchTerms as SearchTerms,
+    searched_words as searched_words,
+)
 from .contract.terms import (
     AppendTerms as AppendTerms,
     Existing as Existing,

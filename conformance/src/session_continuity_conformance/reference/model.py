@@ -27,6 +27,7 @@ from session_continuity import (
     Page,
     Patch,
     Replaced,
+    SearchTerms,
     Session,
     SessionClosedError,
     SessionExistsError,
@@ -44,6 +45,7 @@ from session_continuity import (
     is_same_tail,
     messages_to_store,
     move_to,
+    searched_words,
     with_stored,
 )
 
@@ -249,6 +251,43 @@ class Model:
         origin = head.forked_from
         message_id = None if origin is None else origin.message_id
         return Fork(session_id=head.id, message_id=message_id, created_at=head.created_at)
+
+    def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        terms = SearchTerms.of(text)
+        records = list(self.records.values()) if session_id is None else [self.require(session_id)]
+        live = [each for each in records if self.is_own(each) and not self.is_expired(each, self.clock())]
+        found = [
+            (self.match_key(record, message), message)
+            for record in live
+            for message in record.messages
+            if user_id in (None, record.head.user_id) and self.meets(terms, message)
+        ]
+        found.sort(key=lambda match: match[0], reverse=True)
+        return self.page(
+            found,
+            lambda match: match[0],
+            limit,
+            cursor,
+            bound_to=repr(["search", text, user_id, session_id]),
+            form=tuple[str, str, int],
+            downwards=True,
+        ).map(lambda match: match[1])
+
+    def meets(self, terms: SearchTerms, message: Message) -> bool:
+        """Whether a search finds a message."""
+        return terms.are_in(searched_words(message.role, message.content))
+
+    def match_key(self, record: SessionRecord, message: Message) -> Key:
+        """The position of a message in the results of a search."""
+        return (*self.fork_key(record.head), record.places[message.id])
 
     def get_message(self, session_id: str, message_id: str) -> Message | None:
         return self.require(session_id).find(message_id)

@@ -117,6 +117,7 @@ class ReferenceStorage(StorageAdapter):
         listing_totals=True,
         ascending_listing=True,
         activity_listing=True,
+        text_search=True,
         durable=True,
         max_message_bytes=200_000,
         atomic_turns=True,
@@ -282,6 +283,24 @@ class ReferenceStorage(StorageAdapter):
 
     async def list_forks(self, source_id: str, *, limit: int, cursor: str | None = None) -> Page[Fork]:
         return self.work("list_forks", lambda model: model.list_forks(source_id, limit=limit, cursor=cursor))
+
+    async def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        return self.readable(
+            self.work(
+                "search_messages",
+                lambda model: model.search_messages(
+                    text, user_id=user_id, session_id=session_id, limit=limit, cursor=cursor
+                ).map(copy_of),
+            )
+        )
 
     async def get_message(self, session_id: str, message_id: str) -> Message | None:
         found = self.work("get_message", lambda model: copy_of(model.get_message(session_id, message_id)))

@@ -172,6 +172,8 @@ async def sees_nothing(store: StoreFixture, view: StorageAdapter, session: Sessi
         fork = store.new_session(user_id="owner", forked_from=ForkedFrom(session_id=name))
         calls["fork_session"] = lambda: view.fork_session(name, fork)
         calls["list_forks"] = lambda: view.list_forks(name, limit=9)
+    if store.capabilities.text_search:
+        calls["search_messages"] = lambda: view.search_messages("own", session_id=name, limit=9)
     for operation, call in calls.items():
         await refused(f"{operation} of somebody else's session", call(), SessionNotFoundError)
     taken = store.new_session(id=name, user_id="owner")

@@ -147,6 +147,19 @@ class ForwardingAdapter(StorageAdapter):
     async def list_forks(self, source_id: str, *, limit: int, cursor: str | None = None) -> Page[Fork]:
         return await self.forward(self.inner.list_forks, source_id, limit=limit, cursor=cursor)
 
+    async def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        return await self.forward(
+            self.inner.search_messages, text, user_id=user_id, session_id=session_id, limit=limit, cursor=cursor
+        )
+
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         return await self.forward(self.inner.get_expired_sessions, before, limit=limit, cursor=cursor)
 

@@ -118,6 +118,23 @@ class OwnedAdapter(ForwardingAdapter):
         own = [fork for fork in page if await self.get_session(fork.session_id) is not None]
         return Page(tuple(own), page.next_cursor)
 
+    async def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        if session_id is not None and not self.is_guarded and await self.get_session(session_id) is None:
+            raise SessionNotFoundError(session_id)
+        if user_id not in (None, self.owner):
+            return Page(())
+        return await super().search_messages(
+            text, user_id=self.owner, session_id=session_id, limit=limit, cursor=cursor
+        )
+
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         if not self.is_guarded:
             return Page(())  # whose they are cannot be read any more

@@ -19,6 +19,7 @@ from session_continuity.contract.patch import Patch
 from session_continuity.contract.queries import MessageQuery, SessionFilter, check_limit
 from session_continuity.contract.repeats import check_batch
 from session_continuity.contract.results import Appended, ConversationPage, Fork, HealthStatus, Replaced
+from session_continuity.contract.search import SearchTerms
 from session_continuity.contract.terms import AppendTerms, check_session_patch, check_terms
 from session_continuity.errors import (
     NotSupportedError,
@@ -201,6 +202,19 @@ class PortableAdapter(CapabilityGuard):
     async def list_forks(self, source_id: str, *, limit: int, cursor: str | None = None) -> Page[Fork]:
         check_limit(limit)
         return await super().list_forks(source_id, limit=limit, cursor=cursor)
+
+    async def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        check_limit(limit)
+        SearchTerms.of(text)
+        return await super().search_messages(text, user_id=user_id, session_id=session_id, limit=limit, cursor=cursor)
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         check_limit(limit)

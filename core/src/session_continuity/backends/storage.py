@@ -174,6 +174,20 @@ class Storage:
         """See `StorageAdapter.list_forks`."""
         return self.run(self.adapter.list_forks(source_id, limit=limit, cursor=cursor))
 
+    def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        """See `StorageAdapter.search_messages`."""
+        return self.run(
+            self.adapter.search_messages(text, user_id=user_id, session_id=session_id, limit=limit, cursor=cursor)
+        )
+
     def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         """See `StorageAdapter.get_expired_sessions`."""
         return self.run(self.adapter.get_expired_sessions(before, limit=limit, cursor=cursor))

@@ -32,7 +32,7 @@ from session_continuity.cli.demo import demo
 from session_continuity.cli.imports import import_conversations
 from session_continuity.cli.output import print_notice
 from session_continuity.cli.plugins import add_commands, plugins
-from session_continuity.cli.sessions import delete_sessions, list_sessions, show_session
+from session_continuity.cli.sessions import delete_sessions, list_sessions, search_messages, show_session
 from session_continuity.cli.stores import cleanup, health
 
 __all__ = ["run"]
@@ -53,6 +53,7 @@ _COMMANDS: list[_Command] = [
 ]
 _SESSION_COMMANDS: list[_Command] = [
     ("list", list_sessions, ["sqlite:///chat.db --user u1 --limit 10"]),
+    ("search", search_messages, ["sqlite:///chat.db?search=true invoice --user u1"]),
     ("show", show_session, ["sqlite:///chat.db ID", "sqlite:///chat.db ID --messages 1000 --json"]),
     ("forks", show_forks, ["sqlite:///chat.db ID"]),
     ("delete", delete_sessions, ["sqlite:///chat.db ID ID"]),

@@ -1,4 +1,4 @@
-"""The commands `sessions list`, `sessions show` and `sessions delete`."""
+"""The commands `sessions list`, `sessions show`, `sessions search` and `sessions delete`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from session_continuity.cli.formatting import (
 )
 from session_continuity.cli.output import Output, print_notice, styled
 
-__all__ = ["delete_sessions", "list_sessions", "show_session"]
+__all__ = ["delete_sessions", "list_sessions", "search_messages", "show_session"]
 
 _STATUS_STYLES = {"active": "green", "paused": "yellow", "completed": "dim", "expired": "red"}
 
@@ -182,6 +182,38 @@ def _session_display(session: Session, shown: Sequence[Message]) -> RenderableTy
     earlier = session.message_count - len(shown)
     gap = [styled(f"… {earlier:,} earlier", "dim")] if earlier > 0 else []
     return Group(head, *lines, Text(), *gap, *(message_display(message) for message in shown))
+
+
+def search_messages(
+    words: Annotated[list[str], typer.Argument(metavar="[URL] TEXT", help="The store and the words to search for.")],
+    user: Annotated[str | None, typer.Option(metavar="ID", help="Only sessions of this user.")] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Only this session.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most messages to show.")] = 20,
+    cursor: Annotated[str | None, typer.Option(metavar="TEXT", help="Continue after an earlier page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Search what users and assistants said. The last word may be the beginning of a longer one.
+
+    The store must have text search: memory://, or sqlite:///FILE?search=true. Fields in a pipe: session, id, role,
+    speaker, tokens, created, text. JSON: messages, next_cursor.
+    """
+    url, texts = split_url_and_ids(words)
+    with open_store(url) as storage:
+        page = SessionManager(storage).search_messages(
+            " ".join(texts), user_id=user, session_id=session, limit=limit, cursor=cursor
+        )
+    output = Output(as_json=as_json)
+    output.rows([[each.session_id, *_message_fields(each)[1:]] for each in page], lambda: _matches_display(page))
+    messages = [message.model_dump(mode="json") for message in page]
+    output.document({"messages": messages, "next_cursor": page.next_cursor})
+    if page.next_cursor and not as_json:
+        print_notice("more messages", f"add --cursor {page.next_cursor}")
+
+
+def _matches_display(page: Page[Message]) -> RenderableType:
+    if not page:
+        return styled("no messages", "dim")
+    return Group(*(Group(styled(each.session_id, "bold"), message_display(each)) for each in page))
 
 
 def delete_sessions(

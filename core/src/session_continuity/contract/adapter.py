@@ -316,6 +316,32 @@ class StorageAdapter(ABC):
         """
         raise NotSupportedError("list_forks", self.backend, "its capabilities do not declare it")
 
+    @optional(since=(1, 0), capability="text_search")
+    async def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        """The messages of users and assistants that have every word of the text, session by session, and of a session
+        the last one first.
+
+        *Matching.* `SearchTerms.of(text)` says what is looked for, `searched_words` in what. Words are compared whole
+        and `folded`; the last word of the text may be the beginning of a longer one. The words of a part of the text
+        without white space must follow each other. Quotes, operators and punctuation only separate words.
+        *Scope.* `user_id` selects the sessions of a user, `session_id` one session. Raises SessionNotFoundError when
+        that session does not exist.
+        *Paging.* Following the cursors yields every message that matches throughout exactly once. Sessions come in an
+        order of the store's own. The rules of `list_sessions` for `limit` and `cursor` apply.
+
+        It shows every write acknowledged before the call. Raises ValidationError for a text without a word, or with
+        more than 64.
+        """
+        raise NotSupportedError("search_messages", self.backend, "its capabilities do not declare it")
+
     @abstractmethod
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         """Ids of sessions whose `expires_at` is not later than `before`, the longest expired first as far as the store

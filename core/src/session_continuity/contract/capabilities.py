@@ -53,6 +53,9 @@ class Capabilities:
     forks: bool = False
     """`fork_session` and `list_forks` work."""
 
+    text_search: bool = False
+    """`search_messages` works."""
+
     conditional_delete: bool = False
     """`delete_session` takes `expected_version`."""
 

@@ -27,6 +27,7 @@ __all__ = [
     "metadata_changes",
     "new_messages",
     "patch_for",
+    "search_text",
     "session_filter",
     "to_moment",
     "to_seconds",
@@ -212,6 +213,14 @@ def _names(value: str | Iterable[str] | None, name: str) -> frozenset[str] | Non
     for item in listed:
         _convert(name, check_text, item)
     return frozenset(map(_plain, listed))
+
+
+def search_text(text: str) -> str:
+    """The text of a search. Raises ValidationError unless it is one."""
+    checked = _text(text, "text")
+    if checked is None:
+        raise ValidationError("text must be a string, not NoneType")
+    return checked
 
 
 def _text(value: str | None, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The methods of `AsyncSessionManager` that find sessions."""
+"""The methods of `AsyncSessionManager` that find sessions and messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from session_continuity.manager import arguments
 from session_continuity.manager.arguments import SessionQuery
 from session_continuity.manager.parts import ManagerParts
 from session_continuity.manager.recent import recent_sessions
-from session_continuity.models import Session
+from session_continuity.models import Message, Session
 
 __all__ = ["ListingMethods"]
 
@@ -45,6 +45,34 @@ class ListingMethods(ManagerParts):
         """
         arguments.check_ids(user_id=user_id)
         return await recent_sessions(await self._lifecycle.ready(), user_id, limit)
+
+    async def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int | None = 20,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        """The messages of users and assistants that have every word of a text, session by session, the last one first.
+
+        Case does not count. The last word may be the beginning of a longer one. Words without white space between them
+        must follow each other. Quotes and operators are plain text. `user_id` and `session_id` say where to look;
+        `limit=None` reads to the end. `cursor` continues after a page of the same search. Raises NotSupportedError
+        where the store does not declare `text_search`, before it is asked.
+        """
+        wanted = arguments.search_text(text)
+        scope = {"user_id": user_id, "session_id": session_id}
+        arguments.check_ids(**{name: value for name, value in scope.items() if value is not None})
+        storage = await self._lifecycle.ready()
+        return await collect(
+            lambda size, start: storage.search_messages(
+                wanted, user_id=user_id, session_id=session_id, limit=size, cursor=start
+            ),
+            limit,
+            cursor,
+        )
 
     def _listing(self, cursor: str | None, after_id: str | None, query: SessionQuery) -> Fetch[Session]:
         """A function that reads a page. Before the first one it reads the session to start behind."""

@@ -1,4 +1,4 @@
-"""The methods of `SessionManager` that find sessions. One line a method."""
+"""The methods of `SessionManager` that find sessions and messages. One line a method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from session_continuity.backends.storage import Storage
 from session_continuity.contract.paging import Page
 from session_continuity.manager.arguments import SessionQuery
 from session_continuity.manager.async_manager import AsyncSessionManager
-from session_continuity.models import Session
+from session_continuity.models import Message, Session
 
 __all__ = ["BlockingListingMethods"]
 
@@ -44,3 +44,23 @@ class BlockingListingMethods:
         for a page of them, and, where listings have stale totals, one more for each session, eight at a time.
         """
         return self._storage.run(self._manager.recent_sessions(user_id, limit=limit))
+
+    def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int | None = 20,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        """The messages of users and assistants that have every word of a text, session by session, the last one first.
+
+        Case does not count. The last word may be the beginning of a longer one. Words without white space between them
+        must follow each other. Quotes and operators are plain text. `user_id` and `session_id` say where to look;
+        `limit=None` reads to the end. `cursor` continues after a page of the same search. Raises NotSupportedError
+        where the store does not declare `text_search`, before it is asked.
+        """
+        return self._storage.run(
+            self._manager.search_messages(text, user_id=user_id, session_id=session_id, limit=limit, cursor=cursor)
+        )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from operator import itemgetter
 from typing import Unpack
 from weakref import WeakValueDictionary
@@ -27,6 +28,7 @@ from session_continuity import (
     Page,
     Patch,
     Replaced,
+    SearchTerms,
     Session,
     SessionExistsError,
     SessionFilter,
@@ -36,6 +38,7 @@ from session_continuity import (
     encode_cursor,
     is_repeated_create,
     listing_start,
+    searched_words,
     utc_now,
 )
 from session_continuity_memory.config import CAPABILITIES
@@ -269,6 +272,31 @@ class MemoryStorage(StorageAdapter):
         last = found[limit - 1].creation_key if len(found) > limit else None
         return Page(page, None if last is None else encode_cursor(last, bound_to=f"forks {source_id}"))
 
+    async def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        terms, binding = SearchTerms.of(text), repr(["search", text, user_id, session_id])
+        start = None if cursor is None else decode_cursor(cursor, bound_to=binding, form=tuple[str, str, int])
+        with (store := self._store).lock:
+            sessions = store.present()
+            where = self._searched(sessions, user_id, session_id)
+            matches = (
+                (position, message)
+                for conversation in sorted(where, key=lambda each: each.creation_key, reverse=True)
+                for place, message in conversation.history.newest_first()
+                for position in [(*conversation.creation_key, place)]
+                if (start is None or position < start) and terms.are_in(searched_words(message.role, message.content))
+            )
+            found = list(islice(matches, limit + 1))
+        more = encode_cursor(found[limit - 1][0], bound_to=binding) if len(found) > limit else None
+        return Page(tuple(message for _, message in found[:limit]), more)
+
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         start = ("", "") if cursor is None else decode_cursor(cursor, bound_to="expired", form=tuple[str, str])
         with (store := self._store).lock:
@@ -281,6 +309,12 @@ class MemoryStorage(StorageAdapter):
     def _mine(self, sessions: _Sessions) -> list[Conversation]:
         found = (conversation for (namespace, _), conversation in sessions.items() if namespace == self._namespace)
         return [conversation for conversation in found if self._own(conversation) is not None]
+
+    def _searched(self, sessions: _Sessions, user_id: str | None, session_id: str | None) -> list[Conversation]:
+        """The conversations in which a search looks."""
+        found = self._mine(sessions) if session_id is None else [self._existing(sessions, session_id)]
+        now = self.clock()
+        return [each for each in found if not each.is_expired(now) and user_id in (None, each.head.user_id)]
 
     def _own(self, conversation: Conversation | None) -> Conversation | None:
         """The conversation, unless this is a view of another user."""

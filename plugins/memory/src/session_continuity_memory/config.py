@@ -15,6 +15,7 @@ CAPABILITIES = Capabilities(
     listing_totals=True,
     ascending_listing=True,
     activity_listing=True,
+    text_search=True,
     atomic_turns=True,
     overlapping_batches=True,
     tail_replacement=True,

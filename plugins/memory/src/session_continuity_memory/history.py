@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -86,6 +86,10 @@ class History:
     def system(self) -> list[Message]:
         """Copies of the system messages, in order."""
         return [self._rows[place].message() for place in self._system]
+
+    def newest_first(self) -> Iterator[tuple[int, Message]]:
+        """The place and a copy of each message, the last one first."""
+        return ((place, self._rows[place].message()) for place in reversed(self._order))
 
     def add(self, message: Message) -> None:
         """Store a message at the end."""

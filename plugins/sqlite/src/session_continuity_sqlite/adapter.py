@@ -29,8 +29,17 @@ from session_continuity import (
     parse_options,
     utc_now,
 )
-from session_continuity_sqlite import forks, health, message_pages, message_rows, schema, session_rows, turns
-from session_continuity_sqlite.config import BACKEND, CAPABILITIES, SqliteOptions, Synchronous
+from session_continuity_sqlite import (
+    forks,
+    health,
+    message_pages,
+    message_rows,
+    schema,
+    session_rows,
+    turns,
+    word_index,
+)
+from session_continuity_sqlite.config import BACKEND, SqliteOptions, Synchronous, capabilities_with
 from session_continuity_sqlite.errors import translate
 from session_continuity_sqlite.pool import ConnectionPool
 from session_continuity_sqlite.session_rows import Scope
@@ -43,7 +52,8 @@ class SqliteStorage(StorageAdapter):
     """Sessions in the database file `path`. `setup` creates the file; its directory must exist.
 
     `busy_timeout` is how many seconds a write waits for other writers. `synchronous` says what an acknowledged write
-    survives: `normal` the death of the process, `full` a power failure too, at the cost of one wait for the disk.
+    survives: `normal` the death of the process, `full` a power failure too, at the cost of one wait for the disk. With
+    `search`, `setup` builds an index of the messages' words, and `search_messages` works.
     Raises ConfigError for a wrong argument, and PluginError if this Python's SQLite is too old.
     """
 
@@ -57,6 +67,7 @@ class SqliteStorage(StorageAdapter):
         mode: Mode = "blocking",
         busy_timeout: float = 10.0,
         synchronous: Synchronous = "normal",
+        search: bool = False,
     ) -> None:
         schema.check_library()
         arguments = {
@@ -64,10 +75,13 @@ class SqliteStorage(StorageAdapter):
             "namespace": namespace,
             "busy_timeout": busy_timeout,
             "synchronous": synchronous,
+            "search": search,
         }
         options = parse_options(SqliteOptions, arguments, scheme=BACKEND)
+        if options.search:
+            word_index.check_library()
         self.mode = mode
-        self.capabilities = CAPABILITIES
+        self.capabilities = capabilities_with(search=options.search)
         self.clock = utc_now
         self._namespace = options.namespace
         self._owner: str | None = None
@@ -100,6 +114,10 @@ class SqliteStorage(StorageAdapter):
 
     async def setup(self) -> None:
         await self._writes.call(self._pool.setup)
+        if self.capabilities.text_search:
+            await self._writes.call(self._pool.write, word_index.create)
+            while await self._writes.call(self._pool.write, word_index.build_step):
+                pass
 
     async def close(self) -> None:
         if self._is_view:
@@ -178,6 +196,17 @@ class SqliteStorage(StorageAdapter):
 
     async def list_forks(self, source_id: str, *, limit: int, cursor: str | None = None) -> Page[Fork]:
         return await self._read(forks.page, source_id, limit, cursor)
+
+    async def search_messages(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        limit: int,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        return await self._read(word_index.search, text, user_id, session_id, limit, cursor)
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         return await self._read(session_rows.expired, before, limit, cursor)

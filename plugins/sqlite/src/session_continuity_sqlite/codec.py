@@ -27,6 +27,7 @@ from session_continuity import (
     UnreadableError,
     folded,
     format_timestamp,
+    searched_words,
     stored_message,
 )
 
@@ -136,6 +137,15 @@ def message_columns(message: Message) -> tuple[str | None, str | None, str | Non
     if not isinstance(content, str) or message.updated_at is not None or message.token_count is None:
         return None, None, message.model_dump_json()
     return content, None if metadata == _NO_METADATA else metadata.model_dump_json(exclude_defaults=True), None
+
+
+def words_said(role: str, content: str | None, body: str | None) -> str | None:
+    """The words of a row by which a search finds it, with spaces between them; None if there are none."""
+    try:
+        said = json.loads(body)["content"] if body is not None else content or ""
+        return " ".join(searched_words(role, said)) or None
+    except _DAMAGE:
+        return None
 
 
 def read_messages(session_id: str, rows: Sequence[MessageRow]) -> list[Message]:

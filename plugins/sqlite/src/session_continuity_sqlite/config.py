@@ -1,7 +1,8 @@
-"""The options of `sqlite:///PATH`, and the store's capabilities, which no option changes."""
+"""The options of `sqlite:///PATH`, and the store's capabilities."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -28,6 +29,12 @@ CAPABILITIES = Capabilities(
     namespace_views=True,
 )
 
+
+def capabilities_with(*, search: bool) -> Capabilities:
+    """What the store can do with these options."""
+    return replace(CAPABILITIES, text_search=search)
+
+
 Synchronous = Literal["normal", "full"]
 
 _IN_MEMORY = "a SQLite database in memory is not durable; use memory://, or name a file: sqlite:///chat.db"
@@ -43,6 +50,10 @@ class SqliteOptions(BackendOptions):
     synchronous: Synchronous = Field(
         default="normal",
         description="What an acknowledged write survives: `normal` the process's death, `full` a power failure too.",
+    )
+
+    search: bool = Field(
+        default=False, description="Whether messages can be searched. Builds an index of their words in the file."
     )
 
     @field_validator("path")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from session_continuity import Capabilities, Mode, StorageAdapter
-from session_continuity_sqlite.config import CAPABILITIES, SqliteOptions
+from session_continuity_sqlite.config import SqliteOptions, capabilities_with
 
 
 class SqlitePlugin:
@@ -17,8 +17,7 @@ class SqlitePlugin:
     damager = "session_continuity_sqlite.damager:damage"
 
     def capabilities(self, options: SqliteOptions) -> Capabilities:
-        del options
-        return CAPABILITIES
+        return capabilities_with(search=options.search)
 
     def create(self, options: SqliteOptions, mode: Mode) -> StorageAdapter:
         from session_continuity_sqlite.adapter import SqliteStorage

@@ -260,6 +260,7 @@ class ConnectionPool:
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA journal_size_limit = {LARGEST_IDLE_LOG}").fetchall()
             connection.create_function("body_has_title", 2, codec.body_has_title, deterministic=True)
+            connection.create_function("words_said", 3, codec.words_said, deterministic=True)
             prepare(connection)
 
         self._retry_while_locked(begin)

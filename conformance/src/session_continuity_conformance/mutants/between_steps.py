@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from session_continuity import Page, Patch, Session, SessionFilter
+from session_continuity import Patch, Session, SessionFilter
 from session_continuity_conformance.mutants.registry import breaks
 from session_continuity_conformance.reference.model import Model, SessionRecord
 from session_continuity_conformance.reference.networked import NetworkedStorage
@@ -24,12 +24,9 @@ class _Indexed(Model):
         self.index[session.id] = record.head
         return record
 
-    def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
-        live = (self.find_live(session_id) for session_id in self.records)
-        found = [record.session() for record in live if record and filter.matches(self.index[record.head.id])]
-        key = partial(self.listing_key, filter=filter)
-        found.sort(key=key, reverse=filter.is_downwards)
-        return self.page(found, key, limit, cursor, bound_to=filter.key(), downwards=filter.is_downwards)
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        found = replace(filter, behind=None).matches(self.index[session.id])
+        return found and filter.is_behind(filter.place_of(session), filter.behind)
 
 
 class _IndexesLater(ReferenceStorage):

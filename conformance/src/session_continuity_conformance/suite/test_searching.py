@@ -203,8 +203,9 @@ async def test_pages_of_a_search_go_on_while_others_write(store: StoreFixture) -
         await store.append(session.id, "needle new")
     met = [message.id for message in page]
     cursor = page.next_cursor
-    for text, scope in (("other", {}), ("needle", {"session_id": sessions[0].id})):
-        call = store.adapter.search_messages(text, limit=3, cursor=cursor, **scope)  # type: ignore[arg-type]
+    other: list[tuple[str, dict[str, Any]]] = [("other", {}), ("needle", {"session_id": sessions[0].id})]
+    for text, scope in other:
+        call = store.adapter.search_messages(text, limit=3, cursor=cursor, **scope)
         await refused("the cursor of another search", call, ValidationError)
     while cursor is not None:
         page = await store.adapter.search_messages("needle", limit=3, cursor=cursor)

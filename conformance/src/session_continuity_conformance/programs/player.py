@@ -70,6 +70,9 @@ class Player:
         for user in ("u", "v"):
             await self.step(steps.ListSessions(SessionFilter(user_id=user)))
         await self.step(steps.FindExpired(within=10_000))
+        if self.store.capabilities.text_search:
+            await self._search("text")
+            await self._search("e", user_id="u")  # the beginning of what an edit writes
 
     async def step(self, step: steps.Step) -> None:
         """Play one step."""
@@ -402,6 +405,14 @@ class Player:
         except MessageNotFoundError:
             return
         _check_met_once(what, [item.id for item in await read_rest()], [item.id for item in before if item.id in after])
+
+    async def _search(self, text: str, user_id: str | None = None) -> None:
+        found = await self.store.read_pages(
+            lambda cursor: self.store.adapter.search_messages(text, user_id=user_id, limit=3, cursor=cursor)
+        )
+        expected = self.model.search_messages(text, user_id=user_id, limit=1000)
+        ids, expected_ids = ([(each.session_id, each.id) for each in messages] for messages in (found, expected))
+        same("search_messages", sorted(ids), sorted(expected_ids))
 
     async def _find_expired(self, step: steps.FindExpired) -> None:
         before = self.store.now() + timedelta(seconds=step.within)

@@ -71,6 +71,22 @@ with SessionManager.open("memory://", token_budget=TokenBudget(max_tokens=100)) 
     assert len(modules) <= 400
 
 
+def test_formats_tokenizers_and_readers_of_images_are_imported_when_they_are_used(run_python: RunPython) -> None:
+    chat = """
+from session_continuity import SessionManager
+manager = SessionManager.open("memory://", token_budget=100, context={"max_turns": 3})
+session = manager.create_session()
+manager.add_message(session.id, "user", [{"type": "text", "text": "Hello"}])
+assert manager.get_conversation_context(session.id)
+"""
+    later = {"session_continuity.formats", "session_continuity.context.tokenizers", "tiktoken", "imagesize"}
+    assert imported(run_python, chat) & later == set()
+    one = imported(run_python, f"{chat}\nfrom session_continuity import to_anthropic; to_anthropic([])")
+    formats = {name.rpartition(".")[2] for name in one if name.startswith("session_continuity.formats.")}
+    assert "anthropic" in formats
+    assert formats & {"openai_chat", "openai_responses", "bedrock_converse", "gemini", "ui_messages"} == set()
+
+
 def test_reading_the_options_of_a_store_imports_no_driver(run_python: RunPython) -> None:
     modules = imported(
         run_python,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -163,3 +166,44 @@ def test_calls_run_one_after_the_other_during_shutdown(run_python: RunPython) ->
         """
     )
     assert (ended.stdout, ended.stderr) == ("[1, 1, 1]\n", "")
+
+
+class Interrupted(KeyboardInterrupt):
+    """What a signal handler raises."""
+
+
+class Strike:
+    """Raises where a thread has taken the lock of a condition of Python for the n-th time, as a signal handler may."""
+
+    def __init__(self, place: int) -> None:
+        self._left = place
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "c_return" and frame.f_code is threading.Condition.__enter__.__code__:
+            self._left -= 1
+            if self._left == 0:
+                sys.setprofile(None)
+                raise Interrupted
+
+
+@pytest.mark.parametrize("place", range(1, 6))
+def test_a_caller_that_is_interrupted_within_a_lock_does_not_wait_for_ever(place: int) -> None:
+    caller_is_here = threading.Event()
+
+    async def call() -> int:
+        if threading.current_thread() is not caller:
+            caller_is_here.wait(0.2)  # so that the caller waits for this call
+        return 1
+
+    def gathered() -> None:
+        sys.setprofile(Strike(place))
+        try:
+            with suppress(Interrupted):
+                run_now(gather("blocking", [call] * 3))
+        finally:
+            sys.setprofile(None)
+
+    caller = threading.Thread(target=gathered, daemon=True)
+    caller.start()
+    caller.join(20)
+    assert not caller.is_alive()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from session_continuity import Message, Patch, Session, SessionFilter, StorageAdapter, run_now
+from session_continuity import Message, MessageQuery, Patch, Session, SessionFilter, StorageAdapter, run_now
 from session_continuity_dynamodb.operations.system_messages import MOST
 
 from ..kit.dynamodb_engines import TRUSTED
@@ -104,6 +104,19 @@ def test_session_is_read_as_it_was_at_one_moment(
         held = run_now(slow.get_session(session.id))
     moments += [run_now(store.get_session(session.id)), *([None] if what == "made anew" else [])]
     assert held in moments
+
+
+def test_page_of_a_session_that_is_created_meanwhile_has_its_first_messages(
+    bench: Bench, store: StorageAdapter, slow: StorageAdapter, proxy: DynamoDBProxy
+) -> None:
+    """No reader ever saw it without them."""
+    new = bench.session()
+    first = bench.message(new, "first", id="mine")
+    proxy.rules["GetItem"] = proxy.rules["BatchGetItem"] = [
+        after(lambda: run_now(store.append_messages(new.id, [first], client_ids=["mine"], create=new)))
+    ]
+    page = run_now(slow.get_messages(new.id, MessageQuery()))
+    assert [each.content for each in page] == ["first"]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The modes in which examples run: as tasks of an event loop, in the caller's stack, or through a portal.
 
-Only this module and `faults.cancellation` use event loops. They set no policy and replace no current loop, so those of
-a host project stay as they are.
+Only this module, `concurrency.loops` and `faults.cancellation` use event loops. They set no policy and replace no
+current loop, so those of a host project stay as they are.
 """
 
 from __future__ import annotations

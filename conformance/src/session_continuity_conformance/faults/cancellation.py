@@ -1,4 +1,4 @@
-"""Calls that are cancelled at a chosen moment. Only this module and `drivers` use event loops."""
+"""Calls that are cancelled at a chosen moment. Only this module, `concurrency.loops` and `drivers` use event loops."""
 
 from __future__ import annotations
 

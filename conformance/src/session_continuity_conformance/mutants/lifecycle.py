@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from session_continuity import (
     CONTRACT,
+    Appended,
+    AppendTerms,
     HealthStatus,
     Message,
     MessageQuery,
     Page,
     SessionNotFoundError,
+    StorageError,
+    sleeper,
     utc_now,
 )
 from session_continuity_conformance.mutants.registry import breaks
@@ -151,3 +157,64 @@ class ForgetsAtClose(ReferenceStorage):
             with self.world.lock:
                 self.world.models.pop(self.namespace, None)
         await super().close()
+
+
+@breaks("SC-LIF-009")
+class AppendsAlthoughItWasClosed(ReferenceStorage):
+    """An append that is under way at close is stored, and raises StorageClosedError."""
+
+    async def append_messages(
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        client_ids: Collection[str] = (),
+        **terms: Unpack[AppendTerms],
+    ) -> Appended:
+        appended = await super().append_messages(session_id, messages, client_ids=client_ids, **terms)
+        await sleeper(self.mode)(0.003)
+        self.check_open("append_messages")
+        return appended
+
+
+@breaks("SC-LIF-009")
+class RaisesRawErrorsAtClose(ReferenceStorage):
+    """A call that is under way at close raises an error of the client."""
+
+    async def append_messages(
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        client_ids: Collection[str] = (),
+        **terms: Unpack[AppendTerms],
+    ) -> Appended:
+        self.check_open("append_messages")
+        await sleeper(self.mode)(0.003)
+        if self.closed:
+            raise ValueError("I/O operation on a closed file")
+        return await super().append_messages(session_id, messages, client_ids=client_ids, **terms)
+
+
+@breaks("SC-LIF-010")
+class BelongsToItsFirstLoop(ReferenceStorage):
+    """The client works in the event loop of its first call only."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def append_messages(
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        client_ids: Collection[str] = (),
+        **terms: Unpack[AppendTerms],
+    ) -> Appended:
+        if self.mode == "async":
+            running = asyncio.get_running_loop()
+            self.loop = self.loop or running
+            if self.loop is not running:
+                raise StorageError("attached to a different loop", backend=self.backend, operation="append_messages")
+        return await super().append_messages(session_id, messages, client_ids=client_ids, **terms)

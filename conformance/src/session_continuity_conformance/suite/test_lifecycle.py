@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
+from itertools import count
 from typing import Any
 
 from session_continuity import (
@@ -10,15 +12,25 @@ from session_continuity import (
     MessageQuery,
     Patch,
     SessionFilter,
+    StorageAdapter,
     StorageClosedError,
     StorageError,
+    ThrottledError,
+    UnavailableError,
     innermost,
 )
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, refused, results, same, same_models
+from session_continuity_conformance.concurrency.loops import at_once, one_after_the_other
 from session_continuity_conformance.drivers import pending_tasks
 from session_continuity_conformance.samples import full_session
 from session_continuity_conformance.store_fixture import FAR, NotApplicableError, StoreFixture
+
+CLOSED_AMONG = 4
+"""Adapters that are closed while others call them."""
+
+WRITERS = 3
+LOOPS = 3
 
 
 @clause("SC-CFG-001")
@@ -173,3 +185,66 @@ async def test_acknowledged_writes_survive_a_reopen(store: StoreFixture) -> None
     same("the session after close and open", await again.get_session(session.id), before)
     page = await again.get_messages(session.id, MessageQuery())
     same_models("its messages after close and open", page, stored)
+
+
+@clause("SC-LIF-009")
+async def test_close_during_calls_leaves_typed_errors_and_true_outcomes(store: StoreFixture) -> None:
+    for number in range(CLOSED_AMONG):
+        closing = await store.open()
+        sessions = [await store.create_session() for _ in range(WRITERS)]
+        works = [partial(write_until_refused, store, closing, session.id) for session in sessions]
+        later = partial(close_later, store, closing, number)
+        *written, _ = results(f"calls during close {number}", await store.driver.gather(*works, later))
+        for session, acknowledged, unknown in zip(sessions, *zip(*written, strict=True), strict=True):
+            texts = await store.texts(session.id)
+            left = [text for text in texts if text not in unknown]
+            same("stored messages of which no call said that the outcome is unknown", left, acknowledged)
+            same("message_count", (await store.current(session.id)).message_count, len(texts))
+
+
+async def write_until_refused(store: StoreFixture, on: StorageAdapter, session_id: str) -> tuple[list[str], list[str]]:
+    """Append until the adapter is closed. Returns the texts of the appends that were acknowledged, and of those whose
+    outcome is unknown."""
+    acknowledged: list[str] = []
+    unknown: list[str] = []
+    for number in count():
+        text = str(number)
+        try:
+            await on.append_messages(session_id, [store.message(session_id, text)])
+        except StorageClosedError:
+            break
+        except (UnavailableError, ThrottledError):
+            unknown.append(text)
+        else:
+            acknowledged.append(text)
+        await store.driver.sleep(0.001)
+    return acknowledged, unknown
+
+
+async def close_later(store: StoreFixture, adapter: StorageAdapter, number: int) -> tuple[list[str], list[str]]:
+    """Close an adapter after some milliseconds, so that the calls of others are under way."""
+    await store.driver.sleep(0.002 * number)
+    await adapter.close()
+    return [], []
+
+
+@clause("SC-LIF-010")
+async def test_adapter_serves_several_event_loops(store: StoreFixture) -> None:
+    if store.driver.name != "async":
+        raise NotApplicableError("an adapter in blocking mode is in no event loop")
+    adapter = await store.open()
+    session = await store.create_session()
+
+    async def append(text: str) -> None:
+        for _ in range(LOOPS):
+            await adapter.append_messages(session.id, [store.message(session.id, text)])
+
+    names = [f"loop {number}" for number in range(LOOPS)]
+    await one_after_the_other(*(partial(append, f"{name}, alone") for name in names))
+    await at_once(*(partial(append, f"{name}, together") for name in names))
+    await append("home")
+    sent = sorted([f"{name}, {how}" for name in names for how in ("alone", "together")] * LOOPS)
+    found = await store.texts(session.id)
+    same("the conversation of several event loops", sorted(map(str, found[:-LOOPS])), sent)
+    same("its end", found[-LOOPS:], ["home"] * LOOPS)
+    await adapter.close()

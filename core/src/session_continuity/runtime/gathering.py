@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from session_continuity.runtime.modes import Mode, run_now
+from session_continuity.runtime.promise import Promise
 
 __all__ = ["gather"]
 
@@ -49,20 +51,68 @@ async def _gather_tasks(calls: Sequence[Callable[[], Coroutine[Any, Any, R]]], l
 
 
 async def _gather_threads(calls: Sequence[Callable[[], Coroutine[Any, Any, R]]], limit: int) -> list[R]:
-    from concurrent.futures import ThreadPoolExecutor
+    work: _SharedWork[R] = _SharedWork([partial(_run_in, copy_context(), call) for call in calls])
+    try:
+        # The caller's thread makes calls too: starting a thread takes as long as a small request.
+        for _ in range(min(limit, len(calls)) - 1):
+            threading.Thread(target=work.help, name="session-continuity-gather", daemon=True).start()
+        work.do()
+    finally:
+        work.end()
+    return [promise.result() for promise in work.promises]
 
-    def run(context: Context, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        return context.run(lambda: run_now(call()))
 
-    # A context cannot be entered twice at the same time, so each call has a copy.
-    jobs = [partial(run, copy_context(), call) for call in calls]
-    # With few calls, the caller's thread makes one of them: starting a thread takes as long as a small request.
-    here = 1 if len(calls) <= limit else 0
-    with ThreadPoolExecutor(min(limit, len(calls) - here), "session-continuity-gather") as threads:
-        others = [threads.submit(call) for call in jobs[here:]]
+def _run_in(context: Context, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """Make a call in a context. It cannot be entered twice at the same time, so each call has its own."""
+    return context.run(lambda: run_now(call()))
+
+
+class _SharedWork(Generic[R]):
+    """Calls that several threads make. A signal handler may raise in any method of the thread that waits.
+
+    A thread of `concurrent.futures` would wait for ever for a lock that an interrupted `Future.result` keeps, and so
+    would the interpreter at its end.
+    """
+
+    def __init__(self, calls: Sequence[Callable[[], R]]) -> None:
+        self.promises: list[Promise[R]] = [Promise() for _ in calls]
+        self._lock = threading.Lock()
+        self._waiting = deque(zip(self.promises, calls, strict=True))
+        self._begun: list[Promise[R]] = []
+
+    def do(self) -> None:
+        """Make calls in the thread that waits for all of them, until none is left."""
+        while (item := self._next([])) is not None:
+            self._make(*item, caught=Exception)
+
+    def help(self) -> None:
+        """Make calls in another thread, until none is left."""
+        while (item := self._next(self._begun)) is not None:
+            self._make(*item, caught=BaseException)
+
+    def end(self) -> None:
+        """Drop the calls that have not begun, and wait for those of the other threads."""
+        self._drop()
+        for promise in self._begun:
+            promise.wait()
+
+    def _make(self, promise: Promise[R], call: Callable[[], R], *, caught: type[BaseException]) -> None:
+        """Make a call. If it fails, the calls that have not begun are dropped."""
         try:
-            return [*(call() for call in jobs[:here]), *(other.result() for other in others)]
-        except BaseException:
-            # Drops the calls that have not started. Leaving the `with` waits for the others.
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
+            result = call()
+        except caught as error:
+            self._drop()
+            promise.fail(error)
+        else:
+            promise.resolve(result)
+
+    def _next(self, begun: list[Promise[R]]) -> tuple[Promise[R], Callable[[], R]] | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            begun.append(self._waiting[0][0])
+            return self._waiting.popleft()
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._waiting.clear()

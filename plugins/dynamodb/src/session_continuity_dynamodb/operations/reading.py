@@ -186,6 +186,9 @@ async def _read_range(
     pages = MessagePages(context, session_id, low, high, newest_first=newest_first, roles=query.roles, after=start)
     rows, heads = await _collect(pages, query.limit + 1, {low, high}, is_filtered=query.roles is not None)
     head = await check_session_exists(context, session_id, heads[0] if heads else None)
+    if not rows and not heads and low == keys.META and (newest_first or start is None):
+        # META was in reach and missing: the session was created meanwhile, perhaps with its first messages.
+        return await _read_range(context, session_id, query, start)
     if pages.requests > 1 and len(heads) == 1:  # no head was read behind the messages
         counters = await get_item(context.sender, context.keys.counters(session_id), consistent=True)
         heads += [counters] if counters is not None else []

@@ -449,6 +449,18 @@ def test_damaged_messages_do_not_hide_others_of_their_time(bench: Bench) -> None
     assert bench.contents() == ["0", "1"]
 
 
+def test_an_update_of_a_session_that_cannot_be_read_changes_nothing(
+    bench: Bench, server: Server, namespace: str
+) -> None:
+    bench.create()
+    damage(bench.driver, "s", None)
+    with server.client() as client:
+        before = client.zrange(f"sc:s:{{{namespace}:s}}", 0, -1, withscores=True)
+        with pytest.raises(UnreadableError):
+            bench(bench.store.update_session("s", Patch(set={"status": "paused"})))
+        assert client.zrange(f"sc:s:{{{namespace}:s}}", 0, -1, withscores=True) == before
+
+
 def test_listings_and_clean_up_name_what_they_cannot_read(bench: Bench, server: Server, namespace: str) -> None:
     clock = Clock(utc_now())
     bench.store.clock = clock

@@ -24,7 +24,7 @@ PLUGINS = [f"plugins/{name}" for name in ("memory", "sqlite", "redis", "dynamodb
 PACKAGES = ["core", *PLUGINS, "conformance"]
 EXTRAS = {"core": "[cli,tiktoken]", "plugins/dynamodb": "[async,zstd]", "plugins/postgres": "[binary]"}
 SOURCES = [f"{package}/src" for package in PACKAGES]
-AGENT_EXTRAS = ["openai"]
+AGENT_EXTRAS = ["openai", "adk"]
 CODE = [*SOURCES, "agents/src", "tests", "benchmarks", "examples", "noxfile.py"]
 CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs"]
 TESTERS = [
@@ -160,6 +160,18 @@ def histories(session: nox.Session) -> None:
     session.run(*apart_suite(folder), *search, *stores, "--sc-harness=tests.kit.harnesses:redis")
     dynamodb = "--sc-harness=tests.kit.harnesses:dynamodb"
     session.run(*apart_suite(folder), *search, dynamodb, success_codes=[0, 5])  # 5: no engine is installed
+
+
+@nox.session(default=False)
+def upstream(session: nox.Session) -> None:
+    """Tests of the frameworks' own repositories, with our classes in the place of theirs, and without as a comparison.
+
+    They are in the source distributions, which pip downloads. `-- openai-agents` runs those of one framework.
+    """
+    install_with_frameworks(
+        session, "pip", "pytest", "pytest-timeout", "pytest-xdist", "pytest-asyncio", "inline-snapshot"
+    )
+    session.run("python", "-m", "tests.agents.upstream", session.create_tmp(), *session.posargs)
 
 
 @nox.session(default=False)

@@ -29,4 +29,7 @@ class Framework:
         return (*self.packages, *self.also)
 
 
-FRAMEWORKS = (Framework("openai_agents", "openai-agents", ("agents",)),)
+FRAMEWORKS = (
+    Framework("openai_agents", "openai-agents", ("agents",)),
+    Framework("google_adk", "google-adk", ("google.adk",)),
+)

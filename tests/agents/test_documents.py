@@ -57,6 +57,25 @@ def test_the_conversations_of_openai_agents_move(tmp_path: Path) -> None:
     assert run(move, tmp_path) == "90 items moved\n"
 
 
+def test_the_sessions_of_google_adk_move(tmp_path: Path) -> None:
+    _, move = re.findall(r"```python\n(.*?)```", page(FRAMEWORKS[1]).read_text(), re.DOTALL)
+    old = """if True:
+        import asyncio
+        from google.adk.events import Event, EventActions
+        from google.adk.sessions.sqlite_session_service import SqliteSessionService
+        async def main():
+            service = SqliteSessionService("old.db")
+            for user in ("ada", "grace"):
+                session = await service.create_session(app_name="shop", user_id=user, session_id="s")
+                for n in range(3):
+                    actions = EventActions(state_delta={"n": n, "user:n": n})
+                    await service.append_event(session, Event(author="user", actions=actions))
+        asyncio.run(main())
+    """
+    run(old, tmp_path)
+    assert run(move, tmp_path) == "2 sessions moved\n"
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda framework: framework.module)
 def test_the_readme_names_every_framework(framework: Framework) -> None:
     assert f"(../docs/agents/{framework.distribution}.md)" in README.read_text()

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -406,6 +407,37 @@ def test_compaction_with_a_limit_keeps_what_the_model_did_not_see(url: str, limi
             after = await compact(session, CompactingClient(), limit)
             assert after[:-1] == old_items()[:kept]
             assert after[-1]["type"] == "compaction"
+
+    asyncio.run(main())
+
+
+@MEMORY
+def test_an_encrypted_session_is_compacted_and_loses_what_has_expired(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agents.extensions.memory import EncryptedSession
+
+    async def main() -> None:
+        async with OpenAISession("chat", url=url) as session:
+            encrypted = EncryptedSession("chat", session, encryption_key="key", ttl=600)
+            with monkeypatch.context() as earlier:
+                now = time.time()
+                earlier.setattr(time, "time", lambda: now - 1000)
+                await encrypted.add_items(old_items())
+            wrapped = OpenAIResponsesCompactionSession(
+                "chat",
+                session,
+                client=cast("Any", CompactingClient()),
+                compaction_mode="input",
+                should_trigger_compaction=lambda _: True,
+            )
+            agent, _ = agent_that([assistant_message("new answer")])
+            both = EncryptedSession("chat", wrapped, encryption_key="key", ttl=600)
+            await Runner.run(agent, "new question", session=both)
+            assert [cast("Any", item)["type"] for item in await both.get_items()] == ["compaction"]
+            stored = await session.get_items()
+            assert len(stored) == 1
+            assert "compaction" not in str(stored)
 
     asyncio.run(main())
 

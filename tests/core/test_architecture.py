@@ -56,6 +56,7 @@ CLIENTS = {
 """The client libraries of each plugin; `sqlite3` is one, although it comes with Python."""
 
 FRAMEWORKS = {
+    "google_adk": {"google"},
     "openai_agents": {"agents"},
 }
 """The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""

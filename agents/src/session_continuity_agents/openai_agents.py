@@ -9,6 +9,7 @@ Tested with openai-agents 0.24.0, and made for 0.10 and later.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -137,8 +138,14 @@ class OpenAISession(SessionABC):
         except NotSupportedError:
             return False
 
-    async def _get_compaction_snapshot(self, limit: int) -> _Snapshot | None:
-        """The newest items, and a function that replaces the end of them if nothing was added or removed since."""
+    async def _get_compaction_snapshot(
+        self, limit: int, *, prune_prefix: Callable[[TResponseInputItem], bool] | None = None
+    ) -> _Snapshot | None:
+        """The newest items, and a function that replaces the end of them if nothing was added or removed since.
+
+        `prune_prefix` tells which items at the beginning are removed after a replacement: those that have expired for
+        EncryptedSession.
+        """
         if not self._is_plain:
             return None
         entries, is_all = await self._newest(limit)
@@ -152,7 +159,10 @@ class OpenAISession(SessionABC):
                 return False
             before = entries[number - 1].id if number else None
             batch = messages_of([*entries[number].items[:place], *output])
-            return await settled(self._replace(before, batch, entries[-1].id))
+            replaced = await settled(self._replace(before, batch, entries[-1].id))
+            if replaced and prune_prefix is not None:
+                await settled(self._prune(prune_prefix))
+            return replaced
 
         items = [entries[number].items[place] for number, place in places]
         return _Snapshot(items, is_all and len(items) == sum(len(entry.items) for entry in entries), replace_suffix)
@@ -206,6 +216,15 @@ class OpenAISession(SessionABC):
             return bool(await self.manager.rewind(self._key, before, expected_last_id=last))
         except (ConversationChangedError, MessageNotFoundError, SessionNotFoundError):
             return False
+
+    async def _prune(self, is_expired: Callable[[TResponseInputItem], bool]) -> None:
+        """Remove the messages at the beginning whose items have all expired."""
+        async for message in self.manager.iter_messages(self._key):
+            items = items_of(message)
+            if not items or not all(is_expired(cast("TResponseInputItem", item)) for item in items):
+                return
+            with suppress(MessageNotFoundError):  # somebody else has removed it
+                await self.manager.delete_message(self._key, message.id)
 
     async def _clear(self) -> None:
         try:

@@ -1,0 +1,134 @@
+"""Runs tests of a framework's own repository twice, without and with our classes, and compares: `nox -s upstream`.
+
+The tests come from the source distribution of the version that is installed. A test that fails only with our classes is
+an error, unless `LEFT_OUT` says why it cannot pass. So is one that is listed there and passes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from xml.etree import ElementTree
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Tests of one framework to run with the plugin `swap_…`, whose variable SC_SWAP is `kind`.
+
+    `left_out` are the tests that cannot pass, by the reason.
+    """
+
+    distribution: str
+    plugin: str
+    kind: str
+    files: tuple[str, ...]
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+SELECTIONS = (
+    Selection(
+        "openai-agents",
+        "swap_openai_agents",
+        "sqlite",
+        ("tests/memory/test_session.py", "tests/memory/test_session_limit.py"),
+        {
+            "it looks into the connections and locks of their class": (
+                "test_sqlite_session_close_closes_worker_thread_connections",
+                "test_sqlite_session_reaps_connections_from_exited_worker_threads",
+                "test_sqlite_session_closes_retired_connections_before_the_next_allocation",
+                "test_sqlite_session_keeps_connections_of_live_worker_threads",
+                "test_sqlite_session_file_lock_is_shared_across_instances",
+                "test_sqlite_session_failed_add_items_releases_write_lock",
+                "test_sqlite_session_failed_clear_session_rolls_back",
+                "test_sqlite_session_failed_pop_item_releases_write_lock",
+                "test_sqlite_session_rollback_failure_evicts_connection",
+                "test_sqlite_session_close_retries_quarantined_connection",
+                "test_sqlite_session_post_commit_cancellation_propagates_after_known_outcome[add]",
+                "test_sqlite_session_post_commit_cancellation_propagates_after_known_outcome[pop]",
+                "test_sqlite_session_post_commit_cancellation_propagates_after_known_outcome[clear]",
+            ),
+            "it writes damaged rows into their table": (
+                "test_sqlite_session_pop_item_skips_corrupt_most_recent",
+                "test_sqlite_session_pop_item_returns_none_after_dropping_only_corrupt_rows",
+                "test_sqlite_session_get_items_limit_skips_corrupt_newest_rows",
+                "test_sqlite_session_get_items_session_settings_limit_skips_corrupt_rows",
+            ),
+            "ours opens its store again after it was closed": ("test_sqlite_session_closed_rejects_empty_add_items",),
+        },
+    ),
+)
+
+
+def source_of(distribution: str, folder: Path) -> Path:
+    """The unpacked source distribution of the version that is installed."""
+    wanted = f"{distribution}=={version(distribution)}"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--no-binary",
+        distribution,
+        "-d",
+        folder,
+        wanted,
+    ]
+    subprocess.run(pip, check=True)
+    [archive] = folder.glob(f"{distribution.replace('-', '_')}-*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def outcomes(source: Path, selection: Selection, *, swapped: bool) -> dict[str, str]:
+    """What became of each test: `passed`, `failed` or `skipped`."""
+    report = source / f"{selection.kind}-{swapped}.xml"
+    plugin = ["-p", selection.plugin] if swapped else []
+    environ = {**os.environ, "SC_SWAP": selection.kind, "PYTHONPATH": os.fspath(HERE)}
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-W", "ignore", f"--junitxml={report}", *plugin]
+    subprocess.run([*command, *selection.files], cwd=source, env=environ, check=False)
+    found: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        kinds = {child.tag for child in case}
+        failed = bool(kinds & {"failure", "error"})
+        found[str(case.get("name"))] = "failed" if failed else "skipped" if "skipped" in kinds else "passed"
+    return found
+
+
+def compare(source: Path, selection: Selection) -> list[str]:
+    """The tests that fail only with our classes, and those that are listed and pass. Prints the numbers."""
+    base = outcomes(source, selection, swapped=False)
+    ours = outcomes(source, selection, swapped=True)
+    listed = {name: reason for reason, names in selection.left_out.items() for name in names}
+    worse = {name for name, outcome in base.items() if outcome == "passed" and ours.get(name) != "passed"}
+    numbers = [f"{sum(outcome == 'passed' for outcome in run.values())} of {len(run)}" for run in (base, ours)]
+    sys.stdout.write(f"{selection.distribution} {selection.kind}: theirs {numbers[0]} passed, with ours {numbers[1]}\n")
+    for reason, names in selection.left_out.items():
+        sys.stdout.write(f"  {len(names)} left out: {reason}\n")
+    new = [f"{name} fails with our classes" for name in sorted(worse - listed.keys())]
+    return new + [f"{name} passes, and is listed as left out" for name in sorted(listed.keys() - worse)]
+
+
+def main(folder: str, *distributions: str) -> int:
+    """Run the selections of these distributions, or all. Returns the exit code."""
+    chosen = [each for each in SELECTIONS if not distributions or each.distribution in distributions]
+    problems: list[str] = []
+    for distribution in dict.fromkeys(each.distribution for each in chosen):
+        source = source_of(distribution, Path(folder))
+        for selection in (each for each in chosen if each.distribution == distribution):
+            problems += compare(source, selection)
+    sys.stdout.write("".join(f"{problem}\n" for problem in problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

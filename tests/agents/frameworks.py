@@ -32,4 +32,5 @@ class Framework:
 FRAMEWORKS = (
     Framework("openai_agents", "openai-agents", ("agents",)),
     Framework("google_adk", "google-adk", ("google.adk",)),
+    Framework("langchain", "langchain", ("langchain", "langchain_core", "langgraph")),
 )

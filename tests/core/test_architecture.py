@@ -57,6 +57,7 @@ CLIENTS = {
 
 FRAMEWORKS = {
     "google_adk": {"google"},
+    "langchain": {"langchain", "langchain_core", "langgraph"},
     "openai_agents": {"agents"},
 }
 """The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""

@@ -63,6 +63,28 @@ SELECTIONS = (
             "ours opens its store again after it was closed": ("test_sqlite_session_closed_rejects_empty_add_items",),
         },
     ),
+    Selection(
+        "openai-agents",
+        "swap_openai_agents",
+        "sqlite",
+        (
+            "tests/memory/test_compaction_suffix.py",
+            "tests/memory/test_compaction_model_visibility.py",
+            "tests/memory/test_openai_responses_compaction_session.py",
+        ),
+        {
+            "it looks into the connections and tables of their class": (
+                "test_suffix_transaction_rolls_back_failed_insert[sqlite]",
+                "test_cancelled_suffix_transaction_settles_before_newer_append[sqlite]",
+                "test_failed_encrypted_suffix_transaction_preserves_original_tokens[sqlite-False]",
+                "test_failed_encrypted_suffix_transaction_preserves_original_tokens[sqlite-True]",
+                "test_settled_pop_failure_invalidates_response_chain[cancelled]",
+                "test_settled_pop_failure_invalidates_response_chain[error]",
+                "test_settled_clear_failure_invalidates_response_chain[cancelled]",
+                "test_settled_clear_failure_invalidates_response_chain[error]",
+            ),
+        },
+    ),
 )
 
 

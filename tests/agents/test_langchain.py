@@ -98,16 +98,18 @@ def middleware(url: str) -> Iterator[ConversationMiddleware]:
     opened.close()
 
 
-SUMS = (AIMessage("", tool_calls=[call(1), call(3)]), AIMessage("3 and 5"), AIMessage("bye"))
+def sums() -> list[AIMessage]:
+    """Two calls at once, and two answers."""
+    return [AIMessage("", tool_calls=[call(1), call(3)]), AIMessage("3 and 5"), AIMessage("bye")]
 
 
 def test_a_conversation_with_parallel_tools_goes_on_after_a_restart(
     url: str, middleware: ConversationMiddleware
 ) -> None:
-    agent, _ = agent_on(middleware, *SUMS[:2])
+    agent, _ = agent_on(middleware, *sums()[:2])
     first = agent.invoke(said("add"), CHAT)["messages"]
     again = ConversationMiddleware(url=url)
-    agent, model = agent_on(again, SUMS[2])
+    agent, model = agent_on(again, sums()[2])
     second = agent.invoke(said("thanks"), CHAT)["messages"]
     assert second[:5] == first
     assert texts(model.seen[0]) == ["Be brief.", "add", "", "3", "5", "3 and 5", "thanks"]
@@ -130,7 +132,9 @@ def test_a_turn_costs_few_requests(url: str) -> None:
     async def main() -> list[int]:
         counted: list[int] = []
         async with metered(url) as (manager, meter):
-            agent, _ = agent_on(ConversationMiddleware(manager=manager), *(SUMS[:2] * 3))
+            agent, _ = agent_on(
+                ConversationMiddleware(manager=manager), *[each for _ in range(3) for each in sums()[:2]]
+            )
             for _ in range(3):
                 with meter.count(counted):
                     await agent.ainvoke(said("add"), CHAT)
@@ -255,7 +259,7 @@ def test_a_chunk_becomes_a_message() -> None:
 
 @MEMORY
 def test_others_read_the_conversation_and_their_messages_are_read(middleware: ConversationMiddleware) -> None:
-    agent, model = agent_on(middleware, *SUMS)
+    agent, model = agent_on(middleware, *sums())
     agent.invoke(said("add"), CHAT)
 
     async def continue_elsewhere() -> list[Any]:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import gc
 import itertools
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from session_continuity import MessageNotFoundError, SessionManager, StorageClosedError
+from session_continuity import (
+    ForwardingAdapter,
+    Message,
+    MessageNotFoundError,
+    Page,
+    Session,
+    SessionManager,
+    StorageClosedError,
+)
+from session_continuity_memory import MemoryStorage
 
 from ..kit.clocks import Clock
 from ..kit.conversations import said
@@ -134,3 +144,26 @@ def test_an_iterator_that_outlives_its_manager_says_that_it_is_closed(variant: V
             list(items)
     del left
     gc.collect()
+
+
+class Damaged(ForwardingAdapter):
+    """A store that cannot read one session and one message."""
+
+    async def list_sessions(self, *args: Any, **options: Any) -> Page[Session]:
+        page = await super().list_sessions(*args, **options)
+        return replace(page, unreadable=("lost session",))
+
+    async def get_messages(self, *args: Any, **options: Any) -> Page[Message]:
+        page = await super().get_messages(*args, **options)
+        return replace(page, unreadable=("lost message",))
+
+
+def test_what_cannot_be_read_is_named() -> None:
+    named: list[str] = []
+    with SessionManager(Damaged(MemoryStorage())) as manager:
+        session = manager.create_session(user_id="ada")
+        manager.add_message(session.id, "user", "hello")
+        assert [each.id for each in manager.iter_sessions(user_id="ada", on_unreadable=named.append)] == [session.id]
+        assert [m.content for m in manager.iter_messages(session.id, on_unreadable=named.append)] == ["hello"]
+        assert len(list(manager.iter_messages(session.id))) == 1
+    assert named == ["lost session", "lost message"]

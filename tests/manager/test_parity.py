@@ -59,8 +59,8 @@ on(event_type, handler)
 off(event_type, handler)
 health()
 close()
-iter_sessions(*, limit=None, cursor=None, after_id=None, **query)
-iter_messages(session_id, *, order='asc', limit=None, roles=None, after=None, before=None, cursor=None)
+iter_sessions(*, limit=None, cursor=None, after_id=None, on_unreadable=None, **query)
+iter_messages(session_id, *, order='asc', limit=None, roles=None, after=None, before=None, cursor=None, on_unreadable=None)
 """
 OPTIONS = """token_counter token_budget compression summarizer ttl expiry image_token_cost file_token_cost context
 summarizer_timeout summarizer_pause on_invalid_text cleanup_interval registry"""

@@ -85,11 +85,24 @@ async def collect(fetch: Fetch[U], limit: int | None, cursor: str | None) -> Pag
             return Page(tuple(items), cursor, tuple(unreadable), page.stale_totals)
 
 
-async def walk(fetch: Fetch[U], limit: int | None, cursor: str | None, *, step: int) -> AsyncGenerator[U, None]:
-    """The items of `collect`, one by one. A page of at most `step` items is read when its first item is needed."""
+async def walk(
+    fetch: Fetch[U],
+    limit: int | None,
+    cursor: str | None,
+    *,
+    step: int,
+    on_unreadable: Callable[[str], object] | None = None,
+) -> AsyncGenerator[U, None]:
+    """The items of `collect`, one by one. A page of at most `step` items is read when its first item is needed.
+
+    `on_unreadable` is called with each id of `Page.unreadable` when its page has been read.
+    """
     left = limit
     while True:
         page = await fetch(step if left is None else min(left, step), cursor)
+        if on_unreadable is not None:
+            for name in page.unreadable:
+                on_unreadable(name)
         for item in page:
             yield item
         left = None if left is None else left - len(page)

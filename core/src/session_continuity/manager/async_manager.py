@@ -225,11 +225,15 @@ class AsyncSessionManager(ConversationMethods, ListingMethods, PeopleMethods):
         limit: int | None = None,
         cursor: str | None = None,
         after_id: str | None = None,
+        on_unreadable: Callable[[str], object] | None = None,
         **query: Unpack[SessionQuery],
     ) -> AsyncGenerator[Session, None]:
-        """The sessions of `list_sessions`, one by one. Pages are read when they are needed."""
+        """The sessions of `list_sessions`, one by one. Pages are read when they are needed.
+
+        Sessions that cannot be read are left out; `on_unreadable` is called with the id of each.
+        """
         check_span(limit, cursor)
-        return walk(self._listing(cursor, after_id, query), limit, cursor, step=50)
+        return walk(self._listing(cursor, after_id, query), limit, cursor, step=50, on_unreadable=on_unreadable)
 
     async def update_session(self, session_id: str, *, expected_version: int | None = None, **changes: Any) -> Session:
         """Change fields of a session and return it. None clears a field. Fields that are not named stay.
@@ -379,12 +383,16 @@ class AsyncSessionManager(ConversationMethods, ListingMethods, PeopleMethods):
         after: datetime | str | None = None,
         before: datetime | str | None = None,
         cursor: str | None = None,
+        on_unreadable: Callable[[str], object] | None = None,
     ) -> AsyncGenerator[Message, None]:
-        """The messages of `get_messages`, one by one. Pages are read when they are needed."""
+        """The messages of `get_messages`, one by one. Pages are read when they are needed.
+
+        Messages that cannot be read are left out; `on_unreadable` is called with the id of each.
+        """
         arguments.check_ids(session_id=session_id)
         query = arguments.message_query(order, roles, after, before)
         check_span(limit, cursor)
-        return walk(self._reading(session_id, query), limit, cursor, step=100)
+        return walk(self._reading(session_id, query), limit, cursor, step=100, on_unreadable=on_unreadable)
 
     async def update_message(self, session_id: str, message_id: str, **changes: Any) -> Message:
         """Change `role`, `content`, `metadata` or `token_count` of a message and return it. It keeps its place.

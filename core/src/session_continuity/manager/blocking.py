@@ -3,7 +3,7 @@ line a method; whatever there is to decide is decided in the async class."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from datetime import datetime, timedelta
@@ -371,10 +371,18 @@ class SessionManager(BlockingConversationMethods, BlockingListingMethods):
         limit: int | None = None,
         cursor: str | None = None,
         after_id: str | None = None,
+        on_unreadable: Callable[[str], object] | None = None,
         **query: Unpack[SessionQuery],
     ) -> Iterator[Session]:
-        """The sessions of `list_sessions`, one by one. Pages are read when they are needed."""
-        return self._iterate(self._manager.iter_sessions(limit=limit, cursor=cursor, after_id=after_id, **query))
+        """The sessions of `list_sessions`, one by one. Pages are read when they are needed.
+
+        Sessions that cannot be read are left out; `on_unreadable` is called with the id of each.
+        """
+        return self._iterate(
+            self._manager.iter_sessions(
+                limit=limit, cursor=cursor, after_id=after_id, on_unreadable=on_unreadable, **query
+            )
+        )
 
     def iter_messages(
         self,
@@ -386,11 +394,22 @@ class SessionManager(BlockingConversationMethods, BlockingListingMethods):
         after: datetime | str | None = None,
         before: datetime | str | None = None,
         cursor: str | None = None,
+        on_unreadable: Callable[[str], object] | None = None,
     ) -> Iterator[Message]:
-        """The messages of `get_messages`, one by one. Pages are read when they are needed."""
+        """The messages of `get_messages`, one by one. Pages are read when they are needed.
+
+        Messages that cannot be read are left out; `on_unreadable` is called with the id of each.
+        """
         return self._iterate(
             self._manager.iter_messages(
-                session_id, order=order, limit=limit, roles=roles, after=after, before=before, cursor=cursor
+                session_id,
+                order=order,
+                limit=limit,
+                roles=roles,
+                after=after,
+                before=before,
+                cursor=cursor,
+                on_unreadable=on_unreadable,
             )
         )
 

@@ -96,8 +96,9 @@ DYNAMODB_OPERATIONS = {
 
 DYNAMODB_SHARED = "context gate hints large_bodies lookup session_counters session_heads system_messages"
 
-CLIENT_MODULES = {"client.py"}
-"""The only file of a plugin that may know of event loops, where its client is at fault there."""
+CLIENT_MODULES = {"client.py", "damager.py"}
+"""The only files of a plugin that may know of event loops: where its client is at fault there, and where a test damages
+what is stored while a loop runs."""
 
 
 def nodes(tree: ast.AST, *, in_functions: bool = True) -> Iterator[ast.AST]:

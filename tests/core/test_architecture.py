@@ -78,7 +78,7 @@ DYNAMODB_ROOMS = {
 DYNAMODB_OPERATIONS = {
     # An append may create its session, over what is left of an expired one.
     "appending": "last_message meta_terms session_creation session_removal",
-    "forks": "session_removal",
+    "forks": "session_creation session_removal",
     "last_message": "",
     "meta_terms": "",
     "editing": "message_conditions",
@@ -94,7 +94,7 @@ DYNAMODB_OPERATIONS = {
 }
 """The operations of the DynamoDB plugin, and what each may import beside what all of them share."""
 
-DYNAMODB_SHARED = "context gate hints large_bodies lookup session_counters session_heads system_messages"
+DYNAMODB_SHARED = "context gate hints large_bodies lookup one_tail session_counters session_heads system_messages"
 
 CLIENT_MODULES = {"client.py", "damager.py"}
 """The only files of a plugin that may know of event loops: where its client is at fault there, and where a test damages

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
-from session_continuity import ConfigError, StorageAdapter, run_now
+from session_continuity import ConfigError, Portal, StorageAdapter, run_now
 from session_continuity_redis.adapter import RedisStorage
 from session_continuity_redis.scripts import DAMAGE
 
@@ -20,6 +19,6 @@ def damage(adapter: StorageAdapter, session_id: str, message_id: str | None) -> 
     work = adapter.native.run(DAMAGE, session_id, message_id or "")
     if adapter.mode == "blocking":
         run_now(work)
-    else:  # an event loop may run in this thread
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, work).result()
+    else:
+        with closing(Portal()) as portal:  # an event loop may run in this thread
+            portal.run(work)

@@ -46,8 +46,11 @@ TESTERS = [
 ]
 
 
-TWO_AT_A_TIME = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
-"""Two files at a time, in their own order. In xdist's order, files of few tests come last, and some take a minute."""
+FOUR_AT_A_TIME = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""Four files at a time, because tests spend most of their time waiting for servers and other processes.
+
+The files keep their own order. In that of xdist, files of few tests come last, and some take a minute.
+"""
 
 
 def install(session: nox.Session, *tools: str) -> None:
@@ -73,9 +76,9 @@ def types(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session) -> None:
-    """The tests that are not `long`, two files at a time. Arguments after `--` go to pytest instead."""
+    """The tests that are not `long`, four files at a time. Arguments after `--` go to pytest instead."""
     install(session, *CHECKERS, *TESTERS)
-    session.run("python", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "not long"]))
+    session.run("python", "-m", "pytest", *(session.posargs or [*FOUR_AT_A_TIME, "-m", "not long"]))
 
 
 @nox.session
@@ -86,7 +89,7 @@ def tests(session: nox.Session) -> None:
         return
     install(session, *CHECKERS, *TESTERS, "pytest-cov")
     # pytest-cov saves what a worker measured before the worker ends: a worker that ends slowly is killed.
-    session.run("python", "-m", "pytest", "--cov", "--cov-report=", *TWO_AT_A_TIME, "-m", "not long")
+    session.run("python", "-m", "pytest", "--cov", "--cov-report=", *FOUR_AT_A_TIME, "-m", "not long")
     session.run("coverage", "report", "--fail-under=95")
 
 
@@ -101,18 +104,18 @@ def long(session: nox.Session) -> None:
     One of them may take 25 minutes before it counts as hanging: a busy machine has taken more than five for one.
     """
     install(session, *CHECKERS, *TESTERS)
-    session.run("python", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "-m", "long", "--timeout=1500"]))
+    session.run("python", "-m", "pytest", *(session.posargs or [*FOUR_AT_A_TIME, "-m", "long", "--timeout=1500"]))
 
 
 def apart_suite(folder: str) -> tuple[str, ...]:
-    """The command that runs the conformance suite two examples at a time, apart from the configuration of our tests."""
+    """The command that runs the suite, four examples at a time, apart from the configuration of our tests."""
     apart = ("-c", os.devnull, f"--rootdir={folder}", "--noconftest", "-p", "no:cacheprovider", "-W", "error", "-q")
-    return ("python", "-m", "pytest", "-n", "2", "--pyargs", "session_continuity_conformance.suite", *apart)
+    return ("python", "-m", "pytest", "-n", "4", "--pyargs", "session_continuity_conformance.suite", *apart)
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """The conformance suite on our own stores, two examples at a time, or on the stores whose URLs follow `--`."""
+    """The conformance suite on our own stores, four examples at a time, or on the stores whose URLs follow `--`."""
     install(session, "pytest-xdist")
     if session.posargs:
         session.run("session-continuity", "conformance", *session.posargs)
@@ -146,7 +149,7 @@ def agents(session: nox.Session) -> None:
     install_with_frameworks(session, "mypy", "pyright[nodejs]", "pytest", "pytest-timeout", "pytest-xdist")
     session.run("mypy", "agents/src")
     session.run("pyright", "agents/src")
-    session.run("python", "-m", "pytest", *(session.posargs or [*TWO_AT_A_TIME, "tests/agents"]))
+    session.run("python", "-m", "pytest", *(session.posargs or [*FOUR_AT_A_TIME, "tests/agents"]))
 
 
 @nox.session(default=False)

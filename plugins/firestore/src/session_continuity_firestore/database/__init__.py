@@ -1,0 +1,1 @@
+"""The database's indexes and permissions, and the commands about them."""

@@ -1,0 +1,1 @@
+"""Requests to one database, and what can go wrong with them."""

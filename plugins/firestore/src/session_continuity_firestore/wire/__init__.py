@@ -1,0 +1,1 @@
+"""The part of Firestore's wire format that the store needs."""

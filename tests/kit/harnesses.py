@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
 
 from .dynamodb_engines import IDENTITY, MissingEngineError, run_engine
+from .firestore_emulator import MissingEmulatorError, new_project, run_emulator
 from .missing import no_stores
 from .redis_cluster import Cluster
 from .redis_servers import NEEDED, Server, find_engines
@@ -89,3 +90,15 @@ def postgres_pooled() -> Iterator[str | list[str]]:
             yield no_stores(f"postgresql behind PgBouncer: {missing}")
             return
         yield url
+
+
+@contextmanager
+def firestore() -> Iterator[str | list[str]]:
+    """Google's Firestore emulator, in memory."""
+    with ExitStack() as stack:
+        try:
+            address = stack.enter_context(run_emulator())
+        except MissingEmulatorError as missing:
+            yield no_stores(f"firestore: {missing}")
+            return
+        yield f"firestore://{new_project()}?emulator_host={address}"

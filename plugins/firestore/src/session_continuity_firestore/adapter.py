@@ -57,7 +57,9 @@ class FirestoreStorage(StorageAdapter):
 
     backend = BACKEND
 
-    def __init__(self, *, client: Any = None, project: str | None = None, mode: Mode = "blocking", **options: Any) -> None:
+    def __init__(
+        self, *, client: Any = None, project: str | None = None, mode: Mode = "blocking", **options: Any
+    ) -> None:
         if client is None:
             values = options if project is None else {"project": project, **options}
             parsed = parse_options(FirestoreOptions, values, scheme=BACKEND)
@@ -74,6 +76,7 @@ class FirestoreStorage(StorageAdapter):
         return adapter
 
     def _set(self, options: FirestoreOptions, client: Client) -> None:
+        self._is_view = False
         self.mode = client.mode
         self.capabilities = CAPABILITIES
         self.clock = utc_now
@@ -98,6 +101,7 @@ class FirestoreStorage(StorageAdapter):
 
     def view(self, *, namespace: str | None = None, owner: str | None = None) -> StorageAdapter:
         view = copy(self)
+        view._is_view = True
         view._context = self._context.view(namespace, owner)
         return view
 
@@ -105,7 +109,8 @@ class FirestoreStorage(StorageAdapter):
         """Nothing to create: indexes and the database are the operator's. See `session-continuity firestore`."""
 
     async def close(self) -> None:
-        await self._client.close()
+        if not self._is_view:
+            await self._client.close()
 
     async def health(self) -> HealthStatus:
         return await health.check_health(self._context, self._client.database)

@@ -17,7 +17,18 @@ MAX_BATCH = 1000
 """The messages of one append. Firestore keeps 1000 places in a millisecond."""
 
 _SECRETS = frozenset(
-    {"access_token", "api_key", "apikey", "credentials", "key", "key_file", "password", "private_key", "secret", "token"}
+    {
+        "access_token",
+        "api_key",
+        "apikey",
+        "credentials",
+        "key",
+        "key_file",
+        "password",
+        "private_key",
+        "secret",
+        "token",
+    }
 )
 _CHAIN = (
     "a firestore:// URL does not take credentials; leave them to Google's chain: a service account of the machine, "

@@ -1,4 +1,5 @@
 """x"""
 
+
 def add_commands(app):
     pass

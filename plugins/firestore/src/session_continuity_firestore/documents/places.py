@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from session_continuity import Message, move_to
-from session_continuity_firestore.wire.values import LAST_MOMENT, Moment, moment_of, time_of
+from session_continuity_firestore.wire.values import FIRST_MOMENT, LAST_MOMENT, Moment, moment_of, time_of
 
 _IN_MILLISECOND = 1000
 _MILLISECOND = timedelta(milliseconds=1)
@@ -21,7 +21,7 @@ def placed(
     messages: Sequence[Message], last: Moment, client_ids: Collection[str]
 ) -> tuple[Sequence[Message], Sequence[Moment]]:
     """The messages behind the place `last`, with their places. They are moved in time where they have to be."""
-    last_time = time_of(max(last, Moment(-62_135_596_800_000_000)))
+    last_time = time_of(max(last, FIRST_MOMENT))
     if not _is_in_order(messages):
         latest = max(message.created_at for message in messages)
         messages = move_to(max(latest, last_time), messages, client_ids=client_ids)
@@ -53,12 +53,15 @@ def _agree(messages: Sequence[Message], places: Sequence[Moment]) -> bool:
     )
 
 
-def first_place_after(time: datetime) -> Moment:
-    """The first place that is later than a time, which may lie between two milliseconds."""
-    return Moment((moment_of(time) // _IN_MILLISECOND + 1) * _IN_MILLISECOND)
+def first_place_after(time: datetime) -> Moment | None:
+    """The first place that is later than a time, which may lie between two milliseconds. None if there is none."""
+    return _valid((moment_of(time) // _IN_MILLISECOND + 1) * _IN_MILLISECOND)
 
 
 def first_place_at_or_after(time: datetime) -> Moment | None:
     """The first place that is not earlier than a time. None if every place is earlier."""
-    place = -(-moment_of(time) // _IN_MILLISECOND) * _IN_MILLISECOND
+    return _valid(-(-moment_of(time) // _IN_MILLISECOND) * _IN_MILLISECOND)
+
+
+def _valid(place: int) -> Moment | None:
     return Moment(place) if place <= LAST_MOMENT else None

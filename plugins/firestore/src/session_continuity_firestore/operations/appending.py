@@ -47,7 +47,7 @@ from session_continuity_firestore.operations.sessions import (
     updated_gate,
 )
 from session_continuity_firestore.requests.errors import Code, code_of
-from session_continuity_firestore.requests.writes import change, create
+from session_continuity_firestore.requests.writes import absent, change, create
 from session_continuity_firestore.wire.values import encode
 
 
@@ -70,9 +70,8 @@ async def append_messages(
     terms: AppendTerms,
 ) -> Appended:
     """Append a batch, and do what the terms say."""
-    name = context.names.session(session_id)
-    async with context.turnstile.turn(name):
-        return await _Append(context, session_id, messages, client_ids, terms).run()
+    append = _Append(context, session_id, messages, client_ids, terms)
+    return await context.turnstile.turn(context.names.session(session_id), append.run)
 
 
 class _Append:
@@ -192,7 +191,11 @@ class _Append:
         if self._patch is not None:
             changed = patched(session_of(known.document), self._patch)
             fields |= update_fields(changed, self._patch, self._write_id)
-        writes = [*creations(self._context, self._session_id, batch, places), _meta(self._name, fields, gate, batch, places)]
+        writes = [
+            *(self._unrepeated(new, batch) if known.stored is None else ()),
+            *creations(self._context, self._session_id, batch, places),
+            _meta(self._name, fields, gate, batch, places),
+        ]
         try:
             stamps = await self._context.client.commit(writes)
         except grpc.RpcError as error:
@@ -234,6 +237,10 @@ class _Append:
         context.gates.set(self._name, replace(after, stamp=stamps[-1], write_id=self._write_id))
         return Appended(messages=tuple(batch), created=True)
 
+    def _unrepeated(self, sent: Sequence[Message], batch: Sequence[Message]) -> list[Any]:
+        """Conditions that messages which got new ids are not stored under their old ones."""
+        renamed = (old.id for old, new in zip(sent, batch, strict=True) if old.id != new.id)
+        return [absent(self._context.names.message(self._session_id, message_id)) for message_id in renamed]
 
     def _keep_ids(self, sent: Sequence[Message], batch: Sequence[Message]) -> None:
         """Use the ids of a batch that was moved in time again in the next attempt, in case it was stored."""

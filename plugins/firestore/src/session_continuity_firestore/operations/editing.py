@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -24,36 +25,40 @@ async def update_message(context: Context, session_id: str, message_id: str, pat
 
     META is written only if tokens or role change.
     """
+    key = context.names.session(session_id)
+    return await context.turnstile.turn(key, partial(_update_message, context, session_id, message_id, patch))
+
+
+async def _update_message(context: Context, session_id: str, message_id: str, patch: Patch) -> Message:
     name, write_id = context.names.message(session_id, message_id), new_write_id()
     unknown_since: Any = None
-    async with context.turnstile.turn(context.names.session(session_id)):
-        attempts = context.client.attempts()
-        async for _ in attempts:
-            gate, documents = await context.existing_with(session_id, [name])
-            row = row_of(documents[name], session_id) if name in documents else None
-            if row is None or row.place is None:
-                raise MessageNotFoundError(session_id, message_id)
-            if row.write_id == write_id:
-                return row.readable(session_id)
-            if unknown_since is not None and row.version != unknown_since:
-                raise UnavailableError(
-                    "the reply to the edit was lost, and others have edited the message since; its outcome is unknown"
-                ) from attempts.last
-            changed = _patched(row.readable(session_id), patch)
-            check_size(document_of(name, message_fields(changed, row.place)))
-            fields = {**edited_fields(changed, patch.fields), names.WRITE_ID: encode(write_id)}
-            meta, after = _meta(context, session_id, gate, row, changed)
-            try:
-                stamps = await context.client.commit([change(name, fields, stamp=row.version), *meta])
-            except grpc.RpcError as error:
-                context.gates.discard(context.names.session(session_id))
-                attempts.failed(error)
-                if attempts.is_unknown:
-                    unknown_since = row.version
-                continue
-            if meta:
-                context.gates.set(context.names.session(session_id), replace(after, stamp=stamps[-1]))
-            return changed
+    attempts = context.client.attempts()
+    async for _ in attempts:
+        gate, documents = await context.existing_with(session_id, [name])
+        row = row_of(documents[name], session_id) if name in documents else None
+        if row is None or row.place is None:
+            raise MessageNotFoundError(session_id, message_id)
+        if row.write_id == write_id:
+            return row.readable(session_id)
+        if unknown_since is not None and row.version != unknown_since:
+            raise UnavailableError(
+                "the reply to the edit was lost, and others have edited the message since; its outcome is unknown"
+            ) from attempts.last
+        changed = _patched(row.readable(session_id), patch)
+        check_size(document_of(name, message_fields(changed, row.place)))
+        fields = {**edited_fields(changed, patch.fields), names.WRITE_ID: encode(write_id)}
+        meta, after = _meta(context, session_id, gate, row, changed)
+        try:
+            stamps = await context.client.commit([change(name, fields, stamp=row.version), *meta])
+        except grpc.RpcError as error:
+            context.gates.discard(context.names.session(session_id))
+            attempts.failed(error)
+            if attempts.is_unknown:
+                unknown_since = row.version
+            continue
+        if meta:
+            context.gates.set(context.names.session(session_id), replace(after, stamp=stamps[-1]))
+        return changed
     raise attempts.gave_up()
 
 

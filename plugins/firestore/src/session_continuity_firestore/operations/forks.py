@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import grpc
@@ -25,7 +26,7 @@ from session_continuity_firestore.operations.session_removal import remove_remai
 from session_continuity_firestore.operations.sessions import READ, new_session_fields, new_write_id, repeated
 from session_continuity_firestore.requests.queries import Position, Where, ordered
 from session_continuity_firestore.requests.writes import change, create
-from session_continuity_firestore.wire.values import Moment, encode, encode_moment, moment_of, time_of
+from session_continuity_firestore.wire.values import FIRST_MOMENT, Moment, encode, encode_moment, moment_of, time_of
 
 _BATCH = 500
 """Messages that one Commit copies."""
@@ -50,26 +51,30 @@ class _Copies:
 
 async def fork_session(context: Context, source_id: str, session: Session, through_id: str | None) -> Session:
     """Create the session with copies of the source's messages."""
+    key = context.names.session(session.id)
+    return await context.turnstile.turn(key, partial(_fork_session, context, source_id, session, through_id))
+
+
+async def _fork_session(context: Context, source_id: str, session: Session, through_id: str | None) -> Session:
     name, write_id = context.names.session(session.id), new_write_id()
-    async with context.turnstile.turn(name):
-        attempts = context.client.attempts()
-        async for _ in attempts:
-            source, document, through = await _read(context, source_id, session.id, through_id)
-            found = context.note(session.id, document)
-            if found is not None and found.is_taken(context.clock()):
-                return repeated(context, document, found, session, write_id)
-            try:
-                if found is not None:
-                    await remove_remains(context, session.id)
-                copies = await _copies(context, source_id, session.id, through)
-                gate, fields = _meta(session, source_id, source, copies, write_id)
-                stamp = await _write(context, session.id, fields, copies.documents, write_id)
-            except grpc.RpcError as error:
-                context.gates.discard(name)
-                attempts.failed(error)
-                continue
-            context.gates.set(name, replace(gate, stamp=stamp, write_id=write_id))
-            return _result(session, gate, copies)
+    attempts = context.client.attempts()
+    async for _ in attempts:
+        source, document, through = await _read(context, source_id, session.id, through_id)
+        found = context.note(session.id, document)
+        if found is not None and found.is_taken(context.clock()):
+            return repeated(context, document, found, session, write_id)
+        try:
+            if found is not None:
+                await remove_remains(context, session.id)
+            copies = await _copies(context, source_id, session.id, through)
+            gate, fields = _meta(session, source_id, source, copies, write_id)
+            stamp = await _write(context, session.id, fields, copies.documents, write_id)
+        except grpc.RpcError as error:
+            context.gates.discard(name)
+            attempts.failed(error)
+            continue
+        context.gates.set(name, replace(gate, stamp=stamp, write_id=write_id))
+        return _result(session, gate, copies)
     raise attempts.gave_up()
 
 
@@ -93,7 +98,7 @@ async def _read(
     wanted = [meta] if through is None else [meta, through]
     gate, documents = await context.existing_with(source_id, wanted, READ)
     if through is None or through_id is None:
-        end = Position(gate.place, context.names.message_named(source_id, "\U0010ffff"))
+        end = Position(max(gate.place, FIRST_MOMENT), context.names.message_named(source_id, "\U0010ffff"))
         return gate, documents.get(meta), end if gate.last_id is not None else None
     place = place_of(documents[through]) if through in documents else None
     if place is None:
@@ -203,5 +208,3 @@ async def list_forks(context: Context, source_id: str, limit: int, cursor: str |
         moment = place_of(documents[-1]) or Moment(0)
         more = encode_cursor([moment, documents[-1].name], bound_to=bound_to)
     return Page(forks, more, tuple(id_of(document) for document, session in sessions if session is None))
-
-

@@ -20,9 +20,7 @@ _ROUNDS = 10
 """Requests for one page, if few of the sessions match. It then ends early, with a cursor."""
 
 
-async def list_sessions(
-    context: Context, filter: SessionFilter, limit: int, cursor: str | None
-) -> Page[Session]:
+async def list_sessions(context: Context, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:
     """One page of the sessions that match, newest first. It shows only what is there and readable."""
     bound_to = f"{context.owner!r} {filter.key()}"
     after = _start(cursor, bound_to)
@@ -126,5 +124,3 @@ def _start(cursor: str | None, bound_to: str) -> Position | None:
 
 def _cursor(position: Position, bound_to: str) -> str:
     return encode_cursor([position.moment, position.name], bound_to=bound_to)
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -27,26 +28,30 @@ _BATCH = 5000
 
 async def delete_message(context: Context, session_id: str, message_id: str) -> bool:
     """Remove one message, and count it out of META in the same Commit."""
+    key = context.names.session(session_id)
+    return await context.turnstile.turn(key, partial(_delete_message, context, session_id, message_id))
+
+
+async def _delete_message(context: Context, session_id: str, message_id: str) -> bool:
     name = context.names.message(session_id, message_id)
     meta = context.names.session(session_id)
-    async with context.turnstile.turn(meta):
-        attempts = context.client.attempts()
-        async for _ in attempts:
-            gate, documents = await context.existing_with(session_id, [name], COUNTED_FIELDS)
-            row = row_of(documents[name], session_id) if name in documents else None
-            if row is None or row.place is None:
-                return attempts.is_unknown
-            after = counted_out(gate, [row])
-            try:
-                stamps = await context.client.commit(
-                    [delete(name, stamp=row.version), meta_after_removal(meta, gate, after, [row], new_write_id())]
-                )
-            except grpc.RpcError as error:
-                context.gates.discard(meta)
-                attempts.failed(error)
-                continue
-            context.gates.set(meta, replace(after, stamp=stamps[-1]))
-            return True
+    attempts = context.client.attempts()
+    async for _ in attempts:
+        gate, documents = await context.existing_with(session_id, [name], COUNTED_FIELDS)
+        row = row_of(documents[name], session_id) if name in documents else None
+        if row is None or row.place is None:
+            return attempts.is_unknown
+        after = counted_out(gate, [row])
+        try:
+            stamps = await context.client.commit(
+                [delete(name, stamp=row.version), meta_after_removal(meta, gate, after, [row], new_write_id())]
+            )
+        except grpc.RpcError as error:
+            context.gates.discard(meta)
+            attempts.failed(error)
+            continue
+        context.gates.set(meta, replace(after, stamp=stamps[-1]))
+        return True
     raise attempts.gave_up()
 
 
@@ -68,37 +73,44 @@ def meta_after_removal(meta: str, gate: Gate, after: Gate, rows: Sequence[Row], 
 
 async def delete_all_messages(context: Context, session_id: str) -> int:
     """Remove the messages that are there when the call begins, and count them out of META in the same Commit."""
+    key = context.names.session(session_id)
+    return await context.turnstile.turn(key, partial(_delete_all_messages, context, session_id))
+
+
+async def _delete_all_messages(context: Context, session_id: str) -> int:
     meta = context.names.session(session_id)
     write_id = new_write_id()
     removed = pending = 0
     through: Any = None
-    async with context.turnstile.turn(meta):
-        attempts = context.client.attempts()
-        async for _ in attempts:
-            where = [] if through is None else [Where(names.CREATED_AT, "<=", encode_moment(through))]
-            query = ordered(
-                names.MESSAGES, names.CREATED_AT, limit=_BATCH, where=where, descending=True, fields=COUNTED_FIELDS
-            )
-            answers, document = await context.client.query_and_get(meta, query, meta, GATE_FIELDS)
-            gate = context.existing(session_id, document)
-            rows = [row_of(answer.document, session_id) for answer in answers if answer.HasField("document")]
-            if pending and gate.write_id == write_id:  # the reply was lost, and the messages were removed
-                removed += pending
-            pending = 0
-            if not rows:
-                return removed
-            through = through if through is not None else rows[0].place
-            after = counted_out(gate, rows)
-            writes = [meta_after_removal(meta, gate, after, rows, write_id), *(delete(row.name, stamp=row.version) for row in rows)]
-            try:
-                stamps = await context.client.commit(writes)
-            except grpc.RpcError as error:
-                context.gates.discard(meta)
-                attempts.failed(error)
-                pending = len(rows)
-                continue
-            context.gates.set(meta, replace(after, stamp=stamps[0]))
-            removed += len(rows)
-            if len(rows) < _BATCH:
-                return removed
+    attempts = context.client.attempts()
+    async for _ in attempts:
+        where = [] if through is None else [Where(names.CREATED_AT, "<=", encode_moment(through))]
+        query = ordered(
+            names.MESSAGES, names.CREATED_AT, limit=_BATCH, where=where, descending=True, fields=COUNTED_FIELDS
+        )
+        answers, document = await context.client.query_and_get(meta, query, meta, GATE_FIELDS)
+        gate = context.existing(session_id, document)
+        rows = [row_of(answer.document, session_id) for answer in answers if answer.HasField("document")]
+        if pending and gate.write_id == write_id:  # the reply was lost, and the messages were removed
+            removed += pending
+        pending = 0
+        if not rows:
+            return removed
+        through = through if through is not None else rows[0].place
+        after = counted_out(gate, rows)
+        writes = [
+            meta_after_removal(meta, gate, after, rows, write_id),
+            *(delete(row.name, stamp=row.version) for row in rows),
+        ]
+        try:
+            stamps = await context.client.commit(writes)
+        except grpc.RpcError as error:
+            context.gates.discard(meta)
+            attempts.failed(error)
+            pending = len(rows)
+            continue
+        context.gates.set(meta, replace(after, stamp=stamps[0]))
+        removed += len(rows)
+        if len(rows) < _BATCH:
+            return removed
     raise attempts.gave_up()

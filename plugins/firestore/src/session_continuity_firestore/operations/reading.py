@@ -99,15 +99,15 @@ async def _bounds(context: Context, session_id: str, query: MessageQuery) -> _Bo
     return _Bounds(found.get(query.after_id or ""), found.get(query.before_id or ""))
 
 
-def _wanted(
-    context: Context, session_id: str, query: MessageQuery, bounds: _Bounds, start: Position | None
-) -> Any:
+def _wanted(context: Context, session_id: str, query: MessageQuery, bounds: _Bounds, start: Position | None) -> Any:
     """The query for one page. None if nothing can meet its conditions."""
     where = _roles(query)
     if where is None:
         return None
     if query.after is not None:
-        where.append(Where(names.CREATED_AT, ">=", encode_moment(first_place_after(query.after))))
+        if (begin := first_place_after(query.after)) is None:
+            return None
+        where.append(Where(names.CREATED_AT, ">=", encode_moment(begin)))
     if query.before is not None and (end := first_place_at_or_after(query.before)) is not None:
         where.append(Where(names.CREATED_AT, "<", encode_moment(end)))
     first, last = bounds.after, bounds.before
@@ -167,9 +167,7 @@ def _position(row: Row) -> tuple[int, str]:
     return row.place or 0, row.name
 
 
-async def _by_ids(
-    context: Context, session_id: str, query: MessageQuery, start: Position | None
-) -> Page[Message]:
+async def _by_ids(context: Context, session_id: str, query: MessageQuery, start: Position | None) -> Page[Message]:
     """One page of the messages with chosen ids. They are read by name, and sorted here."""
     bounds = await _bounds(context, session_id, query)
     name = context.names.session(session_id)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import grpc
@@ -63,23 +64,18 @@ async def delete_session(
     context: Context, session_id: str, expired_before: datetime | None, expected_version: int | None
 ) -> bool:
     """Remove the session if it is there and the conditions are met."""
-    return await _remove(context, session_id, Terms(expired_before, expected_version))
+    terms = Terms(expired_before, expected_version)
+    return await context.turnstile.turn(context.names.session(session_id), partial(_remove, context, session_id, terms))
 
 
 async def remove_remains(context: Context, session_id: str) -> None:
-    """Remove what is left of a session that has expired, is being deleted, or was never completed."""
-    await _remove(context, session_id, Terms(remains=True), in_turn=True)
+    """Remove what is left of a session that has expired, is being deleted, or was never completed. The caller has the
+    turn at it."""
+    await _remove(context, session_id, Terms(remains=True))
 
 
-async def _remove(context: Context, session_id: str, terms: Terms, *, in_turn: bool = False) -> bool:
+async def _remove(context: Context, session_id: str, terms: Terms) -> bool:
     name = context.names.session(session_id)
-    if in_turn:
-        return await _remove_in_turn(context, session_id, name, terms)
-    async with context.turnstile.turn(name):
-        return await _remove_in_turn(context, session_id, name, terms)
-
-
-async def _remove_in_turn(context: Context, session_id: str, name: str, terms: Terms) -> bool:
     query = unordered(names.MESSAGES, limit=BATCH + 1)
     attempts = context.client.attempts()
     has_begun = False

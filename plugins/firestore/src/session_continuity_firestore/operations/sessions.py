@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -58,26 +59,30 @@ def without_totals(session: Session) -> Session:
 
 async def create_session(context: Context, session: Session) -> Session:
     """Create META, if there is none."""
+    key = context.names.session(session.id)
+    return await context.turnstile.turn(key, partial(_create_session, context, session))
+
+
+async def _create_session(context: Context, session: Session) -> Session:
     name, write_id, gate = context.names.session(session.id), new_write_id(), new_gate(session)
     write = create(name, new_session_fields(session, gate, write_id))
-    async with context.turnstile.turn(name):
-        attempts = context.client.attempts()
-        async for _ in attempts:
-            try:
-                (stamp,) = await context.client.commit([write])
-            except grpc.RpcError as error:
-                attempts.failed(error)
-            else:
-                context.gates.set(name, replace(gate, stamp=stamp, write_id=write_id))
-                return without_totals(session)
-            document = await context.client.get(name, READ)
-            found = context.note(session.id, document)
-            if found is None:
-                continue
-            if not found.is_taken(context.clock()):
-                await remove_remains(context, session.id)
-                continue
-            return repeated(context, document, found, session, write_id)
+    attempts = context.client.attempts()
+    async for _ in attempts:
+        try:
+            (stamp,) = await context.client.commit([write])
+        except grpc.RpcError as error:
+            attempts.failed(error)
+        else:
+            context.gates.set(name, replace(gate, stamp=stamp, write_id=write_id))
+            return without_totals(session)
+        document = await context.client.get(name, READ)
+        found = context.note(session.id, document)
+        if found is None:
+            continue
+        if not found.is_taken(context.clock()):
+            await remove_remains(context, session.id)
+            continue
+        return repeated(context, document, found, session, write_id)
     raise attempts.gave_up()
 
 
@@ -100,41 +105,41 @@ async def get_session(context: Context, session_id: str) -> Session | None:
     return session_of(document) if context.exists(gate) else None
 
 
-async def update_session(
-    context: Context, session_id: str, patch: Patch, expected_version: int | None
-) -> Session:
+async def update_session(context: Context, session_id: str, patch: Patch, expected_version: int | None) -> Session:
     """Read the session, and write what the patch changes if nobody has changed it since."""
+    key = context.names.session(session_id)
+    return await context.turnstile.turn(key, partial(_update_session, context, session_id, patch, expected_version))
+
+
+async def _update_session(context: Context, session_id: str, patch: Patch, expected_version: int | None) -> Session:
     name, write_id = context.names.session(session_id), new_write_id()
     unknown_since: int | None = None
-    async with context.turnstile.turn(name):
-        attempts = context.client.attempts()
-        async for _ in attempts:
-            document = await context.client.get(name, READ)
-            gate = context.existing(session_id, document)
-            if gate.write_id == write_id:
-                return session_of(document)
-            if unknown_since is not None and gate.version != unknown_since:
-                raise UnavailableError(
-                    "the reply to the update was lost, and others have updated the session since; its outcome is unknown"
-                ) from attempts.last
-            session = session_of(document)
-            if expected_version is not None and session.version != expected_version:
-                raise ConcurrencyError(
-                    session_id, expected=expected_version, actual=session.version, current=session
-                )
-            changed = patched(session, patch)
-            try:
-                (stamp,) = await context.client.commit(
-                    [change(name, update_fields(changed, patch, write_id), stamp=gate.stamp)]
-                )
-            except grpc.RpcError as error:
-                context.gates.discard(name)
-                attempts.failed(error)
-                if attempts.is_unknown:
-                    unknown_since = gate.version
-            else:
-                context.gates.set(name, updated_gate(gate, changed, stamp, write_id))
-                return changed
+    attempts = context.client.attempts()
+    async for _ in attempts:
+        document = await context.client.get(name, READ)
+        gate = context.existing(session_id, document)
+        if gate.write_id == write_id:
+            return session_of(document)
+        if unknown_since is not None and gate.version != unknown_since:
+            raise UnavailableError(
+                "the reply to the update was lost, and others have updated the session since; its outcome is unknown"
+            ) from attempts.last
+        session = session_of(document)
+        if expected_version is not None and session.version != expected_version:
+            raise ConcurrencyError(session_id, expected=expected_version, actual=session.version, current=session)
+        changed = patched(session, patch)
+        try:
+            (stamp,) = await context.client.commit(
+                [change(name, update_fields(changed, patch, write_id), stamp=gate.stamp)]
+            )
+        except grpc.RpcError as error:
+            context.gates.discard(name)
+            attempts.failed(error)
+            if attempts.is_unknown:
+                unknown_since = gate.version
+        else:
+            context.gates.set(name, updated_gate(gate, changed, stamp, write_id))
+            return changed
     raise attempts.gave_up()
 
 

@@ -45,8 +45,7 @@ async def replace_tail(
 ) -> Replaced:
     """Remove the messages after one of them, and store a batch in their place."""
     replacement = _Replacement(context, session_id, after_id, messages, client_ids, expected_last_id)
-    async with context.turnstile.turn(context.names.session(session_id)):
-        replaced, rows = await replacement.run()
+    replaced, rows = await context.turnstile.turn(context.names.session(session_id), replacement.run)
     if not return_removed:
         return replaced
     return replace(replaced, removed=tuple(row.readable(session_id) for row in rows))
@@ -126,9 +125,7 @@ class _Replacement:
         """Raise what the session refuses. With `taken`, look whether ids of the batch belong to messages that stay."""
         last_id = tail[-1].id if tail else self._after_id or ""
         if self._expected_last_id is not None and last_id != self._expected_last_id:
-            raise ConversationChangedError(
-                self._session_id, expected_last_id=self._expected_last_id, last_id=last_id
-            )
+            raise ConversationChangedError(self._session_id, expected_last_id=self._expected_last_id, last_id=last_id)
         if not self._messages:
             return
         freed = sum(row.tokens for row in tail)

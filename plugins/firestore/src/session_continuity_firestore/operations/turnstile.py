@@ -1,67 +1,66 @@
 """`Turnstile`: lets the writers of one session in this process in one after the other.
 
-Without it they would fail each other's conditions and read the session again each time. Nothing depends on it: writers
+Without it they would fail each other's conditions, and read the session again each time. Nothing depends on it: writers
 of other processes do not pass it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+from zlib import crc32
 
 from session_continuity import Mode, Slots
+
+R = TypeVar("R")
 
 _PATIENCE = 30.0
 """Seconds after which a writer goes ahead anyway."""
 
-_Key = tuple[asyncio.AbstractEventLoop | None, str]
+_QUEUES = 256
+"""Sessions share this many queues, by their names. A queue for each would have to be removed, which a signal handler
+could interrupt."""
 
 
 class Turnstile:
-    """A queue for each session that is being written, by the name of its document."""
+    """The queues of one adapter and its views. A call must not begin another one inside of its turn."""
 
     def __init__(self, mode: Mode) -> None:
         self._mode = mode
-        self._slots: dict[str, Slots] = {}
-        self._locks: dict[_Key, asyncio.Lock] = {}
-        self._waiting: dict[_Key, int] = {}
-        self._lock = threading.Lock()
+        self._slots: list[Slots] = []
+        self._process = 0
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, list[asyncio.Lock]] = WeakKeyDictionary()
 
-    @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[None]:
-        """Wait for the turn at this session."""
-        key: _Key = (asyncio.get_running_loop() if self._mode == "async" else None, name)
-        with self._lock:
-            self._waiting[key] = self._waiting.get(key, 0) + 1
+    async def turn(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
+        """The result of the work, which is begun when it is its turn at the session with this name."""
+        number = crc32(name.encode()) % _QUEUES
+        if self._mode == "async":
+            async with self._locks_of_loop()[number]:
+                return await work()
+        slots, holder = self._slots_of_process()[number], object()
         try:
-            if self._mode == "async":
-                async with self._locks.setdefault(key, asyncio.Lock()):
-                    yield
-            else:
-                slots = self._slots.setdefault(name, Slots(1))
-                holder = object()
-                try:
-                    slots.enter(holder, _PATIENCE)
-                    yield
-                finally:
-                    _leave(slots, holder)
+            slots.enter(holder, _PATIENCE)
+            return await work()
         finally:
-            self._forget(key)
+            try:
+                slots.leave(holder)
+            except BaseException:  # a signal handler raised
+                slots.leave(holder)
+                raise
 
-    def _forget(self, key: _Key) -> None:
-        with self._lock:
-            self._waiting[key] -= 1
-            if not self._waiting[key]:
-                del self._waiting[key]
-                self._locks.pop(key, None)
-                self._slots.pop(key[1], None)
+    def _locks_of_loop(self) -> list[asyncio.Lock]:
+        loop = asyncio.get_running_loop()
+        if loop not in self._locks:
+            self._locks[loop] = [asyncio.Lock() for _ in range(_QUEUES)]
+        return self._locks[loop]
 
-
-def _leave(slots: Slots, holder: object) -> None:
-    try:
-        slots.leave(holder)
-    except BaseException:  # a signal handler raised
-        slots.leave(holder)
-        raise
+    def _slots_of_process(self) -> list[Slots]:
+        """The queues of this process: those of a parent may be held by threads that a fork did not copy."""
+        slots = self._slots
+        if self._process != os.getpid():
+            slots = self._slots = [Slots(1) for _ in range(_QUEUES)]
+            self._process = os.getpid()
+        return slots

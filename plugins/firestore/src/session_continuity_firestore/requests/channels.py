@@ -35,8 +35,8 @@ _OPTIONS = (
     # Without it, a new channel gets the connection of the old one, also if that is dead.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take
 )
 _WITHOUT_THREADS = (("SingleThreadedUnaryStream", 1),)
 """Without it, gRPC starts a thread for each query in blocking mode."""

@@ -110,7 +110,9 @@ class Client:
 
     async def query(self, parent: str, query: Any) -> list[Any]:
         """The answers of a query, of which each may hold a document."""
-        answers: list[Any] = await self._repeated("RunQuery", wire.RunQueryRequest(parent=parent, structured_query=query))
+        answers: list[Any] = await self._repeated(
+            "RunQuery", wire.RunQueryRequest(parent=parent, structured_query=query)
+        )
         self._count_found(answers)
         return answers
 

@@ -26,7 +26,8 @@ UNANSWERED = frozenset({Code.CANCELLED, Code.DEADLINE_EXCEEDED, Code.INTERNAL, C
 """The codes of a request whose outcome is unknown."""
 
 _LINK = re.compile(r"https://\S+")
-_DATASTORE_MODE = "Datastore Mode"
+_DATASTORE_MODE = "datastore mode"
+_NO_DATABASE = "does not exist for project"
 
 
 class GaveUpError(Exception):
@@ -49,7 +50,8 @@ def details_of(error: grpc.RpcError) -> str:
 
 def is_conflict(error: grpc.RpcError) -> bool:
     """Whether a write was refused because of another writer."""
-    return code_of(error) in CONFLICTS and _DATASTORE_MODE.lower() not in details_of(error).lower()
+    details = details_of(error).lower()
+    return code_of(error) in CONFLICTS and _DATASTORE_MODE not in details and _NO_DATABASE not in details
 
 
 def is_unanswered(error: grpc.RpcError) -> bool:
@@ -63,8 +65,8 @@ def is_throttled(error: grpc.RpcError) -> bool:
 
 
 def is_missing(error: grpc.RpcError) -> bool:
-    """Whether a document does not exist."""
-    return code_of(error) is Code.NOT_FOUND and "database" not in details_of(error).lower().split("documents")[0][:60]
+    """Whether a document does not exist. A project or database that does not exist has the same code."""
+    return code_of(error) is Code.NOT_FOUND and _NO_DATABASE not in details_of(error).lower()
 
 
 def _is_too_large(details: str) -> bool:
@@ -105,7 +107,7 @@ def _translate_status(code: Any, details: str, target: str) -> SessionContinuity
 
 
 def _sentence(code: Any, details: str) -> str:
-    if _DATASTORE_MODE.lower() in details.lower():
+    if _DATASTORE_MODE in details.lower():
         return "this database is in Datastore mode, which does not have this API; create one in Native mode"
     if code is Code.FAILED_PRECONDITION and (link := _LINK.search(details)):
         return (

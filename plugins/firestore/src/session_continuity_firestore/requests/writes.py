@@ -17,7 +17,12 @@ def create(name: str, fields: Mapping[str, Any], *, over: bool = False) -> Any:
 
 
 def change(
-    name: str, fields: Mapping[str, Any], *, stamp: Any = None, added: Iterable[str] = (), removed: Iterable[str] = (),
+    name: str,
+    fields: Mapping[str, Any],
+    *,
+    stamp: Any = None,
+    added: Iterable[str] = (),
+    removed: Iterable[str] = (),
     listed: str = "",
 ) -> Any:
     """Write these fields of a document, and remove those that are None.
@@ -36,6 +41,11 @@ def change(
             transformed = FieldTransform(field_path=listed, **{transform: ArrayValue(values=values)})
             changed.update_transforms.append(transformed)
     return changed
+
+
+def absent(name: str) -> Any:
+    """No change, on condition that there is no such document."""
+    return Write(delete=name, current_document=Precondition(exists=False))
 
 
 def delete(name: str, *, stamp: Any = None) -> Any:

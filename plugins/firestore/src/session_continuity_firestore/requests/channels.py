@@ -43,12 +43,17 @@ _WITHOUT_THREADS = (("SingleThreadedUnaryStream", 1),)
 
 
 class Channel:
-    """A channel and its calls by name. `running` counts the calls that are running."""
+    """A channel and its calls by name.
+
+    `running` counts the calls that are running. A retired channel is used for no more calls. A broken one is not closed
+    either, because a lock of gRPC's may have stayed taken.
+    """
 
     def __init__(self, native: Any) -> None:
         self.native = native
         self.running = 0
         self.is_retired = False
+        self.is_broken = False
         self.calls: dict[str, Any] = {}
         for kinds, make in ((_UNARY, native.unary_unary), (_STREAMS, native.unary_stream)):
             for name, (request, response) in kinds.items():

@@ -69,7 +69,7 @@ class Client:
         self._sleep = sleeper(mode)
         self._first_loop = FirstLoop()
         self._by_loop = LoopBound(self._open_in_loop, _close_in_loop) if mode == "async" and owned else None
-        self._channel: Channel | None = None
+        self._channels: dict[bool, Channel] = {}
         self._process = os.getpid()
         self._closed = False
         self._lock = threading.Lock()
@@ -83,12 +83,14 @@ class Client:
     async def close(self) -> None:
         """Close the channels that were opened here. Later calls raise StorageClosedError."""
         with self._lock:
-            channel, self._channel = self._channel, None
+            channels, self._channels = self._channels, {}
             self._closed = True
         if self._by_loop is not None:
             await self._by_loop.close()
-        elif channel is not None and self._owned and self._process == os.getpid():
-            channel.native.close()
+        elif self._owned and self._process == os.getpid():
+            for channel in channels.values():
+                if not channel.is_broken:
+                    channel.native.close()
 
     async def get(self, name: str, fields: Sequence[str] | None = None) -> Any:
         """One document with these fields, all for None. None if there is none."""
@@ -173,7 +175,7 @@ class Client:
             if self.mode == "async":
                 return await call if name in _UNARY else [answer async for answer in call]
             return call if name in _UNARY else list(call)
-        except grpc.RpcError as error:
+        except BaseException as error:
             self._note(channel, error)
             raise
         finally:
@@ -198,7 +200,7 @@ class Client:
             answers = [answer async for answer in stream] if self.mode == "async" else list(stream)
             stream = None
             return answers, document
-        except grpc.RpcError as error:
+        except BaseException as error:
             self._note(channel, error)
             raise
         finally:
@@ -225,26 +227,34 @@ class Client:
 
     def _leave(self, channel: Channel) -> None:
         channel.running -= 1
-        if channel.is_retired and channel.running <= 0 and self.mode == "blocking":
+        if channel.is_retired and not channel.is_broken and channel.running <= 0 and self.mode == "blocking":
             channel.native.close()
 
-    def _note(self, channel: Channel, error: grpc.RpcError) -> None:
-        """Use the channel for no more calls if this one was not answered in time."""
-        if self._owned and code_of(error) is Code.DEADLINE_EXCEEDED:
+    def _note(self, channel: Channel, error: BaseException) -> None:
+        """Use the channel for no more calls if this one was not answered in time, or was interrupted."""
+        if not self._owned:
+            return
+        if not isinstance(error, grpc.RpcError):
+            channel.is_retired = channel.is_broken = self.mode == "blocking"
+        elif code_of(error) is Code.DEADLINE_EXCEEDED:
             channel.is_retired = True
 
     def _current(self) -> Channel:
-        channel = self._channel
+        # Signal handlers run in the main thread. One that raises inside of gRPC can leave a lock of the channel taken,
+        # so the main thread has a channel of its own, and the calls of other threads go on.
+        is_main = threading.current_thread() is threading.main_thread()
+        channel = self._channels.get(is_main)
         if channel is not None and not channel.is_retired and self._process == os.getpid():
             return channel
         with self._lock:
             if self._closed:
                 raise StorageClosedError
             if self._process != os.getpid():
-                self._channel, self._process = None, os.getpid()
-            if self._channel is None or self._channel.is_retired:
-                self._channel = self._open()
-            return self._channel
+                self._channels, self._process = {}, os.getpid()
+            channel = self._channels.get(is_main)
+            if channel is None or channel.is_retired:
+                channel = self._channels[is_main] = self._open()
+            return channel
 
     async def _open_in_loop(self) -> list[Channel]:
         return [self._open()]

@@ -20,13 +20,13 @@ nox.options.sessions = ["lint", "types", "tests", "long", "conformance", "agents
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-PLUGINS = [f"plugins/{name}" for name in ("memory", "sqlite", "redis", "dynamodb", "postgres")]
+PLUGINS = [f"plugins/{name}" for name in ("memory", "sqlite", "redis", "dynamodb", "postgres", "firestore")]
 PACKAGES = ["core", *PLUGINS, "conformance"]
 EXTRAS = {"core": "[cli,tiktoken]", "plugins/dynamodb": "[async,zstd]", "plugins/postgres": "[binary]"}
 SOURCES = [f"{package}/src" for package in PACKAGES]
 AGENT_EXTRAS = ["openai", "adk", "langchain"]
 CODE = [*SOURCES, "agents/src", "tests", "benchmarks", "examples", "noxfile.py"]
-CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs"]
+CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs", "types-grpcio", "types-protobuf"]
 TESTERS = [
     "pytest",
     "pytest-timeout",
@@ -128,6 +128,8 @@ def conformance(session: nox.Session) -> None:
     # One mode, because botocore pauses after every lost reply. The tests run its store in both modes.
     dynamodb = ("--sc-harness=tests.kit.harnesses:dynamodb", "--sc-mode=blocking")
     session.run(*suite, *dynamodb, success_codes=[0, 5])  # 5: no engine is installed; an error in CI
+    firestore = ("--sc-harness=tests.kit.harnesses:firestore", "--sc-mode=blocking")
+    session.run(*suite, *firestore, success_codes=[0, 5])
 
 
 def install_with_frameworks(session: nox.Session, *tools: str) -> None:

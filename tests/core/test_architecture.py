@@ -52,6 +52,7 @@ CLIENTS = {
     "session_continuity_redis": {"redis"},
     "session_continuity_postgres": {"psycopg"},
     "session_continuity_dynamodb": {"boto3", "botocore", "aiobotocore", "aiohttp", "orjson"},
+    "session_continuity_firestore": {"google", "grpc"},
 }
 """The client libraries of each plugin; `sqlite3` is one, although it comes with Python."""
 

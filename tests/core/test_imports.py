@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 AWS = {"boto3", "botocore", "aiobotocore", "aiohttp", "moto", "orjson"}
 DRIVERS = {*AWS, "redis", "psycopg", "google", "grpc", "sqlite3"}
 TOOLS = {"hypothesis", "pytest", "typer", "rich", "tiktoken", "session_continuity_conformance"}
-STORES = {f"session_continuity_{name}" for name in ("sqlite", "redis", "dynamodb", "postgres")}
+STORES = {f"session_continuity_{name}" for name in ("sqlite", "redis", "dynamodb", "postgres", "firestore")}
 
 LIST_MODULES = """
 import sys

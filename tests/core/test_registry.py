@@ -168,7 +168,8 @@ def test_an_unknown_scheme_is_refused_when_nothing_is_installed() -> None:
 @pytest.mark.parametrize(
     ("scheme", "extra"),
     [("memory", "memory"), ("sqlite", "sqlite"), ("dynamodb", "dynamodb"), ("redis", "redis"), ("rediss", "redis"),
-     ("redis+cluster", "redis"), ("redis+sentinel", "redis"), ("unix", "redis")],
+     ("redis+cluster", "redis"), ("redis+sentinel", "redis"), ("unix", "redis"),
+     ("firestore", "firestore")],
 )  # fmt: skip
 def test_a_known_backend_that_is_missing_is_named_with_its_pip_command(scheme: str, extra: str) -> None:
     assert refusal(lambda: empty().plugin(scheme)) == (

@@ -239,6 +239,7 @@ from .runtime.portal import (
     Portal as Portal,
 )
 from .runtime.slots import Slots as Slots
+from .runtime.turnstile import Turnstile as Turnstile
 from .values import (
     Content as Content,
     ContentBlock as ContentBlock,

@@ -38,6 +38,7 @@ _EXTRA_OF_SCHEME = {
     "memory": "memory",
     "sqlite": "sqlite",
     "dynamodb": "dynamodb",
+    "firestore": "firestore",
     "redis": "redis",
     "rediss": "redis",
     "unix": "redis",

@@ -1,3 +1,3 @@
-"""The version of this distribution."""
+"""The one place that states this distribution's version."""
 
 __version__ = "0.1.0"

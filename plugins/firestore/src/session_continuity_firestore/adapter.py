@@ -23,6 +23,7 @@ from session_continuity import (
     SessionContinuityError,
     SessionFilter,
     StorageAdapter,
+    Turnstile,
     parse_options,
     utc_now,
 )
@@ -41,7 +42,6 @@ from session_continuity_firestore.operations import (
     tails,
 )
 from session_continuity_firestore.operations.context import Context
-from session_continuity_firestore.operations.turnstile import Turnstile
 from session_continuity_firestore.requests.client import Client, Meter, client_of
 from session_continuity_firestore.requests.errors import translate
 

@@ -86,8 +86,7 @@ def _native(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return model_map(value)
     if isinstance(value, list):
-        items = cast("list[Any]", value)
-        return [model_map(item) if isinstance(item, BaseModel) else item for item in items]
+        return [model_map(item) if isinstance(item, BaseModel) else item for item in value]  # pyright: ignore[reportUnknownVariableType]
     return value
 
 
@@ -121,7 +120,7 @@ def _read_field(model: type[BaseModel], name: str, value: Any) -> Any:
     nested = _NESTED.get(model, {}).get(name)
     if nested is None or not isinstance(value, list):
         return value
-    return [fields_of(nested, item) for item in cast("list[Any]", value)]
+    return [fields_of(nested, item) for item in value]  # pyright: ignore[reportUnknownVariableType]
 
 
 def list_fields(name: str, exact_name: str, entries: Sequence[Any]) -> dict[str, Any]:

@@ -270,7 +270,7 @@ def creations(
     places: Sequence[Any],
     over: Collection[str] = (),
 ) -> list[Any]:
-    """The writes that create these messages. Those with an id among `over` may be there. Raises MessageTooLargeError."""
+    """The writes that create these messages. Those with an id among `over` may exist. Raises MessageTooLargeError."""
     writes: list[Any] = []
     for message, place in zip(batch, places, strict=True):
         name = context.names.message(session_id, message.id)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from session_continuity import BoundedCache, SessionNotFoundError
+from session_continuity import BoundedCache, SessionNotFoundError, Turnstile
 from session_continuity_firestore.documents.gate import GATE_FIELDS, Gate, gate_of
 from session_continuity_firestore.documents.names import Names
-from session_continuity_firestore.operations.turnstile import Turnstile
 from session_continuity_firestore.requests.client import Client
 
 

@@ -44,7 +44,7 @@ async def get_messages(context: Context, session_id: str, query: MessageQuery, c
     if query.ids is not None:
         return await _by_ids(context, session_id, query, start)
     bounds = await _bounds(context, session_id, query)
-    wanted = _wanted(context, session_id, query, bounds, start)
+    wanted = _wanted(query, bounds, start)
     if wanted is None:
         context.existing(session_id, await context.client.get(context.names.session(session_id), GATE_FIELDS))
         return Page(())
@@ -58,7 +58,7 @@ async def get_conversation(context: Context, session_id: str, query: MessageQuer
     """The session, the first page, and the other system messages."""
     name = context.names.session(session_id)
     bounds = await _bounds(context, session_id, query)
-    wanted = None if query.ids is not None else _wanted(context, session_id, query, bounds, None)
+    wanted = None if query.ids is not None else _wanted(query, bounds, None)
     if wanted is None:
         document = await context.client.get(name, READ)
         context.existing(session_id, document)
@@ -99,7 +99,7 @@ async def _bounds(context: Context, session_id: str, query: MessageQuery) -> _Bo
     return _Bounds(found.get(query.after_id or ""), found.get(query.before_id or ""))
 
 
-def _wanted(context: Context, session_id: str, query: MessageQuery, bounds: _Bounds, start: Position | None) -> Any:
+def _wanted(query: MessageQuery, bounds: _Bounds, start: Position | None) -> Any:
     """The query for one page. None if nothing can meet its conditions."""
     where = _roles(query)
     if where is None:

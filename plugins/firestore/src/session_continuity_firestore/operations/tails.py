@@ -28,7 +28,7 @@ from session_continuity_firestore.operations.context import Context
 from session_continuity_firestore.operations.sessions import new_write_id
 from session_continuity_firestore.requests.queries import Position, ordered
 from session_continuity_firestore.requests.writes import change, delete
-from session_continuity_firestore.wire.values import encode, moment_in
+from session_continuity_firestore.wire.values import Moment, encode, moment_in
 
 MOST_REMOVED = 5000
 """Messages that one Commit removes."""
@@ -139,7 +139,8 @@ class _Replacement:
             raise ValidationError(f"message id {wanted[name]!r} belongs to a message that stays; choose a new id")
 
     async def _commit(self, gate: Gate, tail: Sequence[Row]) -> tuple[Replaced, Sequence[Row]]:
-        context, batch, places = self._context, self._messages, []
+        context, batch = self._context, self._messages
+        places: Sequence[Moment] = ()
         after = gate.reduced(len(tail), sum(row.tokens for row in tail), self._after_id or "")
         if batch:
             batch, places = placed(batch, gate.place, self._client_ids)

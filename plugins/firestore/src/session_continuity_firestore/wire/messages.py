@@ -86,7 +86,7 @@ def _add_field(message: Any, kind: str, name: str, number: str, choice: str | No
 
 
 _pool = descriptor_pool.DescriptorPool()
-_pool.Add(_describe())  # type: ignore[no-untyped-call]
+_pool.Add(_describe())
 
 
 def _message(name: str) -> Any:

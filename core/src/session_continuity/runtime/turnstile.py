@@ -1,32 +1,34 @@
-"""`Turnstile`: lets the writers of one session in this process in one after the other.
-
-Without it they would fail each other's conditions, and read the session again each time. Nothing depends on it: writers
-of other processes do not pass it.
-"""
+"""`Turnstile`: lets those who write to one thing in this process in one after the other."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
-from session_continuity import Mode, Slots
+from session_continuity.runtime.modes import Mode
+from session_continuity.runtime.slots import Slots
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Turnstile"]
 
 R = TypeVar("R")
 
 _PATIENCE = 30.0
-"""Seconds after which a writer goes ahead anyway."""
-
 _QUEUES = 256
-"""Sessions share this many queues, by their names. A queue for each would have to be removed, which a signal handler
-could interrupt."""
 
 
 class Turnstile:
-    """The queues of one adapter and its views. A call must not begin another one inside of its turn."""
+    """Queues for stores whose writers fail each other's conditions, and would have to read again each time.
+
+    Things share 256 queues, by their names. A queue for each would have to be removed after it, which a signal handler
+    could interrupt. In blocking mode a writer that has waited for 30 seconds goes ahead anyway: nothing may depend on
+    the queue, because writers of other processes do not pass it. Work must not begin another turn.
+    """
 
     def __init__(self, mode: Mode) -> None:
         self._mode = mode
@@ -35,7 +37,7 @@ class Turnstile:
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, list[asyncio.Lock]] = WeakKeyDictionary()
 
     async def turn(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
-        """The result of the work, which is begun when it is its turn at the session with this name."""
+        """The result of the work, which is begun when it is its turn at the thing with this name."""
         number = crc32(name.encode()) % _QUEUES
         if self._mode == "async":
             async with self._locks_of_loop()[number]:
@@ -52,6 +54,8 @@ class Turnstile:
                 raise
 
     def _locks_of_loop(self) -> list[asyncio.Lock]:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         if loop not in self._locks:
             self._locks[loop] = [asyncio.Lock() for _ in range(_QUEUES)]

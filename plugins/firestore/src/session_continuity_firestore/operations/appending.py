@@ -17,6 +17,7 @@ from session_continuity import (
     AppendTerms,
     ConcurrencyError,
     ConversationChangedError,
+    Existing,
     Message,
     MessageTooLargeError,
     Session,
@@ -93,7 +94,7 @@ class _Append:
         self._patch = terms.get("patch")
         self._expected_version = terms.get("expected_version")
         self._expected_last_id = terms.get("expected_last_id")
-        self._existing = terms.get("existing", "refuse")
+        self._existing: Existing = terms.get("existing", "refuse")
         self._new = terms.get("create")
         self._write_id = new_write_id()
 

@@ -79,7 +79,7 @@ async def _fork_session(context: Context, source_id: str, session: Session, thro
 
 
 def _result(session: Session, gate: Gate, copies: _Copies) -> Session:
-    totals = {
+    totals: dict[str, Any] = {
         "message_count": gate.messages,
         "token_count": gate.tokens,
         "system_message_ids": [entry.partition(" ")[2] for entry in copies.system],

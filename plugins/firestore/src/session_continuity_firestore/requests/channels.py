@@ -106,8 +106,9 @@ def _credentials() -> Any:
     import google.auth.transport.grpc
     import google.auth.transport.requests
 
+    auth: Any = google.auth
     try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        credentials, _ = auth.default(scopes=[_SCOPE])
     except google.auth.exceptions.GoogleAuthError as error:
         raise CredentialsError(type(error).__name__) from error
     plugin = google.auth.transport.grpc.AuthMetadataPlugin(  # type: ignore[no-untyped-call]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import grpc
-import grpc.aio
 
 from session_continuity import FirstLoop, LoopBound, Mode, StorageClosedError, backoff, retry_delays, sleeper
 from session_continuity_firestore.config import FirestoreOptions

@@ -74,6 +74,12 @@ def _is_too_large(details: str) -> bool:
     return "larger than max" in lower or "message size" in lower or "exceeds maximum" in lower or "too big" in lower
 
 
+def index_link(error: grpc.RpcError) -> str | None:
+    """The link that creates the index that a query has missed."""
+    found = _LINK.search(details_of(error))
+    return found[0] if found else None
+
+
 def translate(error: Exception, target: str) -> SessionContinuityError | None:
     """This project's error for one of gRPC's, None for any other. `target` says which database."""
     if isinstance(error, GaveUpError):

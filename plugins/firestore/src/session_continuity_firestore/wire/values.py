@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NewType
+from typing import Any, Final, NewType, cast
 
 from session_continuity import format_timestamp
 from session_continuity_firestore.wire.messages import Timestamp, Value
@@ -57,9 +57,11 @@ def fits(value: Any, depth: int = 1) -> bool:
     """Whether Firestore holds a JSON value exactly: no array inside of an array, no reserved or empty key, no integer
     of more than 64 bits, not too deep."""
     if isinstance(value, dict):
-        return depth < _MOST_DEPTH and all(_is_key(key) and fits(item, depth + 1) for key, item in value.items())
+        entries = cast("dict[str, Any]", value)
+        return depth < _MOST_DEPTH and all(_is_key(key) and fits(item, depth + 1) for key, item in entries.items())
     if isinstance(value, list):
-        return depth < _MOST_DEPTH and all(not isinstance(item, list) and fits(item, depth + 1) for item in value)
+        items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return depth < _MOST_DEPTH and all(not isinstance(item, list) and fits(item, depth + 1) for item in items)
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
@@ -89,7 +91,7 @@ def _fill(wire: Any, value: Any) -> None:
         wire.timestamp_value.CopyFrom(timestamp(moment_of(value)))
     elif isinstance(value, Mapping):
         wire.map_value.SetInParent()
-        for key, item in value.items():
+        for key, item in cast("Mapping[str, Any]", value).items():
             _fill(wire.map_value.fields[key], item)
     else:
         wire.array_value.SetInParent()

@@ -148,10 +148,10 @@ def _read_text_message(document: Any, message_id: str, session_id: str) -> Messa
     fields = document.fields
     if names.UPDATED_AT in fields or (names.METADATA in fields and fields[names.METADATA].map_value.fields):
         return None
-    # A field that is missing is read as a value of no kind.
-    content, tokens, place = fields[names.CONTENT], fields[names.TOKEN_COUNT], place_of(document)
-    kinds = content.WhichOneof("kind"), tokens.WhichOneof("kind")
-    if kinds != ("string_value", "integer_value") or place is None:
+    content, tokens, place = fields.get(names.CONTENT), fields.get(names.TOKEN_COUNT), place_of(document)
+    if content is None or tokens is None or place is None:
+        return None
+    if content.WhichOneof("kind") != "string_value" or tokens.WhichOneof("kind") != "integer_value":
         return None
     return stored_message(
         id=message_id,

@@ -1,4 +1,4 @@
-"""Many writers of one session: nothing lost, nothing doubled, in the order of the acknowledgements, at a bounded cost."""
+"""Many writers of one session: nothing is lost or doubled, at a bounded cost."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ with open_storage(told["url"]) as storage:
 
     async def stop_before(writes: Sequence[Any]) -> Any:
         if len(made) == told["commits"]:
-            print("stopped", flush=True)
+            sys.stdout.write("stopped\n")
+            sys.stdout.flush()
             time.sleep(600)  # noqa: ASYNC251  # blocking mode has no loop to block
         made.append(len(writes))
         return await commit(writes)

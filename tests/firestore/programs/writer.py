@@ -39,4 +39,4 @@ with open_storage(told["url"]) as storage:
 
     with ThreadPoolExecutor(told["threads"]) as threads:
         list(threads.map(write, range(told["threads"])))
-    print(json.dumps({"written": written, "requests": driver.meter.requests}))
+    sys.stdout.write(json.dumps({"written": written, "requests": driver.meter.requests}))

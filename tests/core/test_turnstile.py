@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import partial
 
@@ -75,16 +74,3 @@ def test_a_turn_ends_with_its_error(mode: Mode, runner: ModeRunner) -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="broken"):
             runner.run(turnstile.turn("name", fail))
-
-
-@pytest.mark.on(mode=["blocking"])
-def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(mode: Mode, runner: ModeRunner) -> None:
-    turnstile, inside = Turnstile(mode), Inside()
-
-    async def fork() -> int:
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if runner.run(turnstile.turn("name", inside.work)) == "done" else 1)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-    assert runner.run(turnstile.turn("name", fork)) == 0

@@ -21,7 +21,7 @@ _ROUNDS = 10
 
 
 async def list_sessions(context: Context, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:
-    """One page of the sessions that match, newest first. It shows only what is there and readable."""
+    """One page of the sessions that match, newest first. Titles, and more than 30 tags, are compared here."""
     bound_to = f"{context.owner!r} {filter.key()}"
     after = _start(cursor, bound_to)
     where = _where(context, filter)
@@ -73,7 +73,8 @@ def _where(context: Context, filter: SessionFilter) -> list[Where] | None:
         where.append(Where(names.TAGS, "array-contains", encode(next(iter(filter.tags)))))
     elif 1 < len(filter.tags) <= MOST_TAGS:
         where.append(Where(names.TAGS, "array-contains-any", encode(sorted(filter.tags))))
-    times: tuple[tuple[Operator, datetime | None], ...] = ((">", filter.created_after), ("<", filter.created_before))
+    after, before = filter.created_bounds()
+    times: tuple[tuple[Operator, datetime | None], ...] = ((">", after), ("<", before))
     where += [Where(names.CREATED_AT, operator, encode(time)) for operator, time in times if time is not None]
     return where
 

@@ -62,6 +62,11 @@ class _Known:
     stored: Sequence[Message | None] | None
     is_fresh: bool
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether all of the batch is stored."""
+        return self.stored is not None and None not in self.stored
+
 
 async def append_messages(
     context: Context,
@@ -103,15 +108,20 @@ class _Append:
         attempts = self._context.client.attempts()
         async for _ in attempts:
             known = known or await self._read(batch=attempts.last is not None)
+            stamp = None if known.gate is None else known.gate.stamp
+            if attempts.is_unknown and not known.is_stored:
+                attempts.settle(stamp)
             try:
-                done = await self._try(known)
-                if done is None and known.stored is None:
-                    # Refused, or an id is taken: only the stored messages tell whether this append was made before.
-                    known = await self._read(batch=True)
+                with attempts.judging():
                     done = await self._try(known)
+                    if done is None and known.stored is None:
+                        # Refused, or an id is taken: only the stored messages tell whether it was made before.
+                        known = await self._read(batch=True)
+                        stamp = None if known.gate is None else known.gate.stamp
+                        done = await self._try(known)
             except grpc.RpcError as error:
                 self._context.gates.discard(self._name)
-                attempts.failed(error)
+                attempts.failed(error, stamp)
                 known = None
                 continue
             if done is not None:

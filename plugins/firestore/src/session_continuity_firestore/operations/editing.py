@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from session_continuity import Message, MessageNotFoundError, Patch, UnavailableError
+from session_continuity import Message, MessageNotFoundError, Patch
 from session_continuity_firestore.documents import names
 from session_continuity_firestore.documents.gate import Gate
 from session_continuity_firestore.documents.message_codec import Row, document_of, edited_fields, message_fields, row_of
@@ -31,19 +31,16 @@ async def update_message(context: Context, session_id: str, message_id: str, pat
 
 async def _update_message(context: Context, session_id: str, message_id: str, patch: Patch) -> Message:
     name, write_id = context.names.message(session_id, message_id), new_write_id()
-    unknown_since: Any = None
     attempts = context.client.attempts()
     async for _ in attempts:
-        gate, documents = await context.existing_with(session_id, [name])
-        row = row_of(documents[name], session_id) if name in documents else None
-        if row is None or row.place is None:
-            raise MessageNotFoundError(session_id, message_id)
+        with attempts.judging():
+            gate, documents = await context.existing_with(session_id, [name])
+            row = row_of(documents[name], session_id) if name in documents else None
+            if row is None or row.place is None:
+                raise MessageNotFoundError(session_id, message_id)
         if row.write_id == write_id:
             return row.readable(session_id)
-        if unknown_since is not None and row.version != unknown_since:
-            raise UnavailableError(
-                "the reply to the edit was lost, and others have edited the message since; its outcome is unknown"
-            ) from attempts.last
+        attempts.settle(row.version)
         changed = _patched(row.readable(session_id), patch)
         check_size(document_of(name, message_fields(changed, row.place)))
         fields = {**edited_fields(changed, patch.fields), names.WRITE_ID: encode(write_id)}
@@ -52,9 +49,7 @@ async def _update_message(context: Context, session_id: str, message_id: str, pa
             stamps = await context.client.commit([change(name, fields, stamp=row.version), *meta])
         except grpc.RpcError as error:
             context.gates.discard(context.names.session(session_id))
-            attempts.failed(error)
-            if attempts.is_unknown:
-                unknown_since = row.version
+            attempts.failed(error, row.version)
             continue
         if meta:
             context.gates.set(context.names.session(session_id), replace(after, stamp=stamps[-1]))

@@ -59,10 +59,13 @@ async def _fork_session(context: Context, source_id: str, session: Session, thro
     name, write_id = context.names.session(session.id), new_write_id()
     attempts = context.client.attempts()
     async for _ in attempts:
-        source, document, through = await _read(context, source_id, session.id, through_id)
-        found = context.note(session.id, document)
-        if found is not None and found.is_taken(context.clock()):
-            return repeated(context, document, found, session, write_id)
+        with attempts.judging():
+            source, document, through = await _read(context, source_id, session.id, through_id)
+            found = context.note(session.id, document)
+            if found is not None and found.is_taken(context.clock()):
+                return repeated(context, document, found, session, write_id)
+        if found is None or found.forking != write_id:
+            attempts.settle(None)
         try:
             if found is not None:
                 await remove_remains(context, session.id)

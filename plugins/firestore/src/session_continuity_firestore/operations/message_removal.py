@@ -34,21 +34,25 @@ async def delete_message(context: Context, session_id: str, message_id: str) -> 
 
 async def _delete_message(context: Context, session_id: str, message_id: str) -> bool:
     name = context.names.message(session_id, message_id)
-    meta = context.names.session(session_id)
+    meta, write_id = context.names.session(session_id), new_write_id()
     attempts = context.client.attempts()
     async for _ in attempts:
-        gate, documents = await context.existing_with(session_id, [name], COUNTED_FIELDS)
+        with attempts.judging():
+            gate, documents = await context.existing_with(session_id, [name], COUNTED_FIELDS)
+        if gate.write_id == write_id:
+            return True
+        attempts.settle(gate.stamp)
         row = row_of(documents[name], session_id) if name in documents else None
         if row is None or row.place is None:
-            return attempts.is_unknown
+            return False
         after = counted_out(gate, [row])
         try:
             stamps = await context.client.commit(
-                [delete(name, stamp=row.version), meta_after_removal(meta, gate, after, [row], new_write_id())]
+                [delete(name, stamp=row.version), meta_after_removal(meta, gate, after, [row], write_id)]
             )
         except grpc.RpcError as error:
             context.gates.discard(meta)
-            attempts.failed(error)
+            attempts.failed(error, gate.stamp)
             continue
         context.gates.set(meta, replace(after, stamp=stamps[-1]))
         return True
@@ -89,11 +93,12 @@ async def _delete_all_messages(context: Context, session_id: str) -> int:
             names.MESSAGES, names.CREATED_AT, limit=_BATCH, where=where, descending=True, fields=COUNTED_FIELDS
         )
         answers, document = await context.client.query_and_get(meta, query, meta, GATE_FIELDS)
-        gate = context.existing(session_id, document)
-        rows = [row_of(answer.document, session_id) for answer in answers if answer.HasField("document")]
+        with attempts.judging():
+            gate = context.existing(session_id, document)
         if pending and gate.write_id == write_id:  # the reply was lost, and the messages were removed
-            removed += pending
-        pending = 0
+            return removed + pending
+        attempts.settle(gate.stamp)
+        rows = [row_of(answer.document, session_id) for answer in answers if answer.HasField("document")]
         if not rows:
             return removed
         through = through if through is not None else rows[0].place
@@ -106,7 +111,7 @@ async def _delete_all_messages(context: Context, session_id: str) -> int:
             stamps = await context.client.commit(writes)
         except grpc.RpcError as error:
             context.gates.discard(meta)
-            attempts.failed(error)
+            attempts.failed(error, gate.stamp)
             pending = len(rows)
             continue
         context.gates.set(meta, replace(after, stamp=stamps[0]))

@@ -83,10 +83,16 @@ async def _remove(context: Context, session_id: str, terms: Terms) -> bool:
         answers, document = await context.client.query_and_get(name, query, name, GATE_FIELDS)
         context.gates.discard(name)
         if document is None:
-            return has_begun or attempts.is_unknown
+            if not has_begun:
+                attempts.settle(None)
+            return has_begun
         gate = gate_of(document)
-        if not (has_begun and not gate.is_whole) and not terms.allow(context, session_id, gate):
-            return has_begun or attempts.is_unknown
+        if has_begun and gate.is_whole:  # another has completed the delete, and the id is used anew
+            return True
+        if not has_begun:
+            attempts.settle(gate.stamp)
+            if not terms.allow(context, session_id, gate):
+                return False
         found = [answer.document.name for answer in answers if answer.HasField("document")]
         try:
             # The list and META were read at two moments. META may be newer than the list, which then lacks messages.
@@ -101,9 +107,8 @@ async def _remove(context: Context, session_id: str, terms: Terms) -> bool:
                 await context.client.commit([*map(_delete, found), delete(name, stamp=gate.stamp)])
             return True
         except grpc.RpcError as error:
-            attempts.failed(error)
-            has_begun = has_begun or attempts.is_unknown
-            if not terms.are_stated and gate.is_whole:
+            attempts.failed(error, gate.stamp)
+            if not attempts.is_unknown and not has_begun and not terms.are_stated and gate.is_whole:
                 has_begun = await _try_to_begin(context, name, gate, terms) or has_begun
     raise attempts.gave_up()
 

@@ -16,7 +16,6 @@ from session_continuity import (
     Session,
     SessionExistsError,
     SessionNotFoundError,
-    UnavailableError,
     is_repeated_create,
 )
 from session_continuity_firestore.documents import names
@@ -77,12 +76,15 @@ async def _create_session(context: Context, session: Session) -> Session:
             return without_totals(session)
         document = await context.client.get(name, READ)
         found = context.note(session.id, document)
+        if found is None or not found.is_taken(context.clock()):
+            attempts.settle(None)
         if found is None:
             continue
         if not found.is_taken(context.clock()):
             await remove_remains(context, session.id)
             continue
-        return repeated(context, document, found, session, write_id)
+        with attempts.judging():
+            return repeated(context, document, found, session, write_id)
     raise attempts.gave_up()
 
 
@@ -113,30 +115,24 @@ async def update_session(context: Context, session_id: str, patch: Patch, expect
 
 async def _update_session(context: Context, session_id: str, patch: Patch, expected_version: int | None) -> Session:
     name, write_id = context.names.session(session_id), new_write_id()
-    unknown_since: int | None = None
     attempts = context.client.attempts()
     async for _ in attempts:
         document = await context.client.get(name, READ)
-        gate = context.existing(session_id, document)
+        with attempts.judging():
+            gate = context.existing(session_id, document)
         if gate.write_id == write_id:
             return session_of(document)
-        if unknown_since is not None and gate.version != unknown_since:
-            raise UnavailableError(
-                "the reply to the update was lost, and others have updated the session since; its outcome is unknown"
-            ) from attempts.last
+        attempts.settle(gate.stamp)
         session = session_of(document)
         if expected_version is not None and session.version != expected_version:
             raise ConcurrencyError(session_id, expected=expected_version, actual=session.version, current=session)
         changed = patched(session, patch)
+        write = change(name, update_fields(changed, patch, write_id), stamp=gate.stamp)
         try:
-            (stamp,) = await context.client.commit(
-                [change(name, update_fields(changed, patch, write_id), stamp=gate.stamp)]
-            )
+            (stamp,) = await context.client.commit([write])
         except grpc.RpcError as error:
             context.gates.discard(name)
-            attempts.failed(error)
-            if attempts.is_unknown:
-                unknown_since = gate.version
+            attempts.failed(error, gate.stamp)
         else:
             context.gates.set(name, updated_gate(gate, changed, stamp, write_id))
             return changed

@@ -77,9 +77,11 @@ class _Replacement:
         """The result, and the messages that were removed."""
         attempts = self._context.client.attempts()
         async for _ in attempts:
-            gate, tail, are_of_one_moment = await self._read()
+            with attempts.judging():
+                gate, tail, are_of_one_moment = await self._read()
             if self._pending is not None and gate.write_id == self._write_id:
                 return self._pending  # the reply was lost, and the tail was replaced
+            attempts.settle(gate.stamp)
             if not are_of_one_moment:
                 continue
             readable = [row.message for row in tail if row.message is not None]
@@ -90,7 +92,7 @@ class _Replacement:
                 return await self._commit(gate, tail)
             except grpc.RpcError as error:
                 self._context.gates.discard(self._meta)
-                attempts.failed(error)
+                attempts.failed(error, gate.stamp)
         raise attempts.gave_up()
 
     async def _read(self) -> tuple[Gate, list[Row], bool]:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import grpc
 
-from session_continuity import FirstLoop, LoopBound, Mode, StorageClosedError, backoff, retry_delays, sleeper
+from session_continuity import (
+    FirstLoop,
+    LoopBound,
+    Mode,
+    SessionContinuityError,
+    StorageClosedError,
+    StorageError,
+    UnavailableError,
+    backoff,
+    retry_delays,
+    sleeper,
+)
 from session_continuity_firestore.config import FirestoreOptions
 from session_continuity_firestore.requests.channels import Channel, channel_of, is_emulated, metadata, opener
 from session_continuity_firestore.requests.errors import (
@@ -21,6 +33,7 @@ from session_continuity_firestore.requests.errors import (
     is_missing,
     is_throttled,
     is_unanswered,
+    was_not_sent,
 )
 from session_continuity_firestore.wire import messages as wire
 
@@ -294,7 +307,8 @@ class Attempts:
     """Attempts at a write: `async for _ in attempts`, with `failed` for each error of a Commit, and at the end
     `raise attempts.gave_up()`.
 
-    `is_unknown` is whether the outcome of an earlier attempt is unknown.
+    `is_unknown` is whether an earlier attempt was not answered. What is read then may show that it was made. Where it
+    does not, only `settle` tells whether it may be made again: others may have removed what it had written.
     """
 
     def __init__(self, pauses: AsyncIterator[int], most_unanswered: int) -> None:
@@ -303,27 +317,60 @@ class Attempts:
         self._pauses = pauses
         self._unanswered = 0
         self._most_unanswered = most_unanswered
+        self._stamp: Any = None
 
     def __aiter__(self) -> AsyncIterator[int]:
         return self._pauses
 
-    def failed(self, error: grpc.RpcError) -> None:
-        """Take note of an error. Raises it if the write is not to be tried again."""
+    def failed(self, error: grpc.RpcError, stamp: Any = None) -> None:
+        """Take note of an error. Raises it if the write is not to be tried again.
+
+        `stamp` is the `updateTime` that the write was conditional on, None if on the absence of a document.
+        """
         self.last = error
         if is_conflict(error):
             return
         if not (is_unanswered(error) or is_throttled(error)):
             raise error
         self._unanswered += 1
-        self.is_unknown = self.is_unknown or is_unanswered(error)
+        if is_unanswered(error) and not was_not_sent(error) and not self.is_unknown:
+            self.is_unknown, self._stamp = True, stamp
         if self._unanswered >= self._most_unanswered:
             raise error
 
+    def settle(self, stamp: Any) -> None:
+        """Raise UnavailableError unless an attempt that was not answered was certainly not made: its condition, an
+        `updateTime`, would still be met."""
+        if self.is_unknown and (self._stamp is None or stamp != self._stamp):
+            raise self.unknown_outcome() from self.last
+
+    @contextmanager
+    def judging(self) -> Generator[None]:
+        """A refusal is not an answer to a write whose first attempt may have been made: raise UnavailableError."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except SessionContinuityError:
+            if self.is_unknown:
+                raise self.unknown_outcome() from self.last
+            raise
+
+    def unknown_outcome(self) -> UnavailableError:
+        """The error for a write that may have been made."""
+        return UnavailableError(
+            "the reply to a write was lost, and others have written meanwhile; its outcome is unknown: repeat the call "
+            "with the same ids"
+        )
+
     def gave_up(self) -> Exception:
         """The error for the end of the attempts."""
-        if self.last is not None and not is_conflict(self.last):
+        if self.is_unknown:
+            error: Exception = self.unknown_outcome()
+        elif self.last is not None and not is_conflict(self.last):
             return self.last
-        error = GaveUpError("other writers of this session were faster until the deadline; nothing was written")
+        else:
+            error = GaveUpError("other writers of this session were faster until the deadline; nothing was written")
         error.__cause__ = self.last
         return error
 

@@ -55,8 +55,13 @@ def is_conflict(error: grpc.RpcError) -> bool:
 
 
 def is_unanswered(error: grpc.RpcError) -> bool:
-    """Whether the outcome of a request is unknown."""
+    """Whether a request was not answered."""
     return code_of(error) in UNANSWERED
+
+
+def was_not_sent(error: grpc.RpcError) -> bool:
+    """Whether there was no connection that a request could be sent on."""
+    return "failed to connect to all addresses" in details_of(error)
 
 
 def is_throttled(error: grpc.RpcError) -> bool:

@@ -23,7 +23,7 @@ from session_continuity_firestore.documents.session_codec import session_of
 from session_continuity_firestore.operations.context import Context
 from session_continuity_firestore.operations.sessions import READ
 from session_continuity_firestore.requests.queries import Position, Where, ordered
-from session_continuity_firestore.wire.values import Moment, encode, encode_moment
+from session_continuity_firestore.wire.values import Moment, encode, encode_moment, moment_in
 
 _ROLES = 4
 
@@ -48,9 +48,7 @@ async def get_messages(context: Context, session_id: str, query: MessageQuery, c
     if wanted is None:
         context.existing(session_id, await context.client.get(context.names.session(session_id), GATE_FIELDS))
         return Page(())
-    name = context.names.session(session_id)
-    answers, document = await context.client.query_and_get(name, wanted, name, GATE_FIELDS)
-    context.existing(session_id, document)
+    answers, _ = await _read_both(context, session_id, wanted, GATE_FIELDS)
     return _page(session_id, query, answers)
 
 
@@ -64,8 +62,7 @@ async def get_conversation(context: Context, session_id: str, query: MessageQuer
         context.existing(session_id, document)
         page = Page[Message](()) if query.ids is None else await _by_ids(context, session_id, query, None)
     else:
-        answers, document = await context.client.query_and_get(name, wanted, name, READ)
-        context.existing(session_id, document)
+        answers, document = await _read_both(context, session_id, wanted, READ)
         page = _page(session_id, query, answers)
     session = session_of(document)
     shown = {message.id for message in page}
@@ -73,6 +70,29 @@ async def get_conversation(context: Context, session_id: str, query: MessageQuer
     rows = await _rows(context, session_id, missing) if missing else []
     system = tuple(row.message for row in rows if row.message is not None)
     return ConversationPage(session=session, messages=page, system_messages=system)
+
+
+async def _read_both(
+    context: Context, session_id: str, wanted: Any, fields: Sequence[str]
+) -> tuple[Sequence[Any], Any]:
+    """The answers of a query of messages, and META, read at once. Raises SessionNotFoundError.
+
+    The two are of two moments. The session must have been there at that of the query: META must not be newer. If the
+    session has more messages than were found, they may have been deleted with it since META was read, so that is read
+    again.
+    """
+    name = context.names.session(session_id)
+    while True:
+        answers, document = await context.client.query_and_get(name, wanted, name, fields)
+        gate = context.existing(session_id, document)
+        if gate.born > moment_in(answers[0].read_time):
+            continue
+        found = sum(answer.HasField("document") for answer in answers)
+        if found == wanted.limit.value or found >= gate.messages:
+            return answers, document
+        again = await context.client.get(name, fields)
+        if context.existing(session_id, again).born == gate.born:
+            return answers, again
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,8 @@ async def _remove(context: Context, session_id: str, terms: Terms) -> bool:
         if has_begun and gate.is_whole:  # another has completed the delete, and the id is used anew
             return True
         if not has_begun:
-            attempts.settle(gate.stamp)
+            if gate.is_whole:
+                attempts.settle(gate.stamp)
             if not terms.allow(context, session_id, gate):
                 return False
         found = [answer.document.name for answer in answers if answer.HasField("document")]

@@ -10,7 +10,7 @@ from session_continuity import Message, Mode, Role, Session, StorageAdapter, inn
 from session_continuity.ids import new_session_id
 from session_continuity_firestore import FirestoreStorage
 from session_continuity_firestore.documents import names
-from session_continuity_firestore.requests.client import Client, Meter
+from session_continuity_firestore.requests.client import Connection, Meter
 from session_continuity_firestore.requests.queries import unordered
 from session_continuity_firestore.requests.writes import create
 from session_continuity_firestore.wire.values import decode, encode
@@ -93,7 +93,7 @@ class Bench:
         )
 
     @property
-    def client(self) -> Client:
+    def client(self) -> Connection:
         """A client in blocking mode, for documents themselves."""
         return self.direct.context.client
 

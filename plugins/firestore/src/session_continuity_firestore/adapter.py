@@ -42,7 +42,7 @@ from session_continuity_firestore.operations import (
     tails,
 )
 from session_continuity_firestore.operations.context import Context
-from session_continuity_firestore.requests.client import Client, Meter, client_of
+from session_continuity_firestore.requests.client import Connection, Meter, client_of
 from session_continuity_firestore.requests.errors import translate
 
 
@@ -63,7 +63,7 @@ class FirestoreStorage(StorageAdapter):
         if client is None:
             values = options if project is None else {"project": project, **options}
             parsed = parse_options(FirestoreOptions, values, scheme=BACKEND)
-            self._set(parsed, Client.from_options(parsed, mode))
+            self._set(parsed, Connection.from_options(parsed, mode))
         else:
             parsed = parse_options(FirestoreOptions, {"project": project or "of-client", **options}, scheme=BACKEND)
             self._set(parsed, client_of(client, parsed))
@@ -72,10 +72,10 @@ class FirestoreStorage(StorageAdapter):
     def from_options(cls, options: FirestoreOptions, *, mode: Mode = "blocking") -> FirestoreStorage:
         """The adapter with these options."""
         adapter = cls.__new__(cls)
-        adapter._set(options, Client.from_options(options, mode))
+        adapter._set(options, Connection.from_options(options, mode))
         return adapter
 
-    def _set(self, options: FirestoreOptions, client: Client) -> None:
+    def _set(self, options: FirestoreOptions, client: Connection) -> None:
         self._is_view = False
         self.mode = client.mode
         self.capabilities = CAPABILITIES

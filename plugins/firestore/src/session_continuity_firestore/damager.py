@@ -6,7 +6,7 @@ from session_continuity import ConfigError, StorageAdapter, run_now
 from session_continuity_firestore.adapter import FirestoreStorage
 from session_continuity_firestore.config import FirestoreOptions
 from session_continuity_firestore.documents import names
-from session_continuity_firestore.requests.client import Client
+from session_continuity_firestore.requests.client import Connection
 from session_continuity_firestore.requests.writes import change
 from session_continuity_firestore.wire.values import encode
 
@@ -24,7 +24,7 @@ def damage(adapter: StorageAdapter, session_id: str, message_id: str | None) -> 
 
 
 async def _commit(options: FirestoreOptions, write: object) -> None:
-    client = Client.from_options(options, "blocking")
+    client = Connection.from_options(options, "blocking")
     try:
         await client.commit([write])
     finally:

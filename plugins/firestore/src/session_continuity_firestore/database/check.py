@@ -9,7 +9,7 @@ import grpc
 from session_continuity_firestore.database.indexes import INDEXES
 from session_continuity_firestore.documents import names
 from session_continuity_firestore.documents.names import Names
-from session_continuity_firestore.requests.client import Client
+from session_continuity_firestore.requests.client import Connection
 from session_continuity_firestore.requests.errors import Code, code_of, index_link
 from session_continuity_firestore.requests.queries import Where, ordered
 from session_continuity_firestore.wire.values import FIRST_MOMENT, encode_moment
@@ -26,7 +26,7 @@ class Finding:
     link: str | None
 
 
-async def missing_indexes(client: Client, where: Names) -> list[Finding]:
+async def missing_indexes(client: Connection, where: Names) -> list[Finding]:
     """The indexes that are missing. It makes one small query for each."""
     wanted = [
         (

@@ -58,11 +58,11 @@ def describe(url: Url = None) -> None:
     """
     from session_continuity_firestore.database.check import Finding, missing_indexes
     from session_continuity_firestore.documents.names import Names
-    from session_continuity_firestore.requests.client import Client
+    from session_continuity_firestore.requests.client import Connection
     from session_continuity_firestore.requests.errors import translate
 
     options = _options(url)
-    client = Client.from_options(options, "blocking")
+    client = Connection.from_options(options, "blocking")
 
     async def ask() -> list[Finding]:
         try:

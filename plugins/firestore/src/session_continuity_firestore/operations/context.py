@@ -10,7 +10,7 @@ from typing import Any
 from session_continuity import BoundedCache, SessionNotFoundError, Turnstile
 from session_continuity_firestore.documents.gate import GATE_FIELDS, Gate, gate_of
 from session_continuity_firestore.documents.names import Names
-from session_continuity_firestore.requests.client import Client
+from session_continuity_firestore.requests.client import Connection
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Context:
     one fails, and reads it again.
     """
 
-    client: Client
+    client: Connection
     names: Names
     clock: Callable[[], datetime]
     turnstile: Turnstile

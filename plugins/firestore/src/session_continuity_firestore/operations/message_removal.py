@@ -17,7 +17,7 @@ from session_continuity_firestore.operations.context import Context
 from session_continuity_firestore.operations.sessions import new_write_id
 from session_continuity_firestore.requests.queries import Where, ordered
 from session_continuity_firestore.requests.writes import change, delete
-from session_continuity_firestore.wire.values import encode, encode_moment
+from session_continuity_firestore.wire.values import encode, encode_moment, moment_in
 
 COUNTED_FIELDS = (names.ID, names.CREATED_AT, names.TOKEN_COUNT, names.ROLE)
 """The fields of a message that its removal needs."""
@@ -98,10 +98,11 @@ async def _delete_all_messages(context: Context, session_id: str) -> int:
         if pending and gate.write_id == write_id:  # the reply was lost, and the messages were removed
             return removed + pending
         attempts.settle(gate.stamp)
+        if through is None and moment_in(gate.stamp) > moment_in(answers[0].read_time):
+            continue  # META is newer than the list, which may lack messages
         rows = [row_of(answer.document, session_id) for answer in answers if answer.HasField("document")]
         if not rows:
             return removed
-        through = through if through is not None else rows[0].place
         after = counted_out(gate, rows)
         writes = [
             meta_after_removal(meta, gate, after, rows, write_id),
@@ -118,4 +119,5 @@ async def _delete_all_messages(context: Context, session_id: str) -> int:
         removed += len(rows)
         if len(rows) < _BATCH:
             return removed
+        through = rows[-1].place
     raise attempts.gave_up()

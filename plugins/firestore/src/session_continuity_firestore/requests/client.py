@@ -1,4 +1,4 @@
-"""`Client`: sends requests in either mode, opens channels anew where they are broken, and counts."""
+"""`Connection`: sends requests in either mode, opens channels anew where they are broken, and counts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Meter:
     deletes: int = 0
 
 
-class Client:
+class Connection:
     """Sends requests to one database.
 
     It opens a channel at the first request; in async mode one for each event loop. A channel on which a request was not
@@ -383,7 +383,7 @@ def _get(name: str, fields: Sequence[str] | None) -> Any:
     return wire.GetDocumentRequest(name=name, mask=_mask(fields))
 
 
-def client_of(native: Any, options: FirestoreOptions) -> Client:
+def client_of(native: Any, options: FirestoreOptions) -> Connection:
     """The client on the channel of one of Google's clients, which stays open."""
     mode, database, open_channel, emulated = channel_of(native)
-    return Client(open_channel, mode, database, options, owned=False, emulated=emulated)
+    return Connection(open_channel, mode, database, options, owned=False, emulated=emulated)

@@ -97,9 +97,8 @@ DYNAMODB_OPERATIONS = {
 
 DYNAMODB_SHARED = "context gate hints large_bodies lookup one_tail session_counters session_heads system_messages"
 
-CLIENT_MODULES = {"client.py", "damager.py"}
-"""The only files of a plugin that may know of event loops: where its client is at fault there, and where a test damages
-what is stored while a loop runs."""
+CLIENT_MODULES = {"client.py"}
+"""The only file of a plugin that may know of event loops, where its client is at fault there."""
 
 
 def nodes(tree: ast.AST, *, in_functions: bool = True) -> Iterator[ast.AST]:

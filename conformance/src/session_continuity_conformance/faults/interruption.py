@@ -8,6 +8,7 @@ then is held by nobody.
 from __future__ import annotations
 
 import gc
+import io
 import signal
 import sys
 import threading
@@ -68,7 +69,11 @@ def _installed(handler: _Handler) -> Generator[None]:
 
 
 class _Interrupter:
-    """Counts the points that a thread passes, and raises an error at one of them."""
+    """Counts the points that a thread passes, and raises an error at one of them, outside of the end of a file.
+
+    When Python ends a file that nobody closed, such as the response of an HTTP client, it closes it and drops every
+    exception of that without a word.
+    """
 
     def __init__(self, point: int, handler: _Handler) -> None:
         self.passed = 0
@@ -78,10 +83,20 @@ class _Interrupter:
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         if event not in ("call", "c_return") or frame.f_globals.get("__name__") == _UNSAFE:
             return
+        if self.passed + 1 == self._point and _closes_file(frame):
+            return
         self.passed += 1
         if self.passed == self._point:
             sys.setprofile(None)
             self._handler()
+
+
+def _closes_file(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "close" and isinstance(frame.f_locals.get("self"), io.IOBase):
+            return True
+        frame = frame.f_back
+    return False
 
 
 async def interrupt(call: Call, point: int, error: BaseException) -> Outcome:

@@ -122,7 +122,8 @@ def conformance(session: nox.Session) -> None:
         return
     folder = session.create_tmp()
     suite = apart_suite(folder)
-    embedded = ("--sc-url=memory://conformance", f"--sc-url=sqlite:///{folder}/conformance.db")
+    files = (f"--sc-url=sqlite:///{folder}/plain.db", f"--sc-url=sqlite:///{folder}/searched.db?search=true")
+    embedded = ("--sc-url=memory://conformance", *files)
     servers = ("--sc-harness=tests.kit.harnesses:redis", "--sc-harness=tests.kit.harnesses:postgres")
     session.run(*suite, *embedded, *servers)
     # One mode, because botocore pauses after every lost reply. The tests run its store in both modes.

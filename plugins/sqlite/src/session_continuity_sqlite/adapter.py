@@ -116,8 +116,7 @@ class SqliteStorage(StorageAdapter):
         await self._writes.call(self._pool.setup)
         if self.capabilities.text_search:
             await self._writes.call(self._pool.write, word_index.create)
-            while await self._writes.call(self._pool.write, word_index.build_step):
-                pass
+            await self._enter_words()
 
     async def close(self) -> None:
         if self._is_view:
@@ -206,7 +205,13 @@ class SqliteStorage(StorageAdapter):
         limit: int,
         cursor: str | None = None,
     ) -> Page[Message]:
+        if await self._reads.call(self._pool.read, word_index.has_due):
+            await self._enter_words()
         return await self._read(word_index.search, text, user_id, session_id, limit, cursor)
+
+    async def _enter_words(self) -> None:
+        while await self._writes.call(self._pool.write, word_index.enter_some):
+            pass
 
     async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
         return await self._read(session_rows.expired, before, limit, cursor)

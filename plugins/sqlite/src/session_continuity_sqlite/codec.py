@@ -81,16 +81,6 @@ def session_body(session: Session) -> str:
     return session.model_dump_json(exclude=_IN_COLUMNS, exclude_defaults=True)
 
 
-def body_has_title(body: str, text: str) -> bool:
-    """Whether the title in a session's body has this folded text in it. True for a body that cannot be read: then a
-    listing names it as unreadable."""
-    try:
-        title = json.loads(body).get("metadata", {}).get("title")
-        return title is not None and text in folded(title)
-    except _DAMAGE:
-        return True
-
-
 def session_columns(session: Session) -> dict[str, Any]:
     """What listings and appends look at, by column."""
     budget = session.token_budget
@@ -98,6 +88,7 @@ def session_columns(session: Session) -> dict[str, Any]:
         "user_id": session.user_id,
         "active_agent_id": session.active_agent_id,
         "status": session.status,
+        "title": None if session.metadata.title is None else folded(session.metadata.title),
         "expires_at": time_text(session.expires_at),
         "hard_limit": None if budget is None else budget.hard_limit,
         "version": session.version,

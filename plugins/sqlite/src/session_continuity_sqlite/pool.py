@@ -20,7 +20,7 @@ from typing import TypeVar
 from weakref import WeakSet
 
 from session_continuity import Slots, StorageClosedError, StorageError, UnavailableError, retry_delays
-from session_continuity_sqlite import codec, schema
+from session_continuity_sqlite import schema
 from session_continuity_sqlite.config import Synchronous
 from session_continuity_sqlite.errors import Place, UnusableFileError, is_locked
 from session_continuity_sqlite.files import Identity, address, create_file, has_content, identity
@@ -259,8 +259,6 @@ class ConnectionPool:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA journal_size_limit = {LARGEST_IDLE_LOG}").fetchall()
-            connection.create_function("body_has_title", 2, codec.body_has_title, deterministic=True)
-            connection.create_function("words_said", 3, codec.words_said, deterministic=True)
             prepare(connection)
 
         self._retry_while_locked(begin)

@@ -2,8 +2,8 @@
 
 `PRAGMA user_version` counts the migrations that a file has had. `PRAGMA application_id` marks it as ours.
 
-- *sessions* has what an append changes and what a listing searches. It stays small, whatever an application stores in a
-  session.
+- *sessions* has what an append changes and what a listing searches, its title `folded`. It stays small, whatever an
+  application stores in a session.
 - *session_bodies* has the rest of the session as JSON.
 - *messages* is clustered by `place`, which is the session's key and the message's sequence number in one integer. So a
   session's messages lie together in conversation order, and a page of them is one range of the table. A message has
@@ -14,6 +14,8 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
+from unicodedata import normalize
 
 from session_continuity import PluginError
 from session_continuity_sqlite.errors import NotSetUpError, UnusableFileError
@@ -90,6 +92,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE INDEX sessions_by_user_activity ON sessions (namespace, user_id, last_activity_at, id)
             WHERE user_id IS NOT NULL""",
+        "ALTER TABLE sessions ADD COLUMN title TEXT",
+        """UPDATE sessions SET title = nfkc(casefold(nfkc(json_extract(body, '$.metadata.title')))) FROM session_bodies
+            WHERE session = key AND json_valid(body) AND json_type(body, '$.metadata.title') = 'text'""",
     ),
 )
 VERSION = len(MIGRATIONS)
@@ -126,6 +131,9 @@ def prepare(connection: sqlite3.Connection) -> None:
             raise  # a backup that cannot be written can still be read
     if version == VERSION:
         return
+    # What core's `folded` does, in C: SQLite loses an exception that a signal handler raises in a function in Python.
+    connection.create_function("nfkc", 1, partial(normalize, "NFKC"))
+    connection.create_function("casefold", 1, str.casefold)
     connection.execute("BEGIN IMMEDIATE")
     for migration in MIGRATIONS[_version(connection) :]:
         for statement in migration:

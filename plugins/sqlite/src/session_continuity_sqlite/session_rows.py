@@ -58,16 +58,17 @@ _ONE = _ROW.format(index="sessions_by_id", more="") + MINE
 
 _CREATE = """
     INSERT INTO sessions (
-        namespace, id, user_id, active_agent_id, status, created_at, expires_at, hard_limit, version, last_activity_at
+        namespace, id, user_id, active_agent_id, status, title, created_at, expires_at, hard_limit, version,
+        last_activity_at
     ) VALUES (
-        :namespace, :session_id, :user_id, :active_agent_id, :status, :created_at, :expires_at, :hard_limit, :version,
-        :last_activity_at
+        :namespace, :session_id, :user_id, :active_agent_id, :status, :title, :created_at, :expires_at, :hard_limit,
+        :version, :last_activity_at
     ) RETURNING key"""
 
 _UPDATE = """
     UPDATE sessions
-    SET user_id = :user_id, active_agent_id = :active_agent_id, status = :status, expires_at = :expires_at,
-        hard_limit = :hard_limit, version = :version
+    SET user_id = :user_id, active_agent_id = :active_agent_id, status = :status, title = :title,
+        expires_at = :expires_at, hard_limit = :hard_limit, version = :version
     WHERE namespace = :namespace AND id = :session_id
     RETURNING key"""
 
@@ -85,7 +86,7 @@ _FILTERS = {
     "status": "sessions.status = :status",
     "created_after": "sessions.created_at > :created_after",
     "created_before": "sessions.created_at <= :created_before",
-    "title": "body_has_title(session_bodies.body, :title)",
+    "title": "instr(sessions.title, :title)",
 }
 
 _INDEXES = {"user_id": "sessions_by_user", "active_agent_id": "sessions_by_agent"}

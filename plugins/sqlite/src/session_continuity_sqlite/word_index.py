@@ -1,10 +1,12 @@
-"""The index of the words of messages, for searches: an FTS5 table that triggers keep, and its construction in steps.
+"""The index of the words of messages, for searches: an FTS5 table, and the messages that are not in it yet.
 
 Core cuts texts into words, so that every store finds the same. FTS5 only separates them at spaces: the tokenizer
 `ascii` takes every character outside of ASCII for a part of a word. The table keeps the words of each message. So an
 entry is removed right also by a Python with newer tables of Unicode, which would cut the text in another way.
 
-Triggers keep the index whoever writes, also an adapter that was opened without the option.
+Triggers note which messages are due, whoever writes them, also an adapter that was opened without the option. `setup`
+and each search enter their words first. The triggers are SQL alone: SQLite loses an exception that a signal handler
+raises inside of a function in Python, and no other program could write to the file.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from session_continuity import (
     Page,
     PluginError,
     SearchTerms,
-    UnavailableError,
     decode_cursor,
     encode_cursor,
 )
@@ -26,26 +27,31 @@ from session_continuity_sqlite.message_pages import COLUMNS
 from session_continuity_sqlite.schema import SEQUENCE_BITS
 from session_continuity_sqlite.session_rows import LIVE, OWN, Scope
 
-BUILT_AT_ONCE = 500
-"""The most messages of one step of the construction. Other writers wait for no longer than it takes."""
+ENTERED_AT_ONCE = 500
+"""The most messages of one step. Other writers wait for no longer than it takes."""
 
 LOOKED_AT = 1000
 """The most matches that one page looks at, of all sessions of the file. It then ends early, with a cursor."""
 
-_ADD = """INSERT INTO message_words (rowid, words)
-    SELECT new.place, words FROM (SELECT words_said(new.role, new.content, new.body) AS words)
-    WHERE words IS NOT NULL;"""
+_NOTE = "INSERT INTO message_words_due SELECT new.place WHERE new.role IN ('user', 'assistant');"
 
-_REMOVE = "DELETE FROM message_words WHERE rowid = old.place;"
+_REMOVE = """
+    DELETE FROM message_words WHERE rowid = old.place;
+    DELETE FROM message_words_due WHERE place = old.place;"""
 
 _CREATE = (
     "CREATE VIRTUAL TABLE message_words USING fts5 (words, tokenize = 'ascii')",
-    "CREATE TABLE search_state (built INTEGER NOT NULL, last INTEGER NOT NULL) STRICT",
-    "INSERT INTO search_state SELECT 0, coalesce(max(place), 0) FROM messages",
-    f"CREATE TRIGGER message_words_added AFTER INSERT ON messages BEGIN {_ADD} END",
+    "CREATE TABLE message_words_due (place INTEGER PRIMARY KEY) STRICT",
+    "INSERT INTO message_words_due SELECT place FROM messages WHERE role IN ('user', 'assistant')",
+    f"CREATE TRIGGER message_words_added AFTER INSERT ON messages BEGIN {_NOTE} END",
     f"CREATE TRIGGER message_words_removed AFTER DELETE ON messages BEGIN {_REMOVE} END",
-    f"CREATE TRIGGER message_words_changed AFTER UPDATE OF role, content, body ON messages BEGIN {_REMOVE} {_ADD} END",
+    f"CREATE TRIGGER message_words_changed AFTER UPDATE OF role, content, body ON messages BEGIN {_REMOVE} {_NOTE} END",
 )
+
+_DUE = f"""
+    SELECT messages.place, role, content, body
+    FROM message_words_due CROSS JOIN messages ON messages.place = message_words_due.place
+    ORDER BY message_words_due.place LIMIT {ENTERED_AT_ONCE}"""
 
 _MATCHES = "message_words MATCH :query AND message_words.rowid > :low AND message_words.rowid < :high"
 
@@ -76,28 +82,30 @@ def check_library() -> None:
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Create the index, empty, if the file has none."""
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'search_state'").fetchall():
+    """Create the index, with every message due, if the file has none."""
+    if not _is_there(connection):
         for statement in _CREATE:
             connection.execute(statement)
 
 
-def build_step(connection: sqlite3.Connection) -> bool:
-    """Index some of the messages that are older than the index, and return whether there may be more."""
-    ((built, last),) = connection.execute("SELECT built, last FROM search_state").fetchall()
-    if built >= last:
-        return False
-    rows = connection.execute(
-        "SELECT place, words_said(role, content, body) FROM messages "
-        "WHERE place > ? AND place <= ? ORDER BY place LIMIT ?",
-        (built, last, BUILT_AT_ONCE),
-    ).fetchall()
-    entries = [row for row in rows if row[1] is not None]
-    # REPLACE, because a trigger has entered a message that was edited meanwhile.
-    connection.executemany("INSERT OR REPLACE INTO message_words (rowid, words) VALUES (?, ?)", entries)
-    reached = rows[-1][0] if len(rows) == BUILT_AT_ONCE else last
-    connection.execute("UPDATE search_state SET built = ?", (reached,))
-    return True
+def has_due(connection: sqlite3.Connection) -> bool:
+    """Whether there are messages that are not in the index yet. Raises NotSetUpError if the file has no index."""
+    if not _is_there(connection):
+        raise NotSetUpError("the file has no index of words; call setup() to create it")
+    return bool(connection.execute("SELECT 1 FROM message_words_due LIMIT 1").fetchall())
+
+
+def enter_some(connection: sqlite3.Connection) -> bool:
+    """Enter the words of some of the messages that are due, and return whether there were any."""
+    rows = connection.execute(_DUE).fetchall()
+    entries = [(place, words) for place, *said in rows if (words := codec.words_said(*said)) is not None]
+    connection.executemany("INSERT INTO message_words (rowid, words) VALUES (?, ?)", entries)
+    connection.executemany("DELETE FROM message_words_due WHERE place = ?", [row[:1] for row in rows])
+    return bool(rows)
+
+
+def _is_there(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'message_words_due'").fetchall())
 
 
 def search(
@@ -109,8 +117,10 @@ def search(
     limit: int,
     cursor: str | None,
 ) -> Page[Message]:
-    """One page of the messages that meet a search, the newest session first. Raises SessionNotFoundError."""
-    _check_built(connection)
+    """One page of the messages in the index that meet a search, the newest session first.
+
+    Raises SessionNotFoundError.
+    """
     binding = repr(["search", text, user_id, session_id])
     key = 0 if session_id is None else session_rows.get_state(connection, scope, session_id).key
     high = 2**63 - 1 if session_id is None else (key + 1) << SEQUENCE_BITS
@@ -135,14 +145,6 @@ def search(
         None if last is None else encode_cursor(last, bound_to=binding),
         tuple(message_id for message_id, message in found if message is None),
     )
-
-
-def _check_built(connection: sqlite3.Connection) -> None:
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'search_state'").fetchall():
-        raise NotSetUpError("the file has no index of words; call setup() to build it")
-    ((built, last),) = connection.execute("SELECT built, last FROM search_state").fetchall()
-    if built < last:
-        raise UnavailableError("the index of words is being built; repeat the call, or call setup() to complete it")
 
 
 def _expression(terms: SearchTerms) -> str:

@@ -33,4 +33,5 @@ FRAMEWORKS = (
     Framework("openai_agents", "openai-agents", ("agents",)),
     Framework("google_adk", "google-adk", ("google.adk",)),
     Framework("langchain", "langchain", ("langchain", "langchain_core", "langgraph")),
+    Framework("claude_agent_sdk", "claude-agent-sdk", ("claude_agent_sdk",)),
 )

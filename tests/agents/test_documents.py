@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -86,3 +87,16 @@ def test_the_readme_names_every_framework(framework: Framework) -> None:
 def test_links_lead_to_what_is_there(path: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def test_the_sessions_of_claude_code_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claude = next(each for each in FRAMEWORKS if each.module == "claude_agent_sdk")
+    _, move = re.findall(r"```python\n(.*?)```", page(claude).read_text(), re.DOTALL)
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "home"))
+    session = "0b1e5ad4-6f0c-4c3c-9a52-0a63c1f0f9ce"
+    logs = tmp_path / "home/projects" / re.sub(r"[^a-zA-Z0-9]", "-", str(tmp_path))
+    (logs / session / "subagents").mkdir(parents=True)
+    for name in (session, f"{session}/subagents/agent-1"):
+        entry = {"type": "user", "uuid": name, "message": {"role": "user", "content": "hi"}}
+        (logs / f"{name}.jsonl").write_text(json.dumps(entry) + "\n")
+    assert run(move, tmp_path) == "2 sessions moved\n"

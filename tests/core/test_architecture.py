@@ -57,6 +57,7 @@ CLIENTS = {
 """The client libraries of each plugin; `sqlite3` is one, although it comes with Python."""
 
 FRAMEWORKS = {
+    "claude_agent_sdk": {"claude_agent_sdk"},
     "google_adk": {"google"},
     "langchain": {"langchain", "langchain_core", "langgraph"},
     "openai_agents": {"agents"},

@@ -85,7 +85,7 @@ DYNAMODB_OPERATIONS = {
     "meta_terms": "",
     "editing": "message_conditions",
     "listing": "",
-    "message_removal": "message_conditions message_rows",
+    "message_removal": "message_conditions message_rows tails",
     "reading": "message_rows",
     "pending_tails": "",
     "session_creation": "",

@@ -159,6 +159,28 @@ def test_edit_of_a_message_that_another_made_anew_keeps_what_it_says(
     assert run_now(other.get_message(session.id, "mine")) == edited
 
 
+def test_tail_that_is_replaced_while_all_are_deleted_goes_too(
+    bench: Bench, store: StorageAdapter, slow: StorageAdapter, session: Session, proxy: DynamoDBProxy
+) -> None:
+    sent = bench.append(store, session, 3)
+    new = [bench.message(session, "new")]
+    proxy.rules["TransactWriteItems"] = [after(lambda: run_now(store.replace_tail(session.id, sent[0].id, new)))]
+    assert run_now(slow.delete_all_messages(session.id)) == 2
+    assert sorts(bench, session) == ["META", "MSG$ACTIVITY"]
+
+
+@pytest.mark.parametrize("append", ["atomic", "serial"])
+def test_session_that_is_made_while_all_are_deleted_loses_its_messages(
+    bench: Bench, store: StorageAdapter, proxy: DynamoDBProxy, append: str
+) -> None:
+    slow = bench.open(endpoint_url=proxy.url, read_timeout=60, append=append)
+    session = bench.session()
+    first = [bench.message(session, "first")]
+    proxy.rules["BatchGetItem"] = [after(lambda: run_now(store.append_messages(session.id, first, create=session)))]
+    assert run_now(slow.delete_all_messages(session.id)) == 1
+    assert sorts(bench, session) == ["META", "MSG$ACTIVITY"]
+
+
 def test_serial_removals_that_an_edit_overtakes_are_counted(
     bench: Bench, store: StorageAdapter, session: Session, proxy: DynamoDBProxy
 ) -> None:

@@ -66,20 +66,35 @@ def test_tail_of_twenty_by_twenty_is_one_read_and_one_transaction(bench: Bench, 
     assert apis(made) == ["Query"]
 
 
+def test_twenty_messages_are_deleted_by_one_read_and_one_transaction(bench: Bench, store: StorageAdapter) -> None:
+    session = bench.create(store)
+    bench.append(store, session, 20)
+    with bench.meter.counting() as made:
+        assert run_now(store.delete_all_messages(session.id)) == 20
+    assert apis(made) == ["Query", "TransactWriteItems"]
+    with bench.meter.counting() as made:
+        assert run_now(store.delete_all_messages(session.id)) == 0
+    assert apis(made) == ["Query"]
+
+
+def open_dying(bench: Bench, proxy: DynamoDBProxy, step: int) -> StorageAdapter:
+    """A store with small transactions, whose write number `step` gets no answer and is not made."""
+
+    def die(_: Call) -> Answer:
+        raise LoseReplyError
+
+    proxy.rules["TransactWriteItems"] = [*[Call.forward] * step, die]
+    return bench.open(endpoint_url=proxy.url, transaction_items=SMALL, max_attempts=1, retry_deadline=0)
+
+
 def interrupted(bench: Bench, proxy: DynamoDBProxy, step: int) -> tuple[Session, list[Message]]:
     """A session of which a replacement dies before its write number `step`, and its messages before that."""
     store = bench.open()
     session = bench.create(store)
     sent = bench.append(store, session, 20, tokens=1)
-
-    def die(_: Call) -> Answer:
-        raise LoseReplyError
-
-    dying = bench.open(endpoint_url=proxy.url, transaction_items=SMALL, max_attempts=1, retry_deadline=0)
-    proxy.rules["TransactWriteItems"] = [*[Call.forward] * step, die]
     batch = [bench.message(session, "new", tokens=1)]
     with pytest.raises(UnavailableError):
-        run_now(dying.replace_tail(session.id, sent[0].id, batch))
+        run_now(open_dying(bench, proxy, step).replace_tail(session.id, sent[0].id, batch))
     return session, sent
 
 
@@ -151,6 +166,18 @@ def test_replacement_survives_a_lost_reply(bench: Bench, proxy: DynamoDBProxy, s
     batch = [bench.message(session, "new")]
     assert run_now(faulty.replace_tail(session.id, sent[0].id, batch)).removed_count == 19
     assert stored_contents(faulty, session.id) == stored_contents(store, session.id) == ["message 0", "new"]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_interrupted_removal_of_all_is_seen_whole(bench: Bench, proxy: DynamoDBProxy, step: int) -> None:
+    store = bench.open()
+    session = bench.create(store)
+    bench.append(store, session, 20)
+    with pytest.raises(UnavailableError):
+        run_now(open_dying(bench, proxy, step).delete_all_messages(session.id))
+    assert stored_contents(bench.open(), session.id) == []
+    assert run_now(bench.open().delete_all_messages(session.id)) == 0
+    assert len(bench.rows(session.id)) == 2
 
 
 def test_delete_of_a_session_with_an_interrupted_replacement_leaves_nothing(bench: Bench, proxy: DynamoDBProxy) -> None:

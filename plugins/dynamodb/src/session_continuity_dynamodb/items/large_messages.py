@@ -158,28 +158,6 @@ def fits_transaction(parts: Sequence[Item], options: DynamoDBOptions, *, actions
     )
 
 
-def removal_groups(rows: Sequence[Item], options: DynamoDBOptions) -> list[list[Item]]:
-    """Rows in groups, each of which one transaction can remove with pointers, parts and rows in the list of system
-    messages. A row that is too much for one transaction is a group by itself.
-
-    Without transactions every row is a group: rows that were removed before a write failed must still be counted.
-    """
-    if options.append == "serial":
-        return [[row] for row in rows]
-    groups: list[list[Item]] = []
-    actions = size = 0
-    for row in rows:
-        parts = len(part_keys(row))
-        row_actions = 1 + (names.OWN_ID in row) + is_system(row) + parts
-        row_size = item_size(row) + parts * MAX_ITEM_BYTES
-        if not groups or actions + row_actions > options.transaction_items or size + row_size > MAX_BATCH_BYTES:
-            groups.append([])
-            actions, size = 1, 0  # the change of the counters
-        groups[-1].append(row)
-        actions, size = actions + row_actions, size + row_size
-    return groups
-
-
 def is_system(row: Item) -> bool:
     """Whether a row is a system message."""
     return row.get(names.ROLE, {}).get("S") == "system"

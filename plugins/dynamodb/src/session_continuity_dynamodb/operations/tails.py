@@ -32,7 +32,7 @@ from session_continuity_dynamodb.items.large_messages import (
     part_keys,
 )
 from session_continuity_dynamodb.items.message_codec import is_message, messages_of
-from session_continuity_dynamodb.items.places import place_batch
+from session_continuity_dynamodb.items.places import NO_MESSAGE, place_batch
 from session_continuity_dynamodb.items.pointers import pointer_item, pointer_sort
 from session_continuity_dynamodb.items.values import Item, Value, by_sort_key, integer, item_size, key_of, string_set
 from session_continuity_dynamodb.operations.context import TableContext
@@ -79,10 +79,10 @@ async def replace_tail(
     context: TableContext,
     session_id: str,
     after_id: str | None,
-    messages: Sequence[Message],
-    client_ids: Collection[str],
-    expected_last_id: str | None,
-    return_removed: bool,
+    messages: Sequence[Message] = (),
+    client_ids: Collection[str] = (),
+    expected_last_id: str | None = None,
+    return_removed: bool = False,
 ) -> Replaced:
     """Remove everything after a message, and add a batch in its place, see the contract."""
     await set_gate_beside_kit(context, session_id)
@@ -148,7 +148,7 @@ async def _read_tail(context: TableContext, session_id: str, after_id: str | Non
 async def _place(context: TableContext, session_id: str, message_id: str | None) -> str:
     """The place of a message. Raises MessageNotFoundError."""
     if message_id is None:
-        return ""
+        return NO_MESSAGE  # and not an empty text, which some engines refuse
     hint = context.hints.row(session_id, message_id)
     if hint is not None:
         return keys.place_in(hint)

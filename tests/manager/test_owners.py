@@ -77,6 +77,8 @@ def test_every_method_is_tried() -> None:
         "create_session",
         "list_sessions",
         "iter_sessions",
+        "recent_sessions",
+        "search_messages",
         "erase_user",
         "cleanup_expired_sessions",
     }
@@ -98,6 +100,11 @@ def test_sessions_of_others_do_not_exist(manager: SessionManager, owner: str | N
     with pytest.raises(SessionExistsError):
         view.add_messages(session.id, [MESSAGE], create={})
     assert len(view.list_sessions()) == len(list(view.iter_sessions(user_id="other"))) == 0
+    assert len(view.recent_sessions("other")) == 0
+    if manager.capabilities.text_search:
+        assert len(manager.search_messages("secret")) == 1
+        assert len(view.search_messages("secret")) == 0
+        assert raises_not_found(lambda: view.search_messages("secret", session_id=session.id))
     assert view.erase_user("other").sessions == ()
     assert (manager.get_session(session.id), list(manager.get_messages(session.id))) == (before, [message])
 

@@ -34,4 +34,5 @@ FRAMEWORKS = (
     Framework("google_adk", "google-adk", ("google.adk",)),
     Framework("langchain", "langchain", ("langchain", "langchain_core", "langgraph")),
     Framework("claude_agent_sdk", "claude-agent-sdk", ("claude_agent_sdk",)),
+    Framework("pydantic_ai", "pydantic-ai-slim", ("pydantic_ai",)),
 )

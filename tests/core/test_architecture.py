@@ -61,6 +61,7 @@ FRAMEWORKS = {
     "google_adk": {"google"},
     "langchain": {"langchain", "langchain_core", "langgraph"},
     "openai_agents": {"agents"},
+    "pydantic_ai": {"pydantic_ai"},
 }
 """The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""
 

@@ -101,10 +101,12 @@ for version in PYTHONS:
 def long(session: nox.Session) -> None:
     """The tests that take longest. The marker of each says why it is worth its time.
 
-    One of them may take 25 minutes before it counts as hanging: a busy machine has taken more than five for one.
+    They are shared out one by one, because one file has several. One test may take 25 minutes before it counts as
+    hanging: a busy machine has taken more than five for one.
     """
     install(session, *CHECKERS, *TESTERS)
-    session.run("python", "-m", "pytest", *(session.posargs or [*FOUR_AT_A_TIME, "-m", "long", "--timeout=1500"]))
+    one_by_one = ["-n", "4", "--dist", "worksteal", "--timeout=1500"]
+    session.run("python", "-m", "pytest", *(session.posargs or [*one_by_one, "-m", "long"]))
 
 
 def apart_suite(folder: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
     options = ClaudeAgentOptions(session_store=ClaudeSessionStore(url="sqlite:///chat.db"))
     async for message in query(prompt="hi", options=options): ...
 
-Tested with claude-agent-sdk 0.2.189, and made for 0.2.100 and later.
+Tested with claude-agent-sdk 0.2.189, and made for this version and later ones.
 """
 
 from __future__ import annotations

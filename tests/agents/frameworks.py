@@ -35,4 +35,5 @@ FRAMEWORKS = (
     Framework("langchain", "langchain", ("langchain", "langchain_core", "langgraph")),
     Framework("claude_agent_sdk", "claude-agent-sdk", ("claude_agent_sdk",)),
     Framework("pydantic_ai", "pydantic-ai-slim", ("pydantic_ai",)),
+    Framework("strands_agents", "strands-agents", ("strands",)),
 )

@@ -185,7 +185,7 @@ class StrandsRepository(SessionRepository):
             "session_id": session_id,
             "session_type": SessionType.AGENT.value,
             "created_at": stored.created_at.isoformat(),
-            "updated_at": stored.updated_at.isoformat(),
+            "updated_at": stored.last_activity_at.isoformat(),
         }
         session = StrandsSession.from_dict(entry)
         session.session_type = SessionType(session.session_type)

@@ -77,6 +77,21 @@ def test_the_sessions_of_google_adk_move(tmp_path: Path) -> None:
     assert run(move, tmp_path) == "2 sessions moved\n"
 
 
+def test_the_messages_of_strands_move(tmp_path: Path) -> None:
+    _, move = re.findall(r"```python\n(.*?)```", (ROOT / "docs/agents/strands-agents.md").read_text(), re.DOTALL)
+    old = """if True:
+        from strands.session import FileSessionManager
+        from strands.types.session import SessionAgent, SessionMessage
+        old = FileSessionManager("user-42", storage_dir="old")
+        old.create_agent("user-42", SessionAgent("default", {}, {}))
+        for n in range(90):
+            message = {"role": "user", "content": [{"text": str(n)}]}
+            old.create_message("user-42", "default", SessionMessage(message, n))
+    """
+    run(old, tmp_path)
+    assert run(move, tmp_path) == "90 messages moved\n"
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda framework: framework.module)
 def test_the_readme_names_every_framework(framework: Framework) -> None:
     assert f"(../docs/agents/{framework.distribution}.md)" in README.read_text()

@@ -62,6 +62,7 @@ FRAMEWORKS = {
     "langchain": {"langchain", "langchain_core", "langgraph"},
     "openai_agents": {"agents"},
     "pydantic_ai": {"pydantic_ai"},
+    "strands_agents": {"strands"},
 }
 """The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""
 

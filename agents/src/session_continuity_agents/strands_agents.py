@@ -9,7 +9,7 @@ Tested with strands-agents 1.62.0, and made for that version and later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from strands.hooks import (
     AfterMultiAgentInvocationEvent,
     AfterNodeCallEvent,
     AgentInitializedEvent,
+    HookCallback,
     HookRegistry,
     MessageAddedEvent,
     MultiAgentInitializedEvent,
@@ -139,7 +140,7 @@ class StrandsSessionManager(RepositorySessionManager):
         self.sync_agent(event.agent)
 
 
-def _beside(call: Callable[[Any], None]) -> Callable[[Any], Any]:
+def _beside(call: Callable[[Any], None]) -> HookCallback[Any]:
     """A callback that runs the blocking call in a thread, beside the event loop, to its end."""
 
     async def callback(event: Any) -> None:
@@ -281,14 +282,14 @@ class StrandsRepository(SessionRepository):
         """Store the state of a graph or swarm."""
         state = cast("State", encode_bytes_values(multi_agent.serialize_state()))
         missing = f"Session {session_id} does not exist"
-        states = self._entry_of(_key(session_id), missing).get("multi_agents") or {}
+        states = _multi_agents(self._entry_of(_key(session_id), missing))
         if states.get(multi_agent.id) != state:
             self._merge(_key(session_id), {"multi_agents": {multi_agent.id: state}}, missing)
 
     def read_multi_agent(self, session_id: str, multi_agent_id: str, **_: Any) -> State | None:
         """The state of a graph or swarm; None if there is none."""
         try:
-            states = _entry(self._read(_key(session_id))).get("multi_agents") or {}
+            states = _multi_agents(_entry(self._read(_key(session_id))))
         except SessionNotFoundError:
             return None
         return cast("State | None", decode_bytes_values(states.get(multi_agent_id)))
@@ -296,14 +297,14 @@ class StrandsRepository(SessionRepository):
     def update_multi_agent(self, session_id: str, multi_agent: Any, **_: Any) -> None:
         """Store the state of a graph or swarm that is stored already, if it has changed."""
         missing = f"MultiAgent {multi_agent.id} does not exist in session {session_id}"
-        if multi_agent.id not in (self._entry_of(_key(session_id), missing).get("multi_agents") or {}):
+        if multi_agent.id not in _multi_agents(self._entry_of(_key(session_id), missing)):
             raise SessionException(missing)
         self.create_multi_agent(session_id, multi_agent)
 
     # The store
 
     @contextmanager
-    def restoring(self, session_id: str, session_agent: SessionAgent) -> Iterator[None]:
+    def restoring(self, session_id: str, session_agent: SessionAgent) -> Generator[None]:
         """A block in which `read_agent` and `list_messages` need no more than one request together.
 
         A conversation of another framework gets this agent.
@@ -469,11 +470,15 @@ def _entry(session: Session) -> State:
     return cast("State", found) if isinstance(found, dict) else {}
 
 
+def _multi_agents(entry: State) -> State:
+    return cast("State", entry.get("multi_agents") or {})
+
+
 def _with(stored: Session, changes: State) -> Session:
     """The session after a change of what strands keeps in it, at the next version."""
     before = _entry(stored)
     if "multi_agents" in changes:
-        changes = {"multi_agents": {**(before.get("multi_agents") or {}), **changes["multi_agents"]}}
+        changes = {"multi_agents": {**_multi_agents(before), **changes["multi_agents"]}}
     custom = {**stored.metadata.custom, FRAMEWORK: {**before, **changes}}
     metadata = stored.metadata.model_copy(update={"custom": custom})
     return stored.model_copy(update={"metadata": metadata, "version": stored.version + 1})

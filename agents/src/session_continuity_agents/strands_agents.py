@@ -149,6 +149,67 @@ def _beside(call: Callable[[Any], None]) -> HookCallback[Any]:
     return callback
 
 
+class _Records:
+    """The sessions of the store, and what strands keeps in their metadata. `known` has them as last read or written."""
+
+    def __init__(self, handle: ManagerHandle, user_id: str | None) -> None:
+        self._handle = handle
+        self._user_id = user_id
+        self.known: dict[str, Session] = {}
+
+    def create(self, key: str, entry: State, exists: str) -> None:
+        """Create a session. Raises SessionException with the text `exists`."""
+        fields: Any = {"user_id": self._user_id, "metadata": {"source": FRAMEWORK, "custom": {FRAMEWORK: entry}}}
+        try:
+            self.known[key] = self._handle.run(settled(self._handle.manager.create_session(id=key, **fields)))
+        except SessionExistsError:
+            raise SessionException(exists) from None
+
+    def read(self, key: str) -> Session:
+        """Read a session."""
+        self.known[key] = self._handle.run(self._handle.manager.get_session(key))
+        return self.known[key]
+
+    def entry(self, key: str, missing: str) -> State:
+        """What strands keeps in the session, as of the last read or write."""
+        try:
+            return _entry(self.known.get(key) or self.read(key))
+        except SessionNotFoundError:
+            raise SessionException(missing) from None
+
+    def merge(self, key: str, changes: State, missing: str) -> None:
+        """Change what strands keeps in the session. Raises SessionException with the text `missing`."""
+        try:
+            self._handle.run(settled(self._store(key, changes, None)))
+        except SessionNotFoundError:
+            raise SessionException(missing) from None
+
+    async def append(self, key: str, message: NewMessage, changes: State | None) -> Message:
+        """Append a message, in one step with changes of what strands keeps in the session."""
+        if changes is not None:
+            return (await self._store(key, changes, message))[0]
+        return (await self._handle.manager.add_messages(key, [message]))[0]
+
+    async def _store(self, key: str, changes: State, message: NewMessage | None) -> Sequence[Message]:
+        """Change what strands keeps in the session, and append the message in the same step. Other changes stay."""
+        known = self.known.get(key) or await self._handle.manager.get_session(key)
+        async for _ in backoff(sleeper("async"), deadline=_DEADLINE):
+            changed = _with(known, changes)
+            terms: Any = {"expected_version": known.version}
+            try:
+                if message is None:
+                    added: Sequence[Message] = []
+                    await self._handle.manager.update_session(key, metadata=changed.metadata, **terms)
+                else:
+                    update = {"metadata": changed.metadata}
+                    added = await self._handle.manager.add_messages(key, [message], update=update, **terms)
+                self.known[key] = changed
+                return added
+            except ConcurrencyError as conflict:
+                known = conflict.current or await self._handle.manager.get_session(key)
+        raise ThrottledError(f"others changed session {key!r} for {_DEADLINE:g} seconds")
+
+
 class StrandsRepository(SessionRepository):
     """The repository under `StrandsSessionManager`.
 
@@ -158,8 +219,7 @@ class StrandsRepository(SessionRepository):
 
     def __init__(self, handle: ManagerHandle, *, user_id: str | None = None) -> None:
         self._handle = handle
-        self._user_id = user_id
-        self._known: dict[str, Session] = {}
+        self._records = _Records(handle, user_id)
         self._pages: dict[str, list[Message]] = {}
         self._changes: dict[str, State] = {}
         self._ids: dict[tuple[str, int], str] = {}
@@ -173,13 +233,13 @@ class StrandsRepository(SessionRepository):
     def create_session(self, session: StrandsSession, **_: Any) -> StrandsSession:
         """Store a new session. Raises SessionException if it is there."""
         entry = {"session": {**session.to_dict(), "session_type": str(session.session_type.value)}}
-        self._create(_key(session.session_id), entry, f"Session {session.session_id} already exists")
+        self._records.create(_key(session.session_id), entry, f"Session {session.session_id} already exists")
         return session
 
     def read_session(self, session_id: str, **_: Any) -> StrandsSession | None:
         """The session; None if there is none. A conversation of another framework is a session too."""
         try:
-            stored = self._read(_key(session_id))
+            stored = self._records.read(_key(session_id))
         except SessionNotFoundError:
             return None
         entry = _entry(stored).get("session") or {
@@ -198,15 +258,17 @@ class StrandsRepository(SessionRepository):
         """Store a new agent of a session. Raises SessionException if there is no such session."""
         key, entry = _key(session_id, session_agent.agent_id), session_agent.to_dict()
         if key != _key(session_id):
-            self._create(key, {"agent": entry}, f"Agent {session_agent.agent_id} already exists in {session_id}")
+            self._records.create(
+                key, {"agent": entry}, f"Agent {session_agent.agent_id} already exists in {session_id}"
+            )
         else:
-            self._merge(key, {"agent": entry}, f"Session {session_id} does not exist")
+            self._records.merge(key, {"agent": entry}, f"Session {session_id} does not exist")
 
     def read_agent(self, session_id: str, agent_id: str, **_: Any) -> SessionAgent | None:
         """The agent; None if there is none."""
         key = _key(session_id, agent_id)
         try:
-            stored = self._known[key] if key in self._pages else self._read(key)
+            stored = self._records.known[key] if key in self._pages else self._records.read(key)
         except SessionNotFoundError:
             return None
         entry = _entry(stored).get("agent")
@@ -216,17 +278,17 @@ class StrandsRepository(SessionRepository):
         """Store the state of an agent, if it has changed."""
         key = _key(session_id, session_agent.agent_id)
         missing = f"Agent {session_agent.agent_id} does not exist in session {session_id}"
-        before = self._entry_of(key, missing).get("agent")
+        before = self._records.entry(key, missing).get("agent")
         if before is None:
             raise SessionException(missing)
         session_agent.created_at = before["created_at"]
         if _is_changed(before, session_agent):
-            self._merge(key, {"agent": session_agent.to_dict()}, missing)
+            self._records.merge(key, {"agent": session_agent.to_dict()}, missing)
 
     def change_with_next_message(self, session_id: str, session_agent: SessionAgent) -> None:
         """Store this state of the agent in one step with its next message, if it has changed."""
         key = _key(session_id, session_agent.agent_id)
-        before = self._entry_of(key, f"Agent {session_agent.agent_id} does not exist").get("agent")
+        before = self._records.entry(key, f"Agent {session_agent.agent_id} does not exist").get("agent")
         self._changes.pop(key, None)
         if before is not None and _is_changed(before, session_agent):
             self._changes[key] = {"agent": {**session_agent.to_dict(), "created_at": before["created_at"]}}
@@ -238,7 +300,7 @@ class StrandsRepository(SessionRepository):
         key = _key(session_id, agent_id)
         message, changes = message_of(session_message.to_message()), self._changes.pop(key, None)
         try:
-            stored = self._handle.run(self._append(key, message, changes))
+            stored = self._handle.run(self._records.append(key, message, changes))
         except SessionNotFoundError:
             raise SessionException(f"Agent {agent_id} does not exist in session {session_id}") from None
         self._ids[key, session_message.message_id] = stored.id
@@ -282,14 +344,14 @@ class StrandsRepository(SessionRepository):
         """Store the state of a graph or swarm."""
         state = cast("State", encode_bytes_values(multi_agent.serialize_state()))
         missing = f"Session {session_id} does not exist"
-        states = _multi_agents(self._entry_of(_key(session_id), missing))
+        states = _multi_agents(self._records.entry(_key(session_id), missing))
         if states.get(multi_agent.id) != state:
-            self._merge(_key(session_id), {"multi_agents": {multi_agent.id: state}}, missing)
+            self._records.merge(_key(session_id), {"multi_agents": {multi_agent.id: state}}, missing)
 
     def read_multi_agent(self, session_id: str, multi_agent_id: str, **_: Any) -> State | None:
         """The state of a graph or swarm; None if there is none."""
         try:
-            states = _multi_agents(_entry(self._read(_key(session_id))))
+            states = _multi_agents(_entry(self._records.read(_key(session_id))))
         except SessionNotFoundError:
             return None
         return cast("State | None", decode_bytes_values(states.get(multi_agent_id)))
@@ -297,7 +359,7 @@ class StrandsRepository(SessionRepository):
     def update_multi_agent(self, session_id: str, multi_agent: Any, **_: Any) -> None:
         """Store the state of a graph or swarm that is stored already, if it has changed."""
         missing = f"MultiAgent {multi_agent.id} does not exist in session {session_id}"
-        if multi_agent.id not in _multi_agents(self._entry_of(_key(session_id), missing)):
+        if multi_agent.id not in _multi_agents(self._records.entry(_key(session_id), missing)):
             raise SessionException(missing)
         self.create_multi_agent(session_id, multi_agent)
 
@@ -310,13 +372,13 @@ class StrandsRepository(SessionRepository):
         A conversation of another framework gets this agent.
         """
         key = _key(session_id, session_agent.agent_id)
-        known = self._known.get(key)
+        known = self._records.known.get(key)
         if known is None or known.message_count or "agent" in _entry(known):
             try:
                 found = self._handle.run(self._manager.get_conversation(key, order="desc", limit=_PAGE))
-                self._known[key], self._pages[key] = found.session, list(found.messages)
+                self._records.known[key], self._pages[key] = found.session, list(found.messages)
                 if found.session.message_count and "agent" not in _entry(found.session):
-                    self._merge(key, {"agent": session_agent.to_dict()}, f"Session {session_id} does not exist")
+                    self._records.merge(key, {"agent": session_agent.to_dict()}, f"Session {session_id} does not exist")
             except SessionNotFoundError:
                 pass
         try:
@@ -324,57 +386,9 @@ class StrandsRepository(SessionRepository):
         finally:
             self._pages.clear()
 
-    def _create(self, key: str, entry: State, exists: str) -> None:
-        fields: Any = {"user_id": self._user_id, "metadata": {"source": FRAMEWORK, "custom": {FRAMEWORK: entry}}}
-        try:
-            self._known[key] = self._handle.run(settled(self._manager.create_session(id=key, **fields)))
-        except SessionExistsError:
-            raise SessionException(exists) from None
-
-    def _read(self, key: str) -> Session:
-        self._known[key] = self._handle.run(self._manager.get_session(key))
-        return self._known[key]
-
-    def _entry_of(self, key: str, missing: str) -> State:
-        """What strands keeps in the session, as of the last read or write."""
-        try:
-            return _entry(self._known.get(key) or self._read(key))
-        except SessionNotFoundError:
-            raise SessionException(missing) from None
-
-    def _merge(self, key: str, changes: State, missing: str) -> None:
-        try:
-            self._handle.run(settled(self._store(key, changes, None)))
-        except SessionNotFoundError:
-            raise SessionException(missing) from None
-
-    async def _append(self, key: str, message: NewMessage, changes: State | None) -> Message:
-        if changes is not None:
-            return (await self._store(key, changes, message))[0]
-        return (await self._manager.add_messages(key, [message]))[0]
-
-    async def _store(self, key: str, changes: State, message: NewMessage | None) -> Sequence[Message]:
-        """Change what strands keeps in the session, and append the message in the same step. Other changes stay."""
-        known = self._known.get(key) or await self._manager.get_session(key)
-        async for _ in backoff(sleeper("async"), deadline=_DEADLINE):
-            changed = _with(known, changes)
-            terms: Any = {"expected_version": known.version}
-            try:
-                if message is None:
-                    added: Sequence[Message] = []
-                    await self._manager.update_session(key, metadata=changed.metadata, **terms)
-                else:
-                    update = {"metadata": changed.metadata}
-                    added = await self._manager.add_messages(key, [message], update=update, **terms)
-                self._known[key] = changed
-                return added
-            except ConcurrencyError as conflict:
-                known = conflict.current or await self._manager.get_session(key)
-        raise ThrottledError(f"others changed session {key!r} for {_DEADLINE:g} seconds")
-
     async def _newest(self, key: str, offset: int, page: list[Message] | None) -> list[Message]:
         """The messages behind the `offset` oldest. `page` are the newest ones, if they were read a moment ago."""
-        known = self._known.get(key)
+        known = self._records.known.get(key)
         if page is None or known is None or known.message_count - offset > len(page):
             stored = await self._manager.get_messages(key)
             return list(stored)[offset:]

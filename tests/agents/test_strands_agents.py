@@ -157,15 +157,16 @@ def test_a_turn_costs_few_requests(url: str) -> None:
             with meter.count(counted):
                 agent.state.set("turn", turn)
                 agent("add")
-        with meter.count(counted):
-            agent_on(StrandsSessionManager("chat", manager=manager))
+        for _ in range(2):  # what a store does once, such as loading a script, is in the first
+            with meter.count(counted):
+                agent_on(StrandsSessionManager("chat", manager=manager))
         return counted
 
     async def main() -> list[int]:
         async with metered(url) as (manager, meter):
             return await asyncio.to_thread(turns, manager, meter)
 
-    *_, second, third, restored = asyncio.run(main())
+    *_, second, third, _, restored = asyncio.run(main())
     assert (second, third) == (4, 4)
     assert restored <= (3 if url.startswith("dynamodb") else 2)  # a session and its messages are two requests there
 

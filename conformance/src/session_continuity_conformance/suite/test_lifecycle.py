@@ -190,7 +190,7 @@ async def test_acknowledged_writes_survive_a_reopen(store: StoreFixture) -> None
 @clause("SC-LIF-009")
 async def test_close_during_calls_leaves_typed_errors_and_true_outcomes(store: StoreFixture) -> None:
     for number in range(CLOSED_AMONG):
-        closing = await store.open()
+        closing = await store.open_second()
         sessions = [await store.create_session() for _ in range(WRITERS)]
         works = [partial(write_until_refused, store, closing, session.id) for session in sessions]
         later = partial(close_later, store, closing, number)
@@ -231,8 +231,8 @@ async def close_later(store: StoreFixture, adapter: StorageAdapter, number: int)
 @clause("SC-LIF-010")
 async def test_adapter_serves_several_event_loops(store: StoreFixture) -> None:
     if store.driver.name != "async":
-        raise NotApplicableError("an adapter in blocking mode is in no event loop")
-    adapter = await store.open()
+        raise NotApplicableError("an adapter in blocking mode does not run in an event loop")
+    adapter = await store.open_second_or_first()
     session = await store.create_session()
 
     async def append(text: str) -> None:
@@ -247,4 +247,3 @@ async def test_adapter_serves_several_event_loops(store: StoreFixture) -> None:
     found = await store.texts(session.id)
     same("the conversation of several event loops", sorted(map(str, found[:-LOOPS])), sent)
     same("its end", found[-LOOPS:], ["home"] * LOOPS)
-    await adapter.close()

@@ -212,3 +212,10 @@ def test_what_the_store_complains_of_is_told_first(conformance: ConformanceComma
     assert store["health"] == "degraded: make the table"
     _, report = conformance("--harness", "stores:good", *arguments)
     assert "health" not in report
+
+
+def test_view_of_a_namespace_is_checked_in_the_namespace_of_the_url(
+    conformance: ConformanceCommand, tmp_path: Path
+) -> None:
+    code, report = conformance(f"sqlite:///{tmp_path}/chat.db?namespace=team%2Fa", "--clause", "SC-ISO-008")
+    assert code == 0, report

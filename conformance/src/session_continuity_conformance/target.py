@@ -63,6 +63,10 @@ class Target(Protocol):
         each has a store to itself."""
         ...
 
+    def full_namespace(self, namespace: str) -> str:
+        """The namespace that an adapter has which `open` was asked for with this one."""
+        return namespace
+
     def endpoint(self) -> Endpoint[Target] | None:
         """The address of the store's server; None where a proxy cannot be put in front of it."""
         return None
@@ -115,6 +119,9 @@ class PortableTarget:
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return portable(self._target.open(mode, namespace))
 
+    def full_namespace(self, namespace: str) -> str:
+        return self._target.full_namespace(namespace)
+
 
 class UrlTarget:
     """The store at a URL."""
@@ -146,6 +153,9 @@ class UrlTarget:
 
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self._registry.create(in_namespace(self._url, namespace), mode)
+
+    def full_namespace(self, namespace: str) -> str:
+        return str(parse_url(in_namespace(self._url, namespace)).query["namespace"])
 
 
 def in_namespace(url: str, namespace: str) -> str:

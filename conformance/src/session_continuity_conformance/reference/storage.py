@@ -389,5 +389,8 @@ class ReferenceTarget:
 
         return damage
 
+    def full_namespace(self, namespace: str) -> str:
+        return namespace
+
     def open(self, mode: Mode, namespace: str) -> StorageAdapter:
         return self.storage(self.world, namespace, mode)

@@ -199,7 +199,7 @@ async def test_view_of_an_owner_lists_no_fork_of_others(store: StoreFixture) -> 
 async def test_view_of_a_namespace_is_that_namespace(store: StoreFixture) -> None:
     await store.open_second()  # only where a second adapter has the same sessions
     other = await store.open("-other")
-    view = store.adapter.view(namespace=f"{store.namespace}-other")
+    view = store.adapter.view(namespace=store.target.full_namespace(f"{store.namespace}-other"))
     same("the id in both", (await store.create_session(id="s", user_id="a")).user_id, "a")
     created = await view.create_session(store.new_session(id="s", user_id="b"))
     await view.append_messages("s", [store.message("s", "in the view")])

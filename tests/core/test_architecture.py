@@ -66,18 +66,31 @@ FRAMEWORKS = {
 }
 """The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""
 
-DYNAMODB_ROOMS = {
-    "items": "config",
-    "requests": "_version config items",
-    "operations": "config items requests",
-    "table": "config items requests",
-    "config": "",
-    "entry_point": "adapter config",
-    "adapter": "config items operations requests table",
-    "cost_meter": "adapter requests",
-    "extension": "table",
+ROOMS = {
+    "session_continuity_dynamodb": {
+        "items": "config",
+        "requests": "_version config items",
+        "operations": "config items requests",
+        "table": "config items requests",
+        "config": "",
+        "entry_point": "adapter config",
+        "adapter": "config items operations requests table",
+        "cost_meter": "adapter requests",
+        "extension": "table",
+    },
+    "session_continuity_firestore": {
+        "wire": "",
+        "documents": "wire",
+        "requests": "config documents wire",
+        "operations": "config documents requests wire",
+        "database": "config documents requests wire",
+        "adapter": "config documents operations requests",
+        "cost_meter": "adapter",
+        "damager": "adapter config documents requests wire",
+        "extension": "database",
+    },
 }
-"""Which rooms of the DynamoDB plugin may import which others."""
+"""Which rooms of a plugin may import which others, for the plugins that have rooms."""
 
 DYNAMODB_OPERATIONS = {
     # An append may create its session, over what is left of an expired one.
@@ -112,6 +125,11 @@ def nodes(tree: ast.AST, *, in_functions: bool = True) -> Iterator[ast.AST]:
         if in_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
             yield from nodes(node, in_functions=in_functions)
+
+
+def plugin_of(path: Path) -> str:
+    """The name of the plugin to which a file belongs."""
+    return next(parent.name for parent in path.parents if parent in PLUGINS)
 
 
 @cache
@@ -191,7 +209,7 @@ def test_plugins_and_suite_know_core_by_its_public_names_only(path: Path) -> Non
 
 @pytest.mark.parametrize("path", named(PLUGIN_FILES))
 def test_a_plugin_imports_core_itself_and_its_own_client_only(path: Path) -> None:
-    package = next(parent.name for parent in path.parents if parent in PLUGINS)
+    package = plugin_of(path)
     commands = COMMAND_LINE if path.name == "cli.py" else set[str]()
     allowed = {"session_continuity", package, "pydantic", "pydantic_core"}
     assert foreign(path) <= {*allowed, *CLIENTS[package], *commands}
@@ -210,7 +228,7 @@ def test_an_adapter_for_a_framework_imports_this_one_only(path: Path) -> None:
 
 @pytest.mark.parametrize("path", named([path for path in PLUGIN_FILES if path.name in ("entry_point.py", "config.py")]))
 def test_what_core_imports_to_read_options_knows_no_driver(path: Path) -> None:
-    package = next(parent.name for parent in path.parents if parent in PLUGINS)
+    package = plugin_of(path)
     own = {name for name in imports(path, in_functions=False) if name.startswith(package)}
     assert own <= {f"{package}.config"}
     assert roots(path, in_functions=False) & CLIENTS[package] == set()
@@ -244,23 +262,25 @@ def test_every_plugin_has_the_same_rooms(plugin: Path) -> None:
 
 
 DYNAMODB = next(path for path in PLUGINS if path.name == "session_continuity_dynamodb")
+IN_ROOMS = [path for path in PLUGIN_FILES if plugin_of(path) in ROOMS and path.parent.name != plugin_of(path)]
+BESIDE_ROOMS = [path for path in PLUGIN_FILES if path.parent.name in ROOMS and path.stem in ROOMS[path.parent.name]]
 
 
 def own_modules(path: Path, *, room: str = "") -> set[str]:
-    """The modules of the DynamoDB plugin, or of one of its rooms, that a file imports when it runs."""
-    prefix = ".".join(filter(None, [DYNAMODB.name, room])) + "."
+    """The modules of a file's plugin, or of one of the plugin's rooms, that the file imports when it runs."""
+    prefix = ".".join(filter(None, [plugin_of(path), room])) + "."
     return {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
 
 
-@pytest.mark.parametrize("path", named([path for path in files(DYNAMODB) if path.parent != DYNAMODB]))
-def test_a_room_of_the_dynamodb_plugin_imports_only_rooms_below_it(path: Path) -> None:
-    room = path.relative_to(DYNAMODB).parts[0]
-    assert own_modules(path) <= {room, *DYNAMODB_ROOMS[room].split()}
+@pytest.mark.parametrize("path", named(IN_ROOMS))
+def test_a_room_of_a_plugin_imports_only_rooms_below_it(path: Path) -> None:
+    room = next(parent.name for parent in path.parents if parent.parent.name == plugin_of(path))
+    assert own_modules(path) <= {room, *ROOMS[plugin_of(path)][room].split()}
 
 
-@pytest.mark.parametrize("name", sorted(DYNAMODB_ROOMS.keys() - {"items", "requests", "operations", "table"}))
-def test_a_module_beside_the_rooms_of_the_dynamodb_plugin_imports_what_it_may(name: str) -> None:
-    assert own_modules(DYNAMODB / f"{name}.py") <= set(DYNAMODB_ROOMS[name].split())
+@pytest.mark.parametrize("path", named(BESIDE_ROOMS))
+def test_a_module_beside_the_rooms_of_a_plugin_imports_what_it_may(path: Path) -> None:
+    assert own_modules(path) <= set(ROOMS[plugin_of(path)][path.stem].split())
 
 
 @pytest.mark.parametrize("path", named(files(DYNAMODB / "operations")))

@@ -15,7 +15,6 @@ from session_continuity import (
     Patch,
     Session,
     SessionExistsError,
-    SessionNotFoundError,
     is_repeated_create,
 )
 from session_continuity_firestore.documents import names
@@ -167,12 +166,3 @@ def updated_gate(gate: Gate, changed: Session, stamp: Any, write_id: str) -> Gat
         expires=new.expires,
         write_id=write_id,
     )
-
-
-async def read_session(context: Context, session_id: str) -> tuple[Session, Gate]:
-    """The session with its gate. Raises SessionNotFoundError."""
-    document = await context.client.get(context.names.session(session_id), READ)
-    gate = context.existing(session_id, document)
-    if document is None:
-        raise SessionNotFoundError(session_id)
-    return session_of(document), gate

@@ -11,9 +11,12 @@ from typing import Any, NamedTuple, cast
 
 from session_continuity.blocks.parts import Call, Place
 from session_continuity.model_base import copied
-from session_continuity.models import Message, MessageMetadata, Role, ToolCall, ToolResult
+from session_continuity.models import Message, MessageMetadata, Role, ToolResult, stored_message
 
 __all__ = ["answer_to", "changed", "with_call", "with_result", "without"]
+
+_NO_METADATA = MessageMetadata()
+_FAILED = ToolResult(tool_call_id="call", is_error=True)
 
 Block = dict[str, Any]
 Path = tuple[str, ...]
@@ -148,20 +151,19 @@ def answer_to(message: Message, call: Call, text: str, message_id: str) -> Messa
     results: list[ToolResult] = []
     kind, index = call.place
     if kind == "tool_calls":
-        results = [ToolResult.model_construct(tool_call_id=call.id, result=text, name=call.name, is_error=True)]
+        results = [copied(_FAILED, tool_call_id=call.id, result=text, name=call.name)]
     else:
         block = cast("Block", message.content[index])
         role, answer = _block_answer(block, call, text)
         content = [answer]
-    return Message.model_construct(
+    return stored_message(
         id=message_id,
         session_id=message.session_id,
         role=role,
         content=content,
-        metadata=MessageMetadata.model_construct(tool_calls=list[ToolCall](), tool_results=results, annotations={}),
+        metadata=copied(_NO_METADATA, tool_results=results),
         token_count=None,
         created_at=message.created_at,
-        updated_at=None,
     )
 
 

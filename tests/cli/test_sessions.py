@@ -93,6 +93,8 @@ def test_a_listing_on_a_terminal_is_a_table_that_keeps_the_ids_whole(command: Co
 @pytest.mark.usefixtures("three")
 def test_messages_are_searched(command: CommandLine) -> None:
     store = f"{STORE}?search=true"
+    assert "setup" in command("sessions", "search", store, "answer").err, "the index of words is built by setup alone"
+    assert command("setup", store).rows == [["ready", store]]
     done = command("sessions", "search", store, "answer", "12")
     assert (done.code, done.err) == (0, "")
     assert [(row[0], row[2], row[6]) for row in done.rows] == [("a", "assistant", "answer 12")]
@@ -108,7 +110,36 @@ def test_messages_are_searched(command: CommandLine) -> None:
     assert "search_messages" in refused.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sessions list URL",
+        "sessions show URL a",
+        "sessions forks URL a",
+        "sessions delete URL a",
+        "sessions erase URL u",
+        "sessions search URL?search=true hello",
+        "cleanup URL",
+    ],
+)
+def test_a_mistyped_path_creates_nothing(command: CommandLine, words: str) -> None:
+    done = command(*words.replace("URL", STORE).split())
+    assert (done.code, done.out) == (1, "")
+    assert "there is no file" in done.err
+    assert list(command.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command_name", "missing"),
+    [("search", "the words to search for are"), ("erase", "the id of the user is"), ("show", "the id of a session is")],
+)
+def test_a_url_alone_tells_what_is_missing(command: CommandLine, command_name: str, missing: str) -> None:
+    done = command("sessions", command_name, STORE)
+    assert (done.code, f"{missing} missing after the URL" in done.err) == (2, True)
+
+
 def test_an_empty_store_lists_nothing(command: CommandLine) -> None:
+    command("setup", STORE)
     assert (command("sessions", "list", STORE).code, command("sessions", "list", STORE).out) == (0, "")
     assert command("sessions", "list", STORE, "--json").json == {
         "sessions": [],
@@ -160,6 +191,7 @@ def test_sessions_are_deleted_and_the_missing_are_named(command: CommandLine, ma
 
 
 def test_a_missing_session_is_an_error(command: CommandLine) -> None:
+    command("setup", STORE)
     done = command("sessions", "show", STORE, "nope")
     assert (done.code, done.out) == (1, "")
     assert done.err == "error: session 'nope' does not exist, or it has expired\n"
@@ -174,7 +206,7 @@ def test_a_missing_session_is_an_error(command: CommandLine) -> None:
         (["list", STORE, "--limit", "0"], "--limit"),
         (["list", STORE, "--created-after", "yesterday"], "yesterday"),
         (["list", STORE, "--status", "asleep"], "asleep"),
-        (["list", STORE, "--cursor", "x"], "the cursor is malformed"),
+        (["list", "memory://cli", "--cursor", "x"], "the cursor is malformed"),
         (["show", "a"], "no storage URL: pass one, or set SESSION_CONTINUITY_URL"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`health`, `cleanup`."""
+"""`setup`, `health`, `cleanup`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def test_a_store_that_works_is_healthy(command: CommandLine) -> None:
     seen = command.on_terminal("health", STORE)
     assert seen.out.startswith("● healthy  sqlite:///chat.db  ")
     assert "\x1b[1;32m● healthy" in seen.escapes
+
+
+def test_setup_creates_what_a_store_needs_and_may_be_repeated(command: CommandLine) -> None:
+    assert command("setup", STORE, "--json").json == {"store": STORE}
+    assert command("health", STORE).code == 0
+    assert command("setup", STORE).rows == [["ready", STORE]]
 
 
 def test_a_missing_store_is_not_healthy_and_has_a_remedy(command: CommandLine) -> None:

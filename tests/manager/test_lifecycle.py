@@ -87,6 +87,15 @@ def test_what_a_manager_opened_it_sets_up_once_and_closes(variant: Variant, back
         manager.create_session()
 
 
+def test_a_manager_told_so_sets_nothing_up(variant: Variant, backend: Backend) -> None:
+    with variant.open("test://", registry=registered(backend), setup=False) as manager:
+        manager.list_sessions()
+    [store] = backend.made
+    assert store.calls == ["list_sessions", "close"]
+    with pytest.raises(ConfigError, match="setup must be True or False"):
+        variant.open("test://", registry=registered(backend), setup="no")
+
+
 def test_a_manager_works_without_with_until_it_is_closed(variant: Variant, backend: Backend) -> None:
     manager = variant.open("test://", registry=registered(backend))
     session = manager.create_session()

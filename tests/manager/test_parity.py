@@ -63,7 +63,7 @@ iter_sessions(*, limit=None, cursor=None, after_id=None, on_unreadable=None, **q
 iter_messages(session_id, *, order='asc', limit=None, roles=None, after=None, before=None, cursor=None, on_unreadable=None)
 """  # noqa: E501  # a signature is one line
 OPTIONS = """token_counter token_budget compression summarizer ttl expiry image_token_cost file_token_cost context
-summarizer_timeout summarizer_pause on_invalid_text cleanup_interval registry"""
+summarizer_timeout summarizer_pause on_invalid_text cleanup_interval setup registry"""
 CONDITIONS = """user_id active_agent_id status tags created_after created_before title order"""
 METHODS = re.findall(r"^(\w+)(\((?:[^()]|\(\))*\))", PROMISED, re.MULTILINE)
 NAMES = [name for name, _ in METHODS]

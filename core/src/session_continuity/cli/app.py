@@ -33,7 +33,7 @@ from session_continuity.cli.imports import import_conversations
 from session_continuity.cli.output import print_notice
 from session_continuity.cli.plugins import add_commands, plugins
 from session_continuity.cli.sessions import delete_sessions, list_sessions, search_messages, show_session
-from session_continuity.cli.stores import cleanup, health
+from session_continuity.cli.stores import cleanup, health, setup
 
 __all__ = ["run"]
 
@@ -45,6 +45,7 @@ _COMMANDS: list[_Command] = [
     ("demo", demo, ["", "--url redis://localhost:6379/0", "--transcript chat.jsonl --max-tokens 2000"]),
     ("import", import_conversations, ["conversations.json sqlite:///chat.db", "train.jsonl --conversation 3"]),
     ("plugins", plugins, ["--check"]),
+    ("setup", setup, ["sqlite:///chat.db"]),
     ("health", health, ["sqlite:///chat.db"]),
     ("cleanup", cleanup, ["sqlite:///chat.db"]),
     ("conformance", conformance, ["memory://test sqlite:///test.db", "memory://test --mode async --clause SC-APP"]),

@@ -9,7 +9,7 @@ import typer
 from rich.tree import Tree
 
 from session_continuity import Erased, ErasureReceipt, Fork, SessionManager
-from session_continuity.cli.arguments import Json, open_store, split_url_and_ids
+from session_continuity.cli.arguments import Json, open_manager, split_url_and_ids
 from session_continuity.cli.formatting import format_minute
 from session_continuity.cli.output import Output, styled
 
@@ -30,8 +30,8 @@ def show_forks(
     url, ids = split_url_and_ids(session)
     if len(ids) > 1:
         raise typer.BadParameter("give one session at a time")
-    with open_store(url) as storage:
-        found = list(_branches(SessionManager(storage), ids[0]))
+    with open_manager(url) as manager:
+        found = list(_branches(manager, ids[0]))
     output = Output(as_json=as_json)
     rows = [(depth, fork.session_id, source, fork.message_id, fork.created_at) for depth, source, fork in found]
     output.rows(rows, lambda: _tree(ids[0], found))
@@ -75,12 +75,12 @@ def erase_user(
     Fields in a pipe: erased, session, messages, time; then left, session. The exit code is 1 if something is left: run
     the command again. JSON: user_id, started_at, finished_at, sessions, left.
     """
-    url, users = split_url_and_ids(user)
+    url, users = split_url_and_ids(user, "the id of the user is")
     if len(users) > 1:
         raise typer.BadParameter("give one user at a time")
     output = Output(as_json=as_json)
-    with open_store(url) as storage:
-        receipt = SessionManager(storage).erase_user(users[0], progress=lambda erased: _print_erased(output, erased))
+    with open_manager(url) as manager:
+        receipt = manager.erase_user(users[0], progress=lambda erased: _print_erased(output, erased))
     for session_id in receipt.left:
         output.line("left", session_id, display=styled(f"left    {session_id}", "red"))
     total = f"{len(receipt.sessions):,} sessions, {receipt.message_count:,} messages"

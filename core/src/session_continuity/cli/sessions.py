@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from session_continuity import Message, Page, Session, SessionManager, SessionNotFoundError, utc_now
-from session_continuity.cli.arguments import Json, Url, open_store, split_url_and_ids
+from session_continuity.cli.arguments import Json, Url, open_manager, split_url_and_ids
 from session_continuity.cli.formatting import (
     ago,
     excerpt,
@@ -74,8 +74,8 @@ def list_sessions(
     Fields in a pipe: id, status, user, agent, messages, tokens, created, last activity, title. JSON: sessions,
     next_cursor, stale_totals.
     """
-    with open_store(url) as storage:
-        page = SessionManager(storage).list_sessions(
+    with open_manager(url) as manager:
+        page = manager.list_sessions(
             user_id=user,
             active_agent_id=agent,
             status=status,
@@ -149,8 +149,7 @@ def show_session(
     url, ids = split_url_and_ids(session)
     if len(ids) > 1:
         raise typer.BadParameter("give one session at a time")
-    with open_store(url) as storage:
-        manager = SessionManager(storage)
+    with open_manager(url) as manager:
         found = manager.get_session(ids[0])
         newest = manager.get_messages(ids[0], order="desc", limit=messages) if messages else ()
     shown = list(reversed(newest))
@@ -197,11 +196,9 @@ def search_messages(
     The store must have text search: memory://, or sqlite:///FILE?search=true. Fields in a pipe: session, id, role,
     speaker, tokens, created, text. JSON: messages, next_cursor.
     """
-    url, texts = split_url_and_ids(words)
-    with open_store(url) as storage:
-        page = SessionManager(storage).search_messages(
-            " ".join(texts), user_id=user, session_id=session, limit=limit, cursor=cursor
-        )
+    url, texts = split_url_and_ids(words, "the words to search for are")
+    with open_manager(url) as manager:
+        page = manager.search_messages(" ".join(texts), user_id=user, session_id=session, limit=limit, cursor=cursor)
     output = Output(as_json=as_json)
     output.rows([[each.session_id, *_message_fields(each)[1:]] for each in page], lambda: _matches_display(page))
     messages = [message.model_dump(mode="json") for message in page]
@@ -227,8 +224,7 @@ def delete_sessions(
     url, ids = split_url_and_ids(sessions)
     outcomes: dict[str, list[str]] = {"deleted": [], "not_found": []}
     output = Output(as_json=as_json)
-    with open_store(url) as storage:
-        manager = SessionManager(storage)
+    with open_manager(url) as manager:
         for session_id in ids:
             outcome = _delete(manager, session_id)
             outcomes[outcome].append(session_id)

@@ -1,4 +1,4 @@
-"""The commands `health` and `cleanup`, for a store as a whole."""
+"""The commands `setup`, `health` and `cleanup`, for a store as a whole."""
 
 from __future__ import annotations
 
@@ -9,14 +9,27 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from session_continuity import HealthStatus, SessionManager, Storage, default_registry
-from session_continuity.cli.arguments import Json, Url, open_store
+from session_continuity import HealthStatus, Storage, default_registry
+from session_continuity.cli.arguments import Json, Url, open_manager, open_store
 from session_continuity.cli.formatting import count
 from session_continuity.cli.output import Output, styled, styled_lines
 
-__all__ = ["cleanup", "health"]
+__all__ = ["cleanup", "health", "setup"]
 
 _STATUS_STYLES = {"healthy": "bold green", "degraded": "bold yellow", "unhealthy": "bold red"}
+
+
+def setup(url: Url = None, as_json: Json = False) -> None:
+    """Create what a store needs, and migrate what an older version has created.
+
+    Programs do this when they open a store. Commands that read or delete do not. Changes nothing if nothing is missing.
+    JSON: store.
+    """
+    shown_url = default_registry().redacted(url)
+    with open_store(url):
+        output = Output(as_json=as_json)
+        output.line("ready", shown_url, display=styled(f"ready  {shown_url}"))
+        output.document({"store": shown_url})
 
 
 def health(url: Url = None, as_json: Json = False) -> None:
@@ -53,8 +66,8 @@ def cleanup(url: Url = None, as_json: Json = False) -> None:
 
     Expired sessions are hidden already. This frees their space, for stores that do not do so themselves. JSON: removed.
     """
-    with open_store(url) as storage:
-        removed = SessionManager(storage).cleanup_expired_sessions()
+    with open_manager(url) as manager:
+        removed = manager.cleanup_expired_sessions()
     output = Output(as_json=as_json)
     output.line("removed", removed, display=styled(f"removed {count(removed, 'expired session')}"))
     output.document({"removed": removed})

@@ -70,6 +70,10 @@ from session_continuity.values import Content
 __all__ = ["AsyncSessionManager"]
 
 
+async def _leave_as_it_is() -> None:
+    """What a manager with `setup=False` does in place of the store's setup."""
+
+
 class AsyncSessionManager(ConversationMethods, ListingMethods, PeopleMethods):
     """Sessions and messages on one store, for async code. `SessionManager` is the same for blocking code.
 
@@ -89,6 +93,7 @@ class AsyncSessionManager(ConversationMethods, ListingMethods, PeopleMethods):
     - `on_invalid_text`: `refuse`, or `replace` to store U+FFFD for each lone surrogate in the text of a message
     - `cleanup_interval`: seconds between removals of expired sessions in the background, in the loop of the first call;
       none by default
+    - `setup`: False leaves the store as it is: nothing is created or migrated, and a store that lacks something says so
     - `registry`: where extensions come from
 
     Every method raises SessionNotFoundError when the session it names does not exist, ValidationError for wrong
@@ -101,7 +106,7 @@ class AsyncSessionManager(ConversationMethods, ListingMethods, PeopleMethods):
         settings = self._settings = resolve_options(**options)
         adapter = portable(require_mode(storage, self.modes), settings.registry.call_observer())
         self._events = EventBus(settings.registry.observers, await_function(adapter.mode))
-        self._assemble(adapter, adapter.setup, settings.cleanup_interval)
+        self._assemble(adapter, adapter.setup if settings.sets_up else _leave_as_it_is, settings.cleanup_interval)
 
     def _assemble(
         self,

@@ -49,6 +49,7 @@ class ManagerOptions(TypedDict, total=False):
     summarizer_pause: timedelta | float
     on_invalid_text: OnInvalidText
     cleanup_interval: timedelta | float | None
+    setup: bool
     registry: Registry | None
 
 
@@ -68,6 +69,7 @@ class ManagerSettings:
     ttl: float | None
     is_sliding: bool
     cleanup_interval: float | None
+    sets_up: bool
     replaces_invalid_text: bool
 
     def accepted(self, value: Any) -> Any:
@@ -94,6 +96,7 @@ def resolve_options(
     summarizer_pause: timedelta | float = 60.0,
     on_invalid_text: OnInvalidText = "refuse",
     cleanup_interval: timedelta | float | None = None,
+    setup: bool = True,
     registry: Registry | None = None,
 ) -> ManagerSettings:
     """The settings of a manager with these options. Raises ConfigError and ValidationError for wrong ones, PluginError
@@ -102,6 +105,8 @@ def resolve_options(
         raise ConfigError("expiry must be 'fixed' or 'sliding'")
     if on_invalid_text not in ("refuse", "replace"):
         raise ConfigError("on_invalid_text must be 'refuse' or 'replace'")
+    if not isinstance(setup, bool):
+        raise ConfigError("setup must be True or False")
     if expiry == "sliding" and ttl is None:
         raise ConfigError("sliding expiry needs a ttl")
     registry = registry or default_registry()
@@ -124,6 +129,7 @@ def resolve_options(
         ttl=arguments.to_seconds(ttl, "ttl"),
         is_sliding=expiry == "sliding",
         cleanup_interval=arguments.to_seconds(cleanup_interval, "cleanup_interval"),
+        sets_up=setup,
         replaces_invalid_text=on_invalid_text == "replace",
     )
     if problem := settings.compression_problem(settings.compression):

@@ -14,6 +14,7 @@ import redis
 import session_continuity_redis
 from session_continuity import (
     Appended,
+    ForkedFrom,
     Message,
     MessageQuery,
     Mode,
@@ -30,6 +31,12 @@ from ..kit.conversations import Speaker, contents, new_session, read_messages
 from ..kit.modes import ModeRunner
 
 T = TypeVar("T")
+
+
+def fork_of(source_id: str, session_id: str, message_id: str | None = None) -> Session:
+    """A session that is to be forked from another, up to a message."""
+    origin = ForkedFrom(session_id=source_id, message_id=message_id)
+    return new_session(session_id, now=utc_now(), user_id="ada", forked_from=origin, creation_token=session_id)
 
 
 class Bench:

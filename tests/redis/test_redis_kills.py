@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from session_continuity import SessionFilter, SessionManager, innermost, run_now
 from session_continuity_redis import RedisStorage
 
+from ..kit.redis_cluster import Cluster
 from .conftest import MakeServer
 
 pytestmark = pytest.mark.on(engine=["redis"])
@@ -57,7 +59,7 @@ def check_whole(manager: SessionManager, acknowledged: list[str]) -> None:
     assert Counter(listed) == Counter(["s", *forks])
     storage = innermost(manager._storage.adapter)
     assert isinstance(storage, RedisStorage)
-    for order in ("recent", "idle"):
+    for order in ("recent", "idle") if storage.capabilities.activity_listing else ():
         page = run_now(storage.list_sessions(SessionFilter(user_id="ada", order=order), limit=1000))
         assert Counter(session.id for session in page) == Counter(listed)
     for name in ["s", *[name for name in listed if name != "s"][:5]]:  # the newest ones
@@ -68,14 +70,20 @@ def check_whole(manager: SessionManager, acknowledged: list[str]) -> None:
         assert {run for run, _ in tails} == {tails[0][0] if name == "s" else name.removeprefix("fork ")}
 
 
+def prepare(manager: SessionManager) -> str:
+    """Create the session that is written to. Returns the id of the last message that stays."""
+    manager.create_session(id="s", user_id="ada")
+    batch = [{"role": "user", "content": f"kept {number}"} for number in range(KEPT)]
+    last_kept = manager.add_messages("s", batch)[-1].id
+    manager.replace_messages_after("s", last_kept, [{"role": "user", "content": f"0 {n}"} for n in range(TAIL)])
+    return last_kept
+
+
 @pytest.mark.parametrize("victim", ["client", "server"])
 def test_tails_and_forks_are_whole_after_a_kill(make_server: MakeServer, victim: str) -> None:
     server = make_server("--appendonly", "yes", "--appendfsync", "always")
     with SessionManager.open(server.url) as manager:
-        manager.create_session(id="s", user_id="ada")
-        batch = [{"role": "user", "content": f"kept {number}"} for number in range(KEPT)]
-        last_kept = manager.add_messages("s", batch)[-1].id
-        manager.replace_messages_after("s", last_kept, [{"role": "user", "content": f"0 {n}"} for n in range(TAIL)])
+        last_kept = prepare(manager)
         acknowledged: list[str] = []
         for run in range(1, 3):
             kill = None if victim == "client" else server.kill
@@ -83,3 +91,16 @@ def test_tails_and_forks_are_whole_after_a_kill(make_server: MakeServer, victim:
             if victim == "server":
                 server.start()
             check_whole(manager, acknowledged)
+
+
+def test_tails_and_forks_on_a_cluster_are_whole_after_a_kill(one_engine: str, tmp_path: Path) -> None:
+    cluster = Cluster(one_engine, tmp_path).start()
+    try:
+        with SessionManager.open(cluster.url) as manager:
+            last_kept = prepare(manager)
+            acknowledged: list[str] = []
+            for run in range(1, 6):
+                acknowledged += write_until_killed(f"{cluster.url}&retries=0", last_kept, run, None, 11 + run)
+                check_whole(manager, acknowledged)
+    finally:
+        cluster.stop()

@@ -9,10 +9,8 @@ import pytest
 
 from session_continuity import (
     ConcurrencyError,
-    ForkedFrom,
     Mode,
     Patch,
-    Session,
     SessionFilter,
     UnavailableError,
     utc_now,
@@ -22,7 +20,7 @@ from ..kit.conversations import new_session
 from ..kit.modes import MODES
 from ..kit.redis_proxy import RedisProxy
 from ..kit.redis_servers import EVERY_ENGINE, Server
-from .stores import Bench
+from .stores import Bench, fork_of
 
 pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
 
@@ -166,11 +164,6 @@ def test_readers_see_the_old_tail_or_the_new_one(server: Server, namespace: str)
         written.result()
     writer.close()
     reader.close()
-
-
-def fork_of(source_id: str, session_id: str, message_id: str | None = None) -> Session:
-    origin = ForkedFrom(session_id=source_id, message_id=message_id)
-    return new_session(session_id, now=utc_now(), user_id="ada", forked_from=origin, creation_token=session_id)
 
 
 def test_a_fork_takes_one_round_trip_and_its_list_one(warm: Bench) -> None:

@@ -42,6 +42,9 @@ nodes, so no write covers both. There the session decides and the index follows:
 - A creation announces the session by its entries, a change by an intent, `p|ID|TIME`. Then the session is written, then
   the index. A list first repairs the entries of the sessions whose change was announced. So a writer that dies in
   between leaves a wrong entry, never a session that a list does not show.
+- A fork reads its source, which may be on a third node, before it is announced. Then one script writes the whole copy.
+  Where entries of an earlier session of its id are left, the list of forks has it after the last step. If its writer
+  dies before that, the fork has to be repeated.
 - A delete removes the session first, then its entries.
 - A row has its session's generation, which grows with every change that concerns the index. An older generation never
   replaces a newer one.

@@ -12,8 +12,10 @@ BACKEND = "redis"
 
 
 def capabilities(max_message_bytes: int, *, clustered: bool) -> Capabilities:
-    """What a store can do. No server and no other option changes it. A cluster may keep two sessions on two nodes, so
-    none is copied there."""
+    """What a store can do. No server and no other option changes it.
+
+    On a cluster an append does not reach the index, so nothing there knows the order of activity.
+    """
     return Capabilities(
         max_batch=1000,
         unscoped_listing=True,
@@ -25,7 +27,7 @@ def capabilities(max_message_bytes: int, *, clustered: bool) -> Capabilities:
         overlapping_batches=True,
         conditional_delete=True,
         tail_replacement=True,
-        forks=not clustered,
+        forks=True,
         ascending_listing=True,
         activity_listing=not clustered,
         owner_guard=True,

@@ -81,10 +81,18 @@ class Index:
         return int(generation), bool(written)
 
     async def put(
-        self, session: Session, generation: int, *, instead_of: int | None = None, intent: int | None = None
+        self,
+        session: Session,
+        generation: int,
+        *further: str,
+        instead_of: int | None = None,
+        intent: int | None = None,
     ) -> None:
-        """Write the entries of a session at this generation, unless the index has a newer one. Withdraw the intent."""
-        await self._client.run(self._put(session, generation, _text(instead_of), _text(intent)))
+        """Write the entries of a session at this generation, unless the index has a newer one. Withdraw the intent.
+
+        `further` are names under which it stands beside those that its fields say.
+        """
+        await self._client.run(self._put(session, generation, _text(instead_of), _text(intent), *further))
 
     async def withdraw(self, session_id: str, intent: int) -> None:
         """Remove the intent of a change that was not made."""
@@ -176,6 +184,12 @@ class Index:
         sampled = {member for members in replies[len(parts) :] for member in members if member.startswith("a|")}
         return listed, [id_of(member[2:]) for member in sampled]
 
+    async def named(self, name: str, after: str, limit: int) -> list[str]:
+        """Up to `limit` entries that stand under a name, in order, from the one after `after` on."""
+        bounds = (f"({name}|{after}", f"({name}|{_AFTER_ALL}", "LIMIT", 0, limit)
+        replies = await self._client.send_all([Command("ZRANGEBYLEX", key, bounds) for key in self._keys.index()])
+        return sorted(member.decode()[len(name) + 1 :] for members in replies for member in members)[:limit]
+
     async def collect(self, ids: Sequence[str], replies: Sequence[bytes], scope: str) -> Found:
         """What a script has read along of the first of these sessions, and what is found of the others."""
         found = Found()
@@ -211,12 +225,12 @@ class Index:
     def _part(self, session_id: str) -> list[str]:
         return self._keys.with_activity(self._keys.index_of(session_id))
 
-    def _put(self, session: Session, generation: int, instead_of: int | str, intent: int | str) -> Call:
+    def _put(self, session: Session, generation: int, instead_of: int | str, intent: int | str, *further: str) -> Call:
         arguments = (
             escape(session.id),
             generation,
             instead_of,
-            facts_of(session),
+            facts_of(session, *further),
             intent,
             ORPHAN_AGE * 1_000_000,
             pack_time(session.last_activity_at),

@@ -80,10 +80,13 @@ def entry_at(place: ListingPlace) -> str:
     return f"{place.moment}|{place.id}"
 
 
-def facts_of(session: Session) -> str:
-    """What the index holds of a session, as a JSON list: its entry, then the names under which the entry stands."""
+def facts_of(session: Session, *further: str) -> str:
+    """What the index holds of a session, as a JSON list: its entry, then the names under which the entry stands.
+
+    The names are those that its fields and `further` say.
+    """
     _, names = names_of_change({field: getattr(session, field) for field in _INDEXED})
-    return json.dumps([entry_of(session), "a", *names], ensure_ascii=False)
+    return json.dumps([entry_of(session), "a", *names, *further], ensure_ascii=False)
 
 
 def names_of_change(values: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -114,6 +117,11 @@ def tag_name(tag: str) -> str:
 def status_name(status: str) -> str:
     """The name of the list of the sessions with a status."""
     return f"s|{status}"
+
+
+def fork_name(source_id: str, born: str) -> str:
+    """The name of the list of the sessions that were forked from a session."""
+    return f"k|{escape(source_id)}|{born}"
 
 
 def lists_of(filter: SessionFilter) -> tuple[list[str], list[list[str]]]:

@@ -3,7 +3,7 @@
 -- id in a session's key.
 -- Returns a JSON list of the entries, and `collected` sessions, both in order if there is one part.
 if not visible(ARGV[1]) then return {MISSING} end
-local name = string.format('k|%s|%.0f|', ARGV[3], redis.call('ZSCORE', key, '#born') - NUMBERS)
+local name = 'k|' .. ARGV[3] .. '|' .. born() .. '|'
 local entries = {}
 for i = 2, #KEYS do
   local members = redis.call('ZRANGEBYLEX', KEYS[i], '(' .. name .. ARGV[4], '(' .. name .. '\127', 'LIMIT', 0, ARGV[5])

@@ -7,9 +7,11 @@ if not row or known < generation or known == tonumber(ARGV[3]) then
   -- An append may have moved the session since its activity was read.
   local moved = recent and redis.call('ZSCORE', recent, id_in(names[1])) or 0
   if row then
-    -- Only the row says of which source a session is a fork.
-    for _, name in ipairs(cjson.decode(facts)) do
-      if name:sub(1, 2) == 'k|' then names[#names + 1] = name end
+    -- The fields of a fork do not say which of several sessions of one id is its source. Only its creation knows.
+    if names[#names]:sub(1, 2) ~= 'k|' then
+      for _, name in ipairs(cjson.decode(facts)) do
+        if name:sub(1, 2) == 'k|' then names[#names + 1] = name end
+      end
     end
     remove(row, facts)
   end

@@ -28,7 +28,7 @@ from session_continuity_dynamodb.items.keys import Keys
 from ..kit.dynamodb_engines import TRUSTED, Engine
 from ..kit.dynamodb_meter import Request, apis
 from ..kit.modes import MODES
-from .bench import TABLE, Bench, item_of, native_client
+from .bench import Bench, item_of, native_client
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=MODES)
 
@@ -481,44 +481,3 @@ def test_update_is_one_read_and_one_transaction(bench: Bench, change: dict[str, 
         bench.run(store.update_session(session.id, Patch(change), expected_version=1))
     assert apis(made) == ["BatchGetItem", "TransactWriteItems"]
     assert (made[0].units, bench.transaction_units(made[1])) == (2.0, 4)
-
-
-@pytest.mark.on(mode=["blocking"])
-@pytest.mark.parametrize(("listing", "requests"), [("index", 1), ("exact", 2)])
-def test_listing_100_sessions_of_a_user(bench: Bench, listing: str, requests: int) -> None:
-    store = bench.open(listing=listing)
-    for number in range(100):
-        bench.create(store, user_id="u", metadata=SessionMetadata(title=str(number)))
-        bench.clock.advance(seconds=1)
-    with bench.meter.counting() as made:
-        page = run_now(store.list_sessions(SessionFilter(user_id="u"), limit=100))
-    assert [session.metadata.title for session in page] == [str(number) for number in reversed(range(100))]
-    assert page.next_cursor is None
-    assert len(made) == requests
-
-
-@pytest.mark.on(mode=["blocking"])
-def test_delete_is_pages_and_batches_of_25(bench: Bench) -> None:
-    store = bench.open()
-    session = bench.create(store)
-    for _ in range(12):
-        run_now(store.append_messages(session.id, [bench.message(session) for _ in range(9)]))
-    with bench.meter.counting() as made:
-        assert run_now(store.delete_session(session.id))
-    batches = [request for request in made if request.api == "BatchWriteItem"]
-    assert sorted(len(request.params["RequestItems"][TABLE]) for request in batches) == [8, 25, 25, 25, 25]
-    assert sorted(apis(made)) == sorted(
-        ["BatchGetItem", *["TransactWriteItems"] * 2, *["Query"] * 2, "GetItem", *["BatchWriteItem"] * 5]
-    )
-
-
-def test_expired_sessions_are_found_through_the_index(bench: Bench) -> None:
-    store = bench.open()
-    for _ in range(5):
-        bench.create(store, expires_at=bench.clock() + timedelta(hours=1))
-    bench.clock.advance(hours=3)
-    with bench.meter.counting() as made:
-        page = bench.run(store.get_expired_sessions(bench.clock(), limit=10))
-    assert len(page) == 5
-    assert set(apis(made)) == {"Query", "BatchGetItem"}
-    assert len(made) == 5

@@ -21,8 +21,9 @@ from ..kit.environments import FreshEnvironment, check_project
 from ..kit.verdicts import CONFORMANT, THIS_CONTRACT
 
 WRITTEN = Path(__file__).parent / "third_party/adapter.py"
+BEYOND = WRITTEN.with_name("beyond.py")
 URL = "shelf://localhost/test"
-KEPT = {"SC-CFG-002", "SC-CFG-003", "SC-CFG-004", "SC-CFG-007", "SC-SEC-002"}
+KEPT = {"SC-CFG-002", "SC-CFG-003", "SC-CFG-004", "SC-CFG-007", "SC-CFG-008", "SC-SEC-002"}
 """What the skeleton keeps before anything is written."""
 
 Named = dict[str, set[str]]
@@ -102,6 +103,31 @@ def test_the_written_store_is_conformant(fresh: FreshEnvironment, project: Path)
     own = fresh.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
     assert own.returncode == 0, own.stdout
     assert "4 passed" in own.stdout
+
+
+def test_what_a_store_declares_beyond_the_contract_has_to_be_written(fresh: FreshEnvironment, project: Path) -> None:
+    home = project / "src/session_continuity_shelf"
+    shutil.copy(WRITTEN, home / "adapter.py")
+    config, plugin = home / "config.py", home / "entry_point.py"
+    asked = [f"--clause={name}" for name in ("SC-SRC", "SC-SES-021", "SC-CFG-008")]
+
+    def prove() -> Any:
+        fresh.install(fresh.wheel(project), again=True)
+        return fresh.run("session-continuity", "conformance", URL, *asked, "--json", cwd=project)
+
+    assert {status for _, status in statuses(prove().stdout)} == {"not applicable", "passed"}
+    declared = "Capabilities(conditional_delete=True, text_search=True)"
+    config.write_text(config.read_text().replace("Capabilities()", declared))
+    end = prove()
+    missing = of_status(end.stdout, "failed")
+    assert missing == {"SC-SES-021", "SC-CFG-008"}
+    assert "text_search" in end.stderr
+    shutil.copy(BEYOND, home)
+    written = plugin.read_text().replace("adapter import ShelfStorage", "beyond import SearchedShelfStorage")
+    plugin.write_text(written.replace("return ShelfStorage(", "return SearchedShelfStorage("))
+    end = prove()
+    assert end.returncode == 0, end.stderr
+    assert {"SC-SRC-001", *missing} <= of_status(end.stdout, "passed")
 
 
 def test_the_noxfile_pins_the_contract_and_names_the_stores_url(project: Path) -> None:

@@ -17,6 +17,7 @@ from session_continuity import (
     MessageQuery,
     Page,
     SessionNotFoundError,
+    StorageAdapter,
     StorageError,
     sleeper,
     utc_now,
@@ -66,6 +67,13 @@ class StatesAnotherContract(ReferenceStorage):
     """contract is an older version than the plugin's."""
 
     contract = (CONTRACT[0] - 1, 9)
+
+
+@breaks("SC-CFG-008")
+class DeclaresWhatItDoesNotHave(ReferenceStorage):
+    """list_forks is declared, and is the method of the contract that refuses."""
+
+    list_forks = StorageAdapter.list_forks
 
 
 @breaks("SC-LIF-001")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import fields
 from functools import partial
 from itertools import count
 from typing import Any
@@ -18,6 +19,7 @@ from session_continuity import (
     ThrottledError,
     UnavailableError,
     innermost,
+    portable,
 )
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, refused, results, same, same_models
@@ -65,6 +67,15 @@ async def test_backend_is_named_in_storage_errors(store: StoreFixture) -> None:
 @clause("SC-CFG-007")
 async def test_adapter_and_plugin_state_the_same_contract(store: StoreFixture) -> None:
     same("contract of the adapter", innermost(store.raw).contract, store.target.contract)
+
+
+@clause("SC-CFG-008")
+async def test_declared_operations_are_written(store: StoreFixture) -> None:
+    adapter = innermost(store.raw)
+    declared, written = adapter.capabilities, portable(adapter).capabilities
+    names = [field.name for field in fields(Capabilities)]
+    missing = [name for name in names if getattr(declared, name) != getattr(written, name)]
+    same("capabilities that are declared and not written", missing, [])
 
 
 @clause("SC-LIF-001")

@@ -24,7 +24,7 @@ from session_continuity_sqlite.pool import ConnectionPool
 from .pools import pool_of, traced, verbs
 
 if TYPE_CHECKING:
-    from .conftest import OpenStore
+    from .conftest import OpenStore, StartProgram
 
 
 def found(manager: SessionManager, text: str) -> list[str]:
@@ -194,3 +194,25 @@ def test_the_index_costs_writes_and_space(tmp_path: Path) -> None:
             sizes[option] = database.stat().st_size
     assert 1 < pages["true"] / pages["false"] < 1.5, pages
     assert 1.2 < sizes["true"] / sizes["false"] < 2.5, sizes
+
+
+@pytest.mark.parametrize("stop", range(4))
+def test_an_index_whose_builder_was_killed_is_finished_by_the_next(
+    start_program: StartProgram, database: Path, stop: int
+) -> None:
+    """SIGKILL while the index is created, and in each transaction that enters words: nothing is lost or found twice."""
+    with SessionManager.open(f"sqlite:///{database}") as manager:
+        fill(manager, 2 * word_index.ENTERED_AT_ONCE + 100)
+    builder = start_program("index.py", database, stop)
+    assert builder.stdout is not None
+    assert builder.stdout.readline() == "stopped\n"
+    with closing(sqlite3.connect(database)) as connection:
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'message_words_due'").fetchall()
+        assert tables == [(int(stop > 0),)], "what the step has written is not committed"
+    builder.kill()
+    builder.wait()
+    with SessionManager.open(f"sqlite:///{database}?search=true") as manager:
+        manager.add_message("s", "user", "needle last")
+        texts = found(manager, "needle")
+    assert sorted(texts) == sorted(["needle last", *(f"needle {number}" for number in range(len(texts) - 1))])
+    assert len(texts) == 2 * word_index.ENTERED_AT_ONCE + 101

@@ -165,6 +165,15 @@ def test_server_is_away_from_a_fault_on(proxy: Proxy, client: socket.socket) -> 
         assert ask(another) == b"question\n"
 
 
+def test_port_of_a_server_that_is_away_is_not_given_to_others(proxy: Proxy) -> None:
+    proxy.refuse()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((proxy.host, proxy.port))
+    proxy.accept()
+    with socket.create_connection((proxy.host, proxy.port)):
+        """Accepted."""
+
+
 def test_server_that_does_not_exist_is_away() -> None:
     # The reset may be there before the client has seen that it is connected.
     with (

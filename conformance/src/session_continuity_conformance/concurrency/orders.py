@@ -41,14 +41,17 @@ Answer = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A call of a method of the contract, on an adapter or on the model."""
+    """A call of a method of the contract, on an adapter or on the model, or on the view of an `owner`."""
 
     method: str
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    owner: str | None = None
 
     async def on(self, adapter: StorageAdapter) -> Answer | None:
         """Make the call on a store. None is an answer that leaves the outcome unknown."""
+        if self.owner is not None:
+            adapter = adapter.view(owner=self.owner)
         try:
             result = await getattr(adapter, self.method)(*self.arguments, **self.options)
         except UNKNOWN:
@@ -59,6 +62,7 @@ class Step:
 
     def on_model(self, model: Model) -> Answer:
         """Make the call on the model."""
+        model.owner = self.owner
         try:
             return answer_of(getattr(model, self.method)(*self.arguments, **self.options))
         except SessionContinuityError as error:
@@ -66,7 +70,8 @@ class Step:
 
     def __str__(self) -> str:
         given = [*map(short, self.arguments), *(f"{name}={short(value)}" for name, value in self.options.items())]
-        return f"{self.method}({', '.join(given)})"
+        view = "" if self.owner is None else f"as {self.owner}: "
+        return f"{view}{self.method}({', '.join(given)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from session_continuity import (
@@ -18,7 +18,7 @@ from session_continuity import (
 from session_continuity_conformance.concurrency.orders import Step
 from session_continuity_conformance.store_fixture import FAR, StoreFixture
 
-__all__ = ["MEETINGS", "Maker", "Meeting", "indexed_writes_of", "meetings_of"]
+__all__ = ["MEETINGS", "Maker", "Meeting", "meetings_of", "writes_in_steps_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,10 @@ class _Talk:
     def append(self, *batch: Message, **terms: object) -> Step:
         """An append with ids that the caller chose."""
         return Step("append_messages", (self.id, batch), {"client_ids": [each.id for each in batch], **terms})
+
+    def append_minted(self, content: str) -> Step:
+        """An append whose id the caller did not choose."""
+        return Step("append_messages", (self.id, (self._store.message(self.id, content, tokens=len(content)),)))
 
     def create(self) -> Step:
         """The creation of the session."""
@@ -130,6 +134,12 @@ def _append_and_edit(store: StoreFixture) -> Meeting:
     sent = talk.message("draft")
     edits = talk.edit(sent, "final"), talk.remove(talk.second)
     return talk.meeting("append_messages while the message is edited", talk.append(sent), *edits)
+
+
+def _minted_append_and_remove(store: StoreFixture) -> Meeting:
+    talk = _Talk(store)
+    write = talk.append_minted("one")
+    return talk.meeting("append_messages of a minted id while others remove", write, talk.remove(talk.second))
 
 
 def _append_and_anew(store: StoreFixture) -> Meeting:
@@ -232,6 +242,33 @@ def _replace_and_append(store: StoreFixture) -> Meeting:
     return talk.meeting("replace_tail while others append", write, talk.append(talk.message("later")))
 
 
+def _owned_append_and_hand_over(store: StoreFixture) -> Meeting:
+    talk = _Talk(store)
+    write = replace(talk.append(talk.message("one")), owner="user")
+    meanwhile = talk.update(Patch({"user_id": "theirs"}))
+    return talk.meeting("append_messages of an owner while the session is handed over", write, meanwhile)
+
+
+def _owned_update_and_hand_over(store: StoreFixture) -> Meeting:
+    talk = _Talk(store)
+    write = replace(talk.update(_titled("mine")), owner="user")
+    meanwhile = talk.update(Patch({"user_id": "theirs"}))
+    return talk.meeting("update_session of an owner while the session is handed over", write, meanwhile)
+
+
+def _owned_edit_and_hand_over(store: StoreFixture) -> Meeting:
+    talk = _Talk(store)
+    write = replace(talk.edit(talk.second, "mine"), owner="user")
+    meanwhile = talk.update(Patch({"user_id": "theirs"}))
+    return talk.meeting("update_message of an owner while the session is handed over", write, meanwhile)
+
+
+def _owned_delete_and_anew(store: StoreFixture) -> Meeting:
+    talk = _Talk(store)
+    write, meanwhile = replace(talk.delete(), owner="user"), talk.create_anew(delete=False)
+    return talk.meeting("delete_session of an owner while the id is used anew", write, *meanwhile)
+
+
 def _fork_and_write(store: StoreFixture) -> Meeting:
     talk = _Talk(store)
     fork = talk.fork()
@@ -257,6 +294,7 @@ MEETINGS: Sequence[tuple[Maker, str | None]] = (
     (_create_and_anew, None),
     (_append_and_clear, None),
     (_append_and_edit, None),
+    (_minted_append_and_remove, None),
     (_append_and_anew, None),
     (_turn_and_update, "atomic_turns"),
     (_first_turn_and_anew, "atomic_turns"),
@@ -273,13 +311,17 @@ MEETINGS: Sequence[tuple[Maker, str | None]] = (
     (_delete_and_create, None),
     (_compare_and_delete, "conditional_delete"),
     (_replace_and_append, "tail_replacement"),
+    (_owned_append_and_hand_over, "owner_guard"),
+    (_owned_update_and_hand_over, "owner_guard"),
+    (_owned_edit_and_hand_over, "owner_guard"),
+    (_owned_delete_and_anew, "owner_guard"),
     (_fork_and_write, "forks"),
     (_fork_and_delete, "forks"),
 )
 """What makes each meeting in a new session, and the capability that it needs."""
 
 
-_INDEXED = (
+_IN_STEPS = (
     _create_and_delete,
     _first_turn_and_anew,
     _turn_and_update,
@@ -287,8 +329,12 @@ _INDEXED = (
     _extend_and_end,
     _delete_and_create,
     _fork_and_delete,
+    _edit_and_edit,
+    _remove_and_append,
+    _clear_and_append,
+    _replace_and_append,
 )
-"""Those whose write changes what listings show."""
+"""Those whose write takes several steps in some stores: it changes what listings show, or totals beside a message."""
 
 
 def meetings_of(store: StoreFixture) -> list[Maker]:
@@ -296,6 +342,6 @@ def meetings_of(store: StoreFixture) -> list[Maker]:
     return [make for make, needed in MEETINGS if needed is None or getattr(store.capabilities, needed)]
 
 
-def indexed_writes_of(store: StoreFixture) -> list[Maker]:
-    """The meetings whose write changes what listings show."""
-    return [make for make in meetings_of(store) if make in _INDEXED]
+def writes_in_steps_of(store: StoreFixture) -> list[Maker]:
+    """The meetings whose write takes several steps in some stores."""
+    return [make for make in meetings_of(store) if make in _IN_STEPS]

@@ -55,8 +55,9 @@ class Proxy:
         self._struck = False
         self._meanwhile: Callable[[], object] | None = None
         self._watch = threading.Timer(0, lambda: None)
-        self._listener = _Listener(self, 0)
-        self.port = self._listener.port
+        self._reserved = _reserve(self.host)
+        self.port: int = self._reserved.getsockname()[1]
+        self._listener = _Listener(self, self.port)
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +113,7 @@ class Proxy:
     def close(self) -> None:
         """Stop listening, and end every connection."""
         self._listener.stop()
+        self._reserved.close()
         self.unplan()
         self.cut()
 
@@ -220,11 +222,11 @@ class _Listener(ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    allow_reuse_port = True
 
     def __init__(self, proxy: Proxy, port: int) -> None:
         self.proxy = proxy
         super().__init__((proxy.host, port), _Handler)
-        self.port: int = self.server_address[1]
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -240,6 +242,19 @@ class _Handler(BaseRequestHandler):
         server = self.server
         assert isinstance(server, _Listener)
         server.proxy.serve(self.request)
+
+
+def _reserve(host: str) -> socket.socket:
+    """A socket that is bound to a free port and does not listen.
+
+    Connections to the port are refused. While the proxy is away, nobody else gets the port.
+    """
+    reserved = socket.socket()
+    for option in ("SO_REUSEADDR", "SO_REUSEPORT"):
+        if hasattr(socket, option):
+            reserved.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
+    reserved.bind((host, 0))
+    return reserved
 
 
 def _reset(*ends: socket.socket) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from session_continuity import Patch, Session, SessionFilter
+from session_continuity import Message, Patch, Session, SessionFilter
 from session_continuity_conformance.mutants.registry import breaks
 from session_continuity_conformance.reference.model import Model, SessionRecord
 from session_continuity_conformance.reference.networked import NetworkedStorage
@@ -54,3 +54,16 @@ class IndexesInASecondRequest(_IndexesLater, NetworkedStorage):
 @breaks("SC-FLT-017")
 class IndexesAfterItSuspended(_IndexesLater):
     """An update writes the index after an await, and leaves it out where the session has the values already."""
+
+
+@breaks("SC-FLT-017")
+class CountsEditsInASecondRequest(NetworkedStorage):
+    """An edit changes the totals in a second request, and leaves it out where the message has the content already."""
+
+    async def update_message(self, session_id: str, message_id: str, patch: Patch) -> Message:
+        before = await self.get_message(session_id, message_id)
+        uncounted = Patch({name: value for name, value in patch.set.items() if name != "token_count"})
+        edited = await super().update_message(session_id, message_id, uncounted)
+        if before is not None and before.content == edited.content:
+            return edited
+        return await super().update_message(session_id, message_id, patch)

@@ -13,7 +13,7 @@ from session_continuity_conformance.concurrency.orders import History, check_one
 from session_continuity_conformance.faults.cancellation import MOST_WAITS, Moment, in_time, interrupt, require_tasks
 from session_continuity_conformance.faults.indexes import check_indexes
 from session_continuity_conformance.faults.interruption import interrupt as interrupt_at, interrupting
-from session_continuity_conformance.faults.meetings import Maker, Meeting, indexed_writes_of
+from session_continuity_conformance.faults.meetings import Maker, Meeting, writes_in_steps_of
 from session_continuity_conformance.faults.proxied import MOST_REQUESTS, behind_proxy
 from session_continuity_conformance.store_fixture import NotApplicableError, StoreFixture
 
@@ -24,7 +24,7 @@ POINTS = 10
 @clause("SC-FLT-017")
 async def test_write_of_a_killed_client_is_completed_by_another(store: StoreFixture) -> None:
     async with behind_proxy(store) as proxied:
-        for make in indexed_writes_of(store):
+        for make in writes_in_steps_of(store):
             for number in range(MOST_REQUESTS):
                 meeting = make(store)
                 history = await prepared(store, meeting)
@@ -45,7 +45,7 @@ async def test_write_that_is_cancelled_between_its_steps_is_completed_by_repeati
     require_tasks(store)
     other = await store.open_second_or_first()
     reached = False
-    for make in indexed_writes_of(store):
+    for make in writes_in_steps_of(store):
         for wait in range(1, MOST_WAITS):
             meeting = make(store)
             history = await prepared(store, meeting)
@@ -68,7 +68,7 @@ async def test_write_that_is_interrupted_between_its_steps_is_completed_by_repea
         raise NotApplicableError("the steps of this store are requests, which a proxy cuts off")
     with interrupting(store):
         other = await store.open_second_or_first()
-        for make in indexed_writes_of(store):
+        for make in writes_in_steps_of(store):
             points, point = await points_of(store, make), 1
             while point < points:
                 meeting = make(store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from session_continuity import (
 from session_continuity_firestore.config import FirestoreOptions
 from session_continuity_firestore.requests.channels import Channel, channel_of, is_emulated, metadata, opener
 from session_continuity_firestore.requests.errors import (
+    CLOSED_DURING_CALL,
     Code,
     GaveUpError,
     code_of,
@@ -189,6 +191,8 @@ class Connection:
             return call if name in _UNARY else list(call)
         except BaseException as error:
             self._note(channel, error)
+            if self._closed and _is_of_nobody(error):
+                raise UnavailableError(CLOSED_DURING_CALL) from error
             raise
         finally:
             self._leave(channel)
@@ -214,6 +218,8 @@ class Connection:
             return answers, document
         except BaseException as error:
             self._note(channel, error)
+            if self._closed and _is_of_nobody(error):
+                raise UnavailableError(CLOSED_DURING_CALL) from error
             raise
         finally:
             if stream is not None:
@@ -224,16 +230,23 @@ class Connection:
         self.meter.reads += max(1, sum(answer.HasField("document") for answer in answers))
 
     async def _use(self) -> Channel:
-        """The channel for a call, which must be given back by `_leave`."""
-        if self._by_loop is not None:
-            slot: list[Channel] = await self._by_loop.get()
-            if slot[0].is_retired:
-                await self._replace(slot)
-            channel = slot[0]
-        else:
-            if self.mode == "async":
-                self._first_loop.check()
-            channel = self._current()
+        """The channel for a request, which must be given back by `_leave`.
+
+        Core refuses calls of a closed store. One that is under way may have sent requests before, so that its outcome
+        is unknown: raises UnavailableError.
+        """
+        try:
+            if self._by_loop is not None:
+                slot: list[Channel] = await self._by_loop.get()
+                if slot[0].is_retired:
+                    await self._replace(slot)
+                channel = slot[0]
+            else:
+                if self.mode == "async":
+                    self._first_loop.check()
+                channel = self._current()
+        except StorageClosedError as error:
+            raise UnavailableError(CLOSED_DURING_CALL) from error
         channel.running += 1
         return channel
 
@@ -373,6 +386,12 @@ class Attempts:
             error = GaveUpError("other writers of this session were faster until the deadline; nothing was written")
         error.__cause__ = self.last
         return error
+
+
+def _is_of_nobody(error: BaseException) -> bool:
+    """Whether this is a CancelledError in a task that nobody cancelled: gRPC raises it for a channel that is closed."""
+    task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+    return task is not None and not task.cancelling()
 
 
 def _mask(fields: Sequence[str] | None) -> Any:

@@ -25,6 +25,8 @@ CONFLICTS = frozenset({Code.ABORTED, Code.ALREADY_EXISTS, Code.FAILED_PRECONDITI
 UNANSWERED = frozenset({Code.CANCELLED, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.UNKNOWN})
 """The codes of a request whose outcome is unknown."""
 
+CLOSED_DURING_CALL = "the store was closed during this call, whose outcome is unknown"
+
 _LINK = re.compile(r"https://\S+")
 _DATASTORE_MODE = "datastore mode"
 _NO_DATABASE = "does not exist for project"
@@ -95,7 +97,7 @@ def translate(error: Exception, target: str) -> SessionContinuityError | None:
             "`gcloud auth application-default login`, or name an emulator by emulator_host"
         )
     if isinstance(error, ValueError) and "closed channel" in str(error):
-        return UnavailableError("the store was closed during this call, whose outcome is unknown")
+        return UnavailableError(CLOSED_DURING_CALL)
     if not isinstance(error, grpc.RpcError):
         return None
     return _translate_status(code_of(error), details_of(error), target)

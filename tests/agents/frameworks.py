@@ -36,4 +36,5 @@ FRAMEWORKS = (
     Framework("claude_agent_sdk", "claude-agent-sdk", ("claude_agent_sdk",)),
     Framework("pydantic_ai", "pydantic-ai-slim", ("pydantic_ai",)),
     Framework("strands_agents", "strands-agents", ("strands",)),
+    Framework("agent_framework", "agent-framework-core", ("agent_framework",)),
 )

@@ -63,6 +63,7 @@ FRAMEWORKS = {
     "openai_agents": {"agents"},
     "pydantic_ai": {"pydantic_ai"},
     "strands_agents": {"strands"},
+    "agent_framework": {"agent_framework"},
 }
 """The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_continuity import MessageQuery, Patch, Session, SessionMetadata
+from session_continuity import ForkedFrom, Message, MessageQuery, Patch, Session, SessionMetadata
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.concurrency.orders import Answer, Made, Step, check_one_order
 from session_continuity_conformance.reference.model import Model
@@ -100,6 +100,27 @@ def test_possible_history_is_accepted(calls: list[Made]) -> None:
 def test_impossible_history_is_refused(calls: list[Made]) -> None:
     with pytest.raises(ViolationError, match="one order of the calls"):
         check_one_order("the history", calls)
+
+
+@pytest.mark.parametrize(("began", "is_possible"), [(4, True), (7, False)])
+def test_a_fork_may_copy_before_it_appears_and_not_before_it_began(began: int, is_possible: bool) -> None:
+    message = Message(id="m", session_id="s", role="user", content="x", token_count=1, created_at=FUTURE)
+    append = Step("append_messages", ("s", (message,)), {"client_ids": ["m"]})
+    copy = Session(
+        id="f", created_at=FUTURE, last_activity_at=FUTURE, creation_token="f", forked_from=ForkedFrom(session_id="s")
+    )
+    fork = Step("fork_session", ("s", copy))
+    calls = [
+        CREATED,
+        made(5, 6, append, after(CREATE, append)),
+        made(6, 7, Step("get_session", ("f",)), ("NoneType", None)),
+        made(began, 9, fork, after(CREATE, fork)),
+    ]
+    if is_possible:
+        check_one_order("a fork of what was there before the append", calls)
+    else:
+        with pytest.raises(ViolationError):
+            check_one_order("a fork of what was there before it began", calls)
 
 
 def test_refusal_tells_which_calls_were_explained() -> None:

@@ -8,8 +8,8 @@ Times of messages and of sessions are left out, because the store chooses them.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from session_continuity import (
@@ -28,7 +28,7 @@ from session_continuity import (
 )
 from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.recording import short
-from session_continuity_conformance.reference.model import Model
+from session_continuity_conformance.reference.model import Model, SessionRecord
 
 UNKNOWN = (UnavailableError, ThrottledError)
 """The errors after which a write was made or not."""
@@ -168,44 +168,71 @@ def check_one_order(what: str, calls: Sequence[Made], *, model: Model | None = N
         raise ViolationError(what, expected="one order of the calls that explains every answer", observed=search.told())
 
 
+@dataclass(frozen=True)
+class _State:
+    """The calls that came, as bits, in their order, and what the model has then.
+
+    `sources` are those of forks that have not come yet, as they were at an earlier moment of the call: a store may copy
+    first, and show the fork later.
+    """
+
+    model: Model
+    came: int = 0
+    order: tuple[int, ...] = ()
+    sources: Mapping[int, SessionRecord] = field(default_factory=dict[int, SessionRecord])
+
+    def key(self) -> Answer:
+        """What two states have in common from which the same calls can follow."""
+        copies = ((number, *map(_message, source.messages)) for number, source in sorted(self.sources.items()))
+        return (self.came, _state_of(self.model), *copies)
+
+    def after(self, number: int, model: Model) -> _State:
+        """The state after a call, with the model that it leaves."""
+        sources = {fork: source for fork, source in self.sources.items() if fork != number}
+        return _State(model, self.came | 1 << number, (*self.order, number), sources)
+
+
 class _Search:
-    """Searches depth first. A state is the set of calls that came, as bits, and what the model has then."""
+    """Searches depth first."""
 
     def __init__(self, calls: Sequence[Made]) -> None:
         self._calls = calls
         self._all = sum(1 << number for number, call in enumerate(calls) if call.answer is not None)
-        self._failed: set[tuple[int, Answer]] = set()
-        self._longest: list[int] = []
+        self._failed: set[Answer] = set()
+        self._longest: Sequence[int] = ()
 
     def explain(self, model: Model) -> bool:
         """Whether there is an order that begins with what this model has."""
-        waiting = [(0, model, list[int]())]
+        waiting = [_State(model)]
         while waiting:
-            came, model, order = waiting.pop()
-            if came & self._all == self._all:
+            state = waiting.pop()
+            if state.came & self._all == self._all:
                 return True
-            state = came, _state_of(model)
-            if state in self._failed:
+            key = state.key()
+            if key in self._failed:
                 continue
-            self._failed.add(state)
-            if len(order) > len(self._longest):
-                self._longest = order
-            waiting += [(came | 1 << number, after, [*order, number]) for number, after in self._next(came, model)]
+            self._failed.add(key)
+            if len(state.order) > len(self._longest):
+                self._longest = state.order
+            waiting += self._next(state)
         return False
 
-    def _next(self, came: int, model: Model) -> list[tuple[int, Model]]:
-        """The calls that may come now and are explained, with the model after each."""
-        left = [number for number in range(len(self._calls)) if not came >> number & 1]
+    def _next(self, state: _State) -> Iterator[_State]:
+        """The states after each call that may come now and is explained, and after a look of a fork at its source."""
+        left = [number for number in range(len(self._calls)) if not state.came >> number & 1]
         end = min(self._calls[number].latest for number in left)
-        found: list[tuple[int, Model]] = []
         for number in left:
             call = self._calls[number]
             if call.began > end:
                 break
-            after = _copy_of(model)
-            if call.is_answered_by(call.step.on_model(after)):
-                found.append((number, after))
-        return found
+            if call.step.method == "fork_session" and number not in state.sources:
+                source = state.model.copy_records().get(call.step.arguments[0])
+                if source is not None:
+                    yield replace(state, sources={**state.sources, number: source})
+            after = _copy_of(state.model)
+            answer = _answer_from(after, call.step, state.sources.get(number))
+            if call.is_answered_by(answer):
+                yield state.after(number, after)
 
     def told(self) -> str:
         """The calls in the longest order that was explained, and those that were left."""
@@ -216,6 +243,21 @@ class _Search:
             *(f"  not:       {self._calls[number]}" for number in rest),
         ]
         return "\n".join(lines)
+
+
+def _answer_from(model: Model, step: Step, source: SessionRecord | None) -> Answer:
+    """Make a call on a model; a fork of a source that was looked at earlier with this one."""
+    if source is None:
+        return step.on_model(model)
+    name = step.arguments[0]
+    now = model.records.get(name)
+    model.records[name] = source.copy()
+    answer = step.on_model(model)
+    if now is None:
+        del model.records[name]
+    else:
+        model.records[name] = now
+    return answer
 
 
 def _copy_of(model: Model) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 
 from session_continuity import MessageTooLargeError, SessionContinuityError, ThrottledError, UnavailableError
@@ -78,3 +79,16 @@ def test_a_request_without_an_answer_has_an_unknown_outcome(code: Any) -> None:
 
 def test_an_error_of_another_library_is_none_of_ours() -> None:
     assert translate(ValueError("x"), "p") is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("Cannot invoke RPC on closed channel!"),
+        ValueError("Cannot invoke RPC: Channel closed!"),
+        grpc.aio.UsageError("Channel is closed."),
+    ],
+    ids=str,
+)
+def test_a_channel_that_is_closed_meanwhile_leaves_the_outcome_unknown(error: Exception) -> None:
+    assert isinstance(translate(error, "p"), UnavailableError)

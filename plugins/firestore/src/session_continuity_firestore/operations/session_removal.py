@@ -20,6 +20,7 @@ from session_continuity import ConcurrencyError
 from session_continuity_firestore.documents import names
 from session_continuity_firestore.documents.gate import GATE_FIELDS, Gate, gate_of
 from session_continuity_firestore.operations.context import Context
+from session_continuity_firestore.requests.errors import is_unanswered
 from session_continuity_firestore.requests.queries import unordered
 from session_continuity_firestore.requests.writes import change, delete
 from session_continuity_firestore.wire.values import encode, encode_moment, moment_in, moment_of
@@ -75,20 +76,21 @@ async def remove_remains(context: Context, session_id: str) -> None:
 
 
 async def _remove(context: Context, session_id: str, terms: Terms) -> bool:
+    """Whether this call has removed the session. One that another call has marked is gone already, and is completed."""
     name = context.names.session(session_id)
     query = unordered(names.MESSAGES, limit=BATCH + 1)
     attempts = context.client.attempts()
-    has_begun = False
+    has_begun = is_ours = False
     async for _ in attempts:
         answers, document = await context.client.query_and_get(name, query, name, GATE_FIELDS)
         context.gates.discard(name)
         if document is None:
             if not has_begun:
                 attempts.settle(None)
-            return has_begun
+            return is_ours
         gate = gate_of(document)
         if has_begun and gate.is_whole:  # another has completed the delete, and the id is used anew
-            return True
+            return is_ours
         if not has_begun:
             if gate.is_whole:
                 attempts.settle(gate.stamp)
@@ -99,18 +101,20 @@ async def _remove(context: Context, session_id: str, terms: Terms) -> bool:
             # The list and META were read at two moments. META may be newer than the list, which then lacks messages.
             if gate.is_whole and (len(found) > BATCH or moment_in(gate.stamp) > moment_in(answers[0].read_time)):
                 gate = await _begin(context, name, gate, terms)
+                has_begun = is_ours = True
+                await _complete(context, name, gate)
+                return True
+            if not gate.is_whole:
                 has_begun = True
                 await _complete(context, name, gate)
-            elif len(found) > BATCH or not gate.is_whole:
-                has_begun = True
-                await _complete(context, name, gate)
-            else:
-                await context.client.commit([*map(_delete, found), delete(name, stamp=gate.stamp)])
+                return is_ours
+            await context.client.commit([*map(_delete, found), delete(name, stamp=gate.stamp)])
             return True
         except grpc.RpcError as error:
             attempts.failed(error, gate.stamp)
+            is_ours = is_ours or attempts.is_unknown
             if not attempts.is_unknown and not has_begun and not terms.are_stated and gate.is_whole:
-                has_begun = await _try_to_begin(context, name, gate, terms) or has_begun
+                has_begun, is_ours = await _try_to_begin(context, name, gate, terms)
     raise attempts.gave_up()
 
 
@@ -118,13 +122,16 @@ def _delete(name: str) -> Any:
     return delete(name)
 
 
-async def _try_to_begin(context: Context, name: str, gate: Gate, terms: Terms) -> bool:
-    """Mark the session as being deleted, because appends of others have made a Commit fail."""
+async def _try_to_begin(context: Context, name: str, gate: Gate, terms: Terms) -> tuple[bool, bool]:
+    """Mark the session as being deleted, because appends of others have made a Commit fail.
+
+    Returns whether it is marked, and whether a mark may be that of this call.
+    """
     try:
         await _begin(context, name, gate, terms)
-    except grpc.RpcError:
-        return False
-    return True
+    except grpc.RpcError as error:
+        return False, is_unanswered(error)
+    return True, True
 
 
 async def _begin(context: Context, name: str, gate: Gate, terms: Terms) -> Gate:

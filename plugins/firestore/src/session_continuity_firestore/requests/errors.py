@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import grpc
+import grpc.aio
 
 from session_continuity import (
     ConfigError,
@@ -96,11 +97,17 @@ def translate(error: Exception, target: str) -> SessionContinuityError | None:
             f"Google refused the credentials, or there are none ({error}): set GOOGLE_APPLICATION_CREDENTIALS, run "
             "`gcloud auth application-default login`, or name an emulator by emulator_host"
         )
-    if isinstance(error, ValueError) and "closed channel" in str(error):
+    if _is_of_a_closed_channel(error):
         return UnavailableError(CLOSED_DURING_CALL)
     if not isinstance(error, grpc.RpcError):
         return None
     return _translate_status(code_of(error), details_of(error), target)
+
+
+def _is_of_a_closed_channel(error: Exception) -> bool:
+    # gRPC has several sentences for it, such as "closed channel", "Channel closed!" and "Channel is closed".
+    words = str(error).lower()
+    return isinstance(error, ValueError | grpc.aio.UsageError) and "channel" in words and "closed" in words
 
 
 def _translate_status(code: Any, details: str, target: str) -> SessionContinuityError:

@@ -62,7 +62,7 @@ async def get_conversation(context: Context, session_id: str, query: MessageQuer
         context.existing(session_id, document)
         page = Page[Message](()) if query.ids is None else await _by_ids(context, session_id, query, None)
     else:
-        answers, document = await _read_both(context, session_id, wanted, READ)
+        answers, document = await _read_both(context, session_id, wanted, READ, agree=True)
         page = _page(session_id, query, answers)
     session = session_of(document)
     shown = {message.id for message in page}
@@ -73,25 +73,26 @@ async def get_conversation(context: Context, session_id: str, query: MessageQuer
 
 
 async def _read_both(
-    context: Context, session_id: str, wanted: Any, fields: Sequence[str]
+    context: Context, session_id: str, wanted: Any, fields: Sequence[str], *, agree: bool = False
 ) -> tuple[Sequence[Any], Any]:
     """The answers of a query of messages, and META, read at once. Raises SessionNotFoundError.
 
-    The two are of two moments. The session must have been there at that of the query: META must not be newer. If the
-    session has more messages than were found, they may have been deleted with it since META was read, so that is read
-    again.
+    The two are of two moments. The session must have been there at that of the query: it must not be created later. If
+    they have to `agree`, META must not have been changed later either. If the session has more messages than were
+    found, they may have been deleted since META was read, so that is read again.
     """
     name = context.names.session(session_id)
     while True:
         answers, document = await context.client.query_and_get(name, wanted, name, fields)
-        gate = context.existing(session_id, document)
-        if gate.born > moment_in(answers[0].read_time):
+        gate, listed = context.existing(session_id, document), moment_in(answers[0].read_time)
+        if (moment_in(gate.stamp) if agree else gate.born) > listed:
             continue
         found = sum(answer.HasField("document") for answer in answers)
         if found == wanted.limit.value or found >= gate.messages:
             return answers, document
         again = await context.client.get(name, fields)
-        if context.existing(session_id, again).born == gate.born:
+        now = context.existing(session_id, again)
+        if now.born == gate.born and not (agree and moment_in(now.stamp) > listed):
             return answers, again
 
 

@@ -120,7 +120,7 @@ def test_a_fork_is_one_commit(bench: Bench, store: StorageAdapter) -> None:
     bench.append(store, session, 30)
     fork = new_session("fork", now=bench.clock(), forked_from={"session_id": session.id})
     spent = bench.spent(store, store.fork_session(session.id, fork))
-    assert spent == Meter(requests=3, reads=32, writes=31)
+    assert spent == Meter(requests=4, reads=33, writes=31)
     assert bench.spent(store, store.list_forks(session.id, limit=20)) == Meter(requests=2, reads=2)
 
 

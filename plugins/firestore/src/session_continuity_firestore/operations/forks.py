@@ -17,16 +17,17 @@ import grpc
 
 from session_continuity import Fork, MessageNotFoundError, Page, Session, decode_cursor, encode_cursor
 from session_continuity_firestore.documents import names
-from session_continuity_firestore.documents.gate import GATE_FIELDS, Gate, new_gate
+from session_continuity_firestore.documents.gate import GATE_FIELDS, Gate, gate_of, new_gate
 from session_continuity_firestore.documents.message_codec import Fields, copied_fields, place_of, row_of, tokens_of
 from session_continuity_firestore.documents.session_codec import readable_session, system_message
 from session_continuity_firestore.operations.context import Context
 from session_continuity_firestore.operations.listing import id_of
+from session_continuity_firestore.operations.reading import read_with_messages
 from session_continuity_firestore.operations.session_removal import remove_remains
 from session_continuity_firestore.operations.sessions import READ, new_session_fields, new_write_id, repeated
 from session_continuity_firestore.requests.queries import Position, Where, ordered
 from session_continuity_firestore.requests.writes import change, create
-from session_continuity_firestore.wire.values import FIRST_MOMENT, Moment, encode, encode_moment, moment_of, time_of
+from session_continuity_firestore.wire.values import Moment, encode, encode_moment, moment_of, time_of
 
 _BATCH = 500
 """Messages that one Commit copies."""
@@ -60,7 +61,7 @@ async def _fork_session(context: Context, source_id: str, session: Session, thro
     attempts = context.client.attempts()
     async for _ in attempts:
         with attempts.judging():
-            source, document, through = await _read(context, source_id, session.id, through_id)
+            document, through = await _read(context, source_id, session.id, through_id)
             found = context.note(session.id, document)
             if found is not None and found.is_taken(context.clock()):
                 return repeated(context, document, found, session, write_id)
@@ -69,7 +70,7 @@ async def _fork_session(context: Context, source_id: str, session: Session, thro
         try:
             if found is not None:
                 await remove_remains(context, session.id)
-            copies = await _copies(context, source_id, session.id, through)
+            source, copies = await _copies(context, source_id, session.id, through)
             gate, fields = _meta(session, source_id, source, copies, write_id)
             stamp = await _write(context, session.id, fields, copies.documents, write_id)
         except grpc.RpcError as error:
@@ -92,29 +93,28 @@ def _result(session: Session, gate: Gate, copies: _Copies) -> Session:
     return session.model_copy(update=totals)
 
 
-async def _read(
-    context: Context, source_id: str, new_id: str, through_id: str | None
-) -> tuple[Gate, Any, Position | None]:
-    """The source's gate, the new session's META, and the position of the last message to copy."""
+async def _read(context: Context, source_id: str, new_id: str, through_id: str | None) -> tuple[Any, Position | None]:
+    """The new session's META, and the position of the last message to copy, None for all."""
     meta = context.names.session(new_id)
     through = None if through_id is None else context.names.message(source_id, through_id)
     wanted = [meta] if through is None else [meta, through]
-    gate, documents = await context.existing_with(source_id, wanted, READ)
+    _, documents = await context.existing_with(source_id, wanted, READ)
     if through is None or through_id is None:
-        end = Position(max(gate.place, FIRST_MOMENT), context.names.message_named(source_id, "\U0010ffff"))
-        return gate, documents.get(meta), end if gate.last_id is not None else None
+        return documents.get(meta), None
     place = place_of(documents[through]) if through in documents else None
     if place is None:
         raise MessageNotFoundError(source_id, through_id)
-    return gate, documents.get(meta), Position(place, through)
+    return documents.get(meta), Position(place, through)
 
 
-async def _copies(context: Context, source_id: str, new_id: str, through: Position | None) -> _Copies:
-    """Copies of the messages through a position."""
+async def _copies(context: Context, source_id: str, new_id: str, through: Position | None) -> tuple[Gate, _Copies]:
+    """The source's gate, and copies of its messages through a position."""
     where = [] if through is None else [Where(names.CREATED_AT, "<=", encode_moment(through.moment))]
     query = ordered(names.MESSAGES, names.CREATED_AT, limit=None, where=where)
     copies = _Copies([], 0, None, "", [])
-    for answer in await context.client.query(context.names.session(source_id), query):
+    # One moment of the source: its META says that it was there, and that nothing has changed, when the list was read.
+    answers, source = await read_with_messages(context, source_id, query, GATE_FIELDS, agree=True)
+    for answer in answers:
         if not answer.HasField("document"):
             continue
         document = answer.document
@@ -128,7 +128,7 @@ async def _copies(context: Context, source_id: str, new_id: str, through: Positi
         copies.place, copies.last_id = place, row.id
         if row.role == "system":
             copies.system.append(system_message(place, row.id))
-    return copies
+    return gate_of(source), copies
 
 
 def _meta(session: Session, source_id: str, source: Gate, copies: _Copies, write_id: str) -> tuple[Gate, Fields]:

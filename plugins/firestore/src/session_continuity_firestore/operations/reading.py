@@ -48,7 +48,7 @@ async def get_messages(context: Context, session_id: str, query: MessageQuery, c
     if wanted is None:
         context.existing(session_id, await context.client.get(context.names.session(session_id), GATE_FIELDS))
         return Page(())
-    answers, _ = await _read_both(context, session_id, wanted, GATE_FIELDS)
+    answers, _ = await read_with_messages(context, session_id, wanted, GATE_FIELDS)
     return _page(session_id, query, answers)
 
 
@@ -62,7 +62,7 @@ async def get_conversation(context: Context, session_id: str, query: MessageQuer
         context.existing(session_id, document)
         page = Page[Message](()) if query.ids is None else await _by_ids(context, session_id, query, None)
     else:
-        answers, document = await _read_both(context, session_id, wanted, READ, agree=True)
+        answers, document = await read_with_messages(context, session_id, wanted, READ, agree=True)
         page = _page(session_id, query, answers)
     session = session_of(document)
     shown = {message.id for message in page}
@@ -72,7 +72,7 @@ async def get_conversation(context: Context, session_id: str, query: MessageQuer
     return ConversationPage(session=session, messages=page, system_messages=system)
 
 
-async def _read_both(
+async def read_with_messages(
     context: Context, session_id: str, wanted: Any, fields: Sequence[str], *, agree: bool = False
 ) -> tuple[Sequence[Any], Any]:
     """The answers of a query of messages, and META, read at once. Raises SessionNotFoundError.
@@ -88,7 +88,8 @@ async def _read_both(
         if (moment_in(gate.stamp) if agree else gate.born) > listed:
             continue
         found = sum(answer.HasField("document") for answer in answers)
-        if found == wanted.limit.value or found >= gate.messages:
+        is_full = wanted.HasField("limit") and found == wanted.limit.value
+        if is_full or found >= gate.messages:
             return answers, document
         again = await context.client.get(name, fields)
         now = context.existing(session_id, again)

@@ -72,6 +72,19 @@ class Gate(ForwardingAdapter):
         return await super().append_messages(*args, **terms)
 
 
+@asynccontextmanager
+async def gated(url: str) -> AsyncIterator[tuple[AsyncSessionManager, Gate]]:
+    """A manager of its own on the store, and the gate in front of its appends."""
+    gates: list[Gate] = []
+
+    def close_off(adapter: StorageAdapter) -> Gate:
+        gates.append(Gate(adapter))
+        return gates[0]
+
+    async with opened(url, close_off) as manager:
+        yield manager, gates[0]
+
+
 async def cancel_at(gate: Gate, write: Awaitable[object]) -> None:
     """Start the write, cancel it while it waits at the gate, and open the gate. Raises what the write raises."""
     task = asyncio.ensure_future(write)

@@ -30,7 +30,7 @@ from agent_framework._sessions import filter_new_messages
 from session_continuity import convert, to_anthropic
 from session_continuity_agents.agent_framework import AgentFrameworkHistory, agent_message_of, message_of
 
-from .stores import Gate, cancel_at, metered, opened
+from .stores import cancel_at, gated, metered
 
 MEMORY = pytest.mark.on(url=["memory"])
 
@@ -252,17 +252,11 @@ def test_a_hundred_turns_are_read_as_they_were_said(url: str) -> None:
 @MEMORY
 def test_a_cancelled_write_is_settled(url: str) -> None:
     async def main() -> None:
-        gates: list[Gate] = []
-
-        def wrap(adapter: Any) -> Gate:
-            gates.append(Gate(adapter))
-            return gates[0]
-
-        async with opened(url, wrap) as manager:
+        async with gated(url) as (manager, gate):
             history = AgentFrameworkHistory(manager=manager)
             agent, _ = agent_on(history, ["answer"])
             with pytest.raises(asyncio.CancelledError):
-                await cancel_at(gates[0], agent.run("hi", session=chat()))
+                await cancel_at(gate, agent.run("hi", session=chat()))
             assert texts(await history.get_messages("chat")) == ["hi", "answer"]
 
     asyncio.run(main())

@@ -30,7 +30,7 @@ from claude_agent_sdk.testing import run_session_store_conformance
 from session_continuity import ForwardingAdapter, StorageAdapter, from_openai, to_openai
 from session_continuity_agents.claude_agent_sdk import ClaudeSessionStore, entries_of, messages_of
 
-from .stores import Gate, cancel_at, metered, opened
+from .stores import cancel_at, gated, metered, opened
 
 MEMORY = pytest.mark.on(url=["memory"])
 KEY: SessionKey = {"project_key": "-shop", "session_id": "s1"}
@@ -192,17 +192,11 @@ def test_two_writers_lose_no_entry_and_no_change_of_the_summary(url: str) -> Non
 @MEMORY
 def test_a_cancelled_append_is_settled(url: str) -> None:
     async def main() -> None:
-        gates: list[Gate] = []
-
-        def wrap(adapter: Any) -> Gate:
-            gates.append(Gate(adapter))
-            return gates[0]
-
-        async with opened(url, wrap) as manager:
+        async with gated(url) as (manager, gate):
             store = ClaudeSessionStore(manager=manager)
             said = entry(1)
             with pytest.raises(asyncio.CancelledError):
-                await cancel_at(gates[0], store.append(KEY, [said]))
+                await cancel_at(gate, store.append(KEY, [said]))
             assert await store.load(KEY) == [said]
 
     asyncio.run(main())

@@ -27,7 +27,7 @@ from google.genai import types
 from session_continuity import to_openai
 from session_continuity_agents.google_adk import AdkSessionService, event_of, message_of
 
-from .stores import Gate, cancel_at, metered, opened
+from .stores import cancel_at, gated, metered, opened
 
 MEMORY = pytest.mark.on(url=["memory"])
 ADA = {"app_name": "shop", "user_id": "ada", "session_id": "s"}
@@ -221,18 +221,12 @@ def test_a_change_of_something_else_does_not_make_a_session_stale(url: str) -> N
 @MEMORY
 def test_a_cancelled_append_is_settled(url: str) -> None:
     async def main() -> None:
-        gates: list[Gate] = []
-
-        def wrap(adapter: Any) -> Gate:
-            gates.append(Gate(adapter))
-            return gates[0]
-
-        async with opened(url, wrap) as manager:
+        async with gated(url) as (manager, gate):
             service = AdkSessionService(manager=manager)
             await service.create_session(**ADA)
             session = await read(service)
             with pytest.raises(asyncio.CancelledError):
-                await cancel_at(gates[0], service.append_event(session, event("said", x=1)))
+                await cancel_at(gate, service.append_event(session, event("said", x=1)))
             found = await read(service)
             assert (len(found.events), found.state) == (1, {"x": 1})
             await service.append_event(session, event("more", x=2))

@@ -29,7 +29,7 @@ from session_continuity_agents.langchain import (
     message_of,
 )
 
-from .stores import Gate, cancel_at, metered, opened
+from .stores import cancel_at, gated, metered, opened
 
 MEMORY = pytest.mark.on(url=["memory"])
 CHAT: Any = {"configurable": {"thread_id": "chat"}}
@@ -183,16 +183,10 @@ def test_the_answer_of_a_tool_that_is_returned_directly_is_stored(middleware: Co
 @MEMORY
 def test_a_cancelled_append_is_settled(url: str) -> None:
     async def main() -> None:
-        gates: list[Gate] = []
-
-        def wrap(adapter: Any) -> Gate:
-            gates.append(Gate(adapter))
-            return gates[0]
-
-        async with opened(url, wrap) as manager:
+        async with gated(url) as (manager, gate):
             history = ConversationHistory("chat", manager=manager)
             with pytest.raises(asyncio.CancelledError):
-                await cancel_at(gates[0], history.aadd_messages([HumanMessage("said")]))
+                await cancel_at(gate, history.aadd_messages([HumanMessage("said")]))
             assert texts(await history.aget_messages()) == ["said"]
 
     asyncio.run(main())

@@ -21,7 +21,7 @@ from openai.types.responses.response_reasoning_item import Summary
 from session_continuity import AsyncSessionManager, from_anthropic, to_anthropic
 from session_continuity_agents.openai_agents import OpenAISession, items_of, messages_of
 
-from .stores import Gate, cancel_at, metered, opened
+from .stores import cancel_at, gated, metered, opened
 
 MEMORY = pytest.mark.on(url=["memory"])
 
@@ -208,16 +208,10 @@ def test_of_calls_in_one_message_the_newest_is_popped(url: str) -> None:
 @MEMORY
 def test_a_cancelled_append_is_settled(url: str) -> None:
     async def main() -> None:
-        gates: list[Gate] = []
-
-        def wrap(adapter: Any) -> Gate:
-            gates.append(Gate(adapter))
-            return gates[0]
-
-        async with opened(url, wrap) as manager:
+        async with gated(url) as (manager, gate):
             session = OpenAISession("chat", manager=manager)
             with pytest.raises(asyncio.CancelledError):
-                await cancel_at(gates[0], session.add_items([{"role": "user", "content": "said"}]))
+                await cancel_at(gate, session.add_items([{"role": "user", "content": "said"}]))
             assert await texts(session) == ["said"]
 
     asyncio.run(main())

@@ -14,7 +14,7 @@ from pydantic_ai.models.test import TestModel
 from session_continuity import from_openai, to_openai
 from session_continuity_agents.pydantic_ai import PydanticConversationStore
 
-from .stores import Gate, cancel_at, metered, opened
+from .stores import cancel_at, gated, metered, opened
 
 MEMORY = pytest.mark.on(url=["memory"])
 
@@ -180,17 +180,11 @@ def test_an_edited_message_is_read_as_edited(url: str) -> None:
 @MEMORY
 def test_a_cancelled_save_is_settled(url: str) -> None:
     async def main() -> None:
-        gates: list[Gate] = []
-
-        def wrap(adapter: Any) -> Gate:
-            gates.append(Gate(adapter))
-            return gates[0]
-
-        async with opened(url, wrap) as manager:
+        async with gated(url) as (manager, gate):
             store = PydanticConversationStore(manager=manager)
             result = await agent().run("said", conversation=Conversation(conversation_id="chat"))
             with pytest.raises(asyncio.CancelledError):
-                await cancel_at(gates[0], store.save(result))
+                await cancel_at(gate, store.save(result))
             read = await store.load("chat")
             assert read is not None
             assert read.messages == result.conversation.messages

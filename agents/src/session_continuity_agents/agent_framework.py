@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from agent_framework import Content, HistoryProvider, Message as AgentMessage
 from pydantic_core import to_jsonable_python
@@ -29,7 +29,7 @@ from session_continuity import (
     stable_id,
     to_ui_messages,
 )
-from session_continuity_agents.handles import ManagerHandle
+from session_continuity_agents.handles import HasManager, ManagerHandle
 from session_continuity_agents.keeping import keep, kept, same_json
 from session_continuity_agents.keys import session_key
 from session_continuity_agents.settling import settled
@@ -43,7 +43,7 @@ _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system"
 _FAILED = "the tool failed"
 
 
-class AgentFrameworkHistory(HistoryProvider):
+class AgentFrameworkHistory(HasManager, HistoryProvider):
     """A history provider of agent-framework on any store.
 
     The `session_id` of an AgentSession is also the id of the session for managers and the command line; one of more
@@ -76,21 +76,6 @@ class AgentFrameworkHistory(HistoryProvider):
             "metadata": {"source": FRAMEWORK},
             "token_budget": token_budget,
         }
-
-    @property
-    def manager(self) -> AsyncSessionManager:
-        """The manager of the store, for everything that agent-framework does not do."""
-        return self._handle.manager
-
-    async def aclose(self) -> None:
-        """Release the store. It is closed when nothing else in this process uses its URL."""
-        await self._handle.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     async def get_messages(
         self, session_id: str | None, *, state: dict[str, Any] | None = None, **kwargs: Any

@@ -41,7 +41,7 @@ from session_continuity import (
     stable_id,
     to_anthropic,
 )
-from session_continuity_agents.handles import ManagerHandle
+from session_continuity_agents.handles import HasManager, ManagerHandle
 from session_continuity_agents.keeping import keep, kept, same_json
 from session_continuity_agents.keys import session_key
 from session_continuity_agents.settling import settled
@@ -58,7 +58,7 @@ _SURROUNDINGS = ("isSidechain", "userType", "entrypoint", "cwd", "sessionId", "v
 Entry = dict[str, Any]
 
 
-class ClaudeSessionStore(SessionStore):
+class ClaudeSessionStore(HasManager, SessionStore):
     """The session store of the Claude Agent SDK on any store.
 
     `url` names the store, SESSION_CONTINUITY_URL if it is left out. `manager` is one that is open already.
@@ -70,15 +70,6 @@ class ClaudeSessionStore(SessionStore):
     def __init__(self, *, url: str | None = None, manager: AsyncSessionManager | None = None) -> None:
         self._handle = ManagerHandle(url, manager)
         self._known: OrderedDict[str, Session] = OrderedDict()  # main transcripts that were written to, the newest last
-
-    @property
-    def manager(self) -> AsyncSessionManager:
-        """The manager of the store, for everything that the SDK does not do."""
-        return self._handle.manager
-
-    async def aclose(self) -> None:
-        """Release the store. It is closed when nothing else in this process uses its URL."""
-        await self._handle.aclose()
 
     @staticmethod
     def conversation_id(key: SessionKey) -> str:

@@ -41,7 +41,7 @@ from session_continuity import (
     stable_id,
     to_gemini,
 )
-from session_continuity_agents.handles import ManagerHandle
+from session_continuity_agents.handles import HasManager, ManagerHandle
 from session_continuity_agents.keeping import keep, kept, same_json
 from session_continuity_agents.keys import session_key
 from session_continuity_agents.settling import settled
@@ -74,7 +74,7 @@ class _Session(AdkSession):
         self._stored = stored
 
 
-class AdkSessionService(BaseSessionService):
+class AdkSessionService(HasManager, BaseSessionService):
     """The session service of google-adk on any store.
 
     `uri` is a storage URL, also with `sc+` before it, as services.yaml gives it; SESSION_CONTINUITY_URL if it is left
@@ -105,14 +105,9 @@ class AdkSessionService(BaseSessionService):
         self._stale = stale
         self._author = author
 
-    @property
-    def manager(self) -> AsyncSessionManager:
-        """The manager of the store, for everything that google-adk does not do."""
-        return self._handle.manager
-
     async def close(self) -> None:
         """Release the store. It is closed when nothing else in this process uses its URL."""
-        await self._handle.aclose()
+        await self.aclose()
 
     @staticmethod
     def conversation_id(app_name: str, user_id: str, session_id: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from session_continuity import URL_VARIABLE, AsyncSessionManager, ConfigError, Portal
 
-__all__ = ["ManagerHandle"]
+__all__ = ["HasManager", "ManagerHandle"]
 
 R = TypeVar("R")
 
@@ -87,3 +87,24 @@ class ManagerHandle:
         with _lock:
             portal = _portals.setdefault(os.getpid(), Portal())
         return portal.run(coroutine)
+
+
+class HasManager:
+    """What every adapter on a handle has: its manager, and a way to release it. A context manager."""
+
+    _handle: ManagerHandle
+
+    @property
+    def manager(self) -> AsyncSessionManager:
+        """The manager of the store, for everything that the framework does not do."""
+        return self._handle.manager
+
+    async def aclose(self) -> None:
+        """Release the store. It is closed when nothing else in this process uses its URL."""
+        await self._handle.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

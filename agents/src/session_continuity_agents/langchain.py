@@ -42,7 +42,7 @@ from session_continuity import (
     stable_id,
     to_openai,
 )
-from session_continuity_agents.handles import ManagerHandle
+from session_continuity_agents.handles import HasManager, ManagerHandle
 from session_continuity_agents.keeping import keep, kept, same_json
 from session_continuity_agents.settling import settled
 
@@ -102,7 +102,7 @@ class _Conversation:
             await settled(self._manager.delete_all_messages(self._key))
 
 
-class ConversationMiddleware(AgentMiddleware[_State, Any, Any]):
+class ConversationMiddleware(HasManager, AgentMiddleware[_State, Any, Any]):
     """Keeps the conversation of an agent of `create_agent` in a session. `thread_id` of the run's config names it.
 
     The context is read before a run. What was said is stored after each answer of the model, in one step with what came
@@ -130,18 +130,9 @@ class ConversationMiddleware(AgentMiddleware[_State, Any, Any]):
         self._budget = token_budget
         self._rules = context or ContextOptions()
 
-    @property
-    def manager(self) -> AsyncSessionManager:
-        """The manager of the store, for everything that LangChain does not do."""
-        return self._handle.manager
-
-    async def aclose(self) -> None:
-        """Release the store. It is closed when nothing else in this process uses its URL."""
-        await self._handle.aclose()
-
     def close(self) -> None:
         """`aclose` for blocking code."""
-        self._handle.run(self._handle.aclose())
+        self._handle.run(self.aclose())
 
     def before_agent(self, state: _State, runtime: Runtime[Any]) -> dict[str, Any]:
         """Put what was said before in front of the messages of this run."""
@@ -191,7 +182,7 @@ class ConversationMiddleware(AgentMiddleware[_State, Any, Any]):
         return {"session_continuity_stored": [*known, *(str(message.id) for message in new)]}
 
 
-class ConversationHistory(BaseChatMessageHistory):
+class ConversationHistory(HasManager, BaseChatMessageHistory):
     """A session as the history of a chain, for `RunnableWithMessageHistory`.
 
     LangChain has deprecated both, and removes them with langchain-core 2.0: new code takes `ConversationMiddleware`.
@@ -234,10 +225,6 @@ class ConversationHistory(BaseChatMessageHistory):
     async def aclear(self) -> None:
         """`clear` for async code."""
         await self._conversation.clear()
-
-    async def aclose(self) -> None:
-        """Release the store. It is closed when nothing else in this process uses its URL."""
-        await self._handle.aclose()
 
 
 def message_of(message: BaseMessage) -> NewMessage:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from agents.memory import SessionABC, SessionSettings
 from pydantic import ValidationError as PydanticError
@@ -35,7 +35,7 @@ from session_continuity import (
     stable_id,
     to_openai_responses,
 )
-from session_continuity_agents.handles import ManagerHandle
+from session_continuity_agents.handles import HasManager, ManagerHandle
 from session_continuity_agents.keeping import keep, kept, plain_json, same_json
 from session_continuity_agents.settling import settled
 
@@ -51,7 +51,7 @@ Item = dict[str, Any]
 UserId = str | Callable[["RunContextWrapper[Any] | None"], str | None] | None
 
 
-class OpenAISession(SessionABC):
+class OpenAISession(HasManager, SessionABC):
     """A conversation that openai-agents reads and continues, kept in any store.
 
     `session_id` is also the id of the session for managers and the command line; one of more than 256 bytes is
@@ -78,21 +78,6 @@ class OpenAISession(SessionABC):
         self._user_id = user_id
         self._key = stable_id(session_id)
         self._handle = ManagerHandle(url, manager)
-
-    @property
-    def manager(self) -> AsyncSessionManager:
-        """The manager of the store, for everything that openai-agents does not do."""
-        return self._handle.manager
-
-    async def aclose(self) -> None:
-        """Release the store. It is closed when no other session of this process uses it."""
-        await self._handle.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     async def get_items(
         self, limit: int | None = None, *, wrapper: RunContextWrapper[Any] | None = None

@@ -45,7 +45,7 @@ from session_continuity import (
     replace_invalid_text,
     stable_id,
 )
-from session_continuity_agents.handles import ManagerHandle
+from session_continuity_agents.handles import HasManager, ManagerHandle
 from session_continuity_agents.keeping import keep, kept
 from session_continuity_agents.settling import settled
 
@@ -57,7 +57,7 @@ _RECORD = TypeAdapter(ConversationRecord)
 _REMEMBERED = 10_000
 
 
-class PydanticConversationStore(ConversationStore):
+class PydanticConversationStore(HasManager, ConversationStore):
     """The conversation store of pydantic-ai on any store.
 
     `url` names the store, SESSION_CONTINUITY_URL if it is left out. `manager` is one that is open already.
@@ -71,15 +71,6 @@ class PydanticConversationStore(ConversationStore):
         self._handle = ManagerHandle(url, manager)
         self._seen: OrderedDict[str, tuple[str, Session, str]] = OrderedDict()  # revision, session, last message's id
         self._where: OrderedDict[str, str] = OrderedDict()  # the session of an entry: pydantic-ai asks by entry only
-
-    @property
-    def manager(self) -> AsyncSessionManager:
-        """The manager of the store, for everything that pydantic-ai does not do."""
-        return self._handle.manager
-
-    async def aclose(self) -> None:
-        """Release the store. It is closed when nothing else in this process uses its URL."""
-        await self._handle.aclose()
 
     async def read_record(self, conversation_id: str) -> ConversationRecord | None:
         """The record of a conversation; None if there is none."""

@@ -55,7 +55,7 @@ from session_continuity import (
     stable_id,
     to_bedrock_converse,
 )
-from session_continuity_agents.handles import ManagerHandle
+from session_continuity_agents.handles import HasManager, ManagerHandle
 from session_continuity_agents.keeping import keep, kept, same_json
 from session_continuity_agents.keys import session_key
 from session_continuity_agents.settling import settled
@@ -70,7 +70,7 @@ _PAGE = 100
 State = dict[str, Any]
 
 
-class StrandsSessionManager(RepositorySessionManager):
+class StrandsSessionManager(HasManager, RepositorySessionManager):
     """The session manager of an agent, or of a graph or swarm, on any store.
 
     The conversation of an agent without an `agent_id` is the session `session_id`, for managers and the command line
@@ -93,18 +93,9 @@ class StrandsSessionManager(RepositorySessionManager):
         self._repository = StrandsRepository(self._handle, user_id=user_id)
         super().__init__(session_id, self._repository)
 
-    @property
-    def manager(self) -> AsyncSessionManager:
-        """The manager of the store, for everything that strands does not do."""
-        return self._handle.manager
-
-    async def aclose(self) -> None:
-        """Release the store. It is closed when nothing else in this process uses its URL."""
-        await self._handle.aclose()
-
     def close(self) -> None:
         """`aclose` for blocking code."""
-        self._handle.run(self._handle.aclose())
+        self._handle.run(self.aclose())
 
     @staticmethod
     def conversation_id(session_id: str, agent_id: str = _DEFAULT_AGENT) -> str:

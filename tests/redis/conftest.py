@@ -11,6 +11,7 @@ import pytest
 from session_continuity import Mode
 
 from ..kit.missing import skip_test
+from ..kit.redis_cluster import Cluster
 from ..kit.redis_proxy import RedisProxy
 from ..kit.redis_servers import NEEDED, Server, find_engines
 from .stores import Bench
@@ -58,6 +59,22 @@ def namespace() -> str:
 def bench(server: Server, mode: Mode, namespace: str) -> Iterator[Bench]:
     """A store on the server in the mode."""
     opened = Bench(f"{server.url}?namespace={namespace}", mode)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def shared(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster for the tests of one module. A test keeps to its namespace."""
+    running = Cluster(engine, tmp_path_factory.mktemp("cluster")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def clustered(shared: Cluster, mode: Mode, namespace: str) -> Iterator[Bench]:
+    """A store on the cluster in the mode."""
+    opened = Bench(f"{shared.url}&namespace={namespace}", mode)
     yield opened
     opened.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -38,20 +38,6 @@ from ..kit.waiting import wait_until
 from .stores import Bench, is_trace, raises_before
 
 pytestmark = pytest.mark.on(engine=EVERY_ENGINE, mode=MODES)
-
-
-@pytest.fixture(scope="module")
-def shared(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    running = Cluster(engine, tmp_path_factory.mktemp("cluster")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def clustered(shared: Cluster, mode: Mode, namespace: str) -> Iterator[Bench]:
-    opened = Bench(f"{shared.url}&namespace={namespace}", mode)
-    yield opened
-    opened.close()
 
 
 def keys_in(cluster: Cluster, namespace: str) -> list[bytes]:

@@ -114,7 +114,8 @@ async def _remove(context: Context, session_id: str, terms: Terms) -> bool:
             attempts.failed(error, gate.stamp)
             is_ours = is_ours or attempts.is_unknown
             if not attempts.is_unknown and not has_begun and not terms.are_stated and gate.is_whole:
-                has_begun, is_ours = await _try_to_begin(context, name, gate, terms)
+                has_begun, may_be_ours = await _try_to_begin(context, name, gate, terms)
+                is_ours = is_ours or may_be_ours
     raise attempts.gave_up()
 
 

@@ -5,7 +5,8 @@ local function born()
   return string.format('%.0f', redis.call('ZSCORE', key, '#born') - NUMBERS)
 end
 
--- The place of the last message to copy: of an id behind '=', or of the newest for ''. Nil if there is no such message.
+-- The place of the last message to copy. `through` is '=' and the id of a message, or '' for the newest one. Nil if the
+-- session does not have that message.
 local function place_of(n, through)
   if through == '' then return n.next end
   local score = redis.call('ZSCORE', key, '@' .. through:sub(2))

@@ -23,19 +23,16 @@ async def stop(*_: object, **__: object) -> None:
 
 def test_forks_on_every_node_hold_the_messages_up_to_one(clustered: Bench, shared: Cluster) -> None:
     clustered.create()
-    stored = [
-        message for first in (0, 750) for message in clustered.append(*map(str, range(first, first + 750))).messages
-    ]
+    batches = [clustered.append(*map(str, range(first, first + 750))) for first in (0, 750)]
+    stored = [message for batch in batches for message in batch.messages]
     for number in range(1, 9):
-        clustered(
-            clustered.store.fork_session("s", fork_of("s", f"fork{number}", stored[2].id), through_id=stored[2].id)
-        )
+        fork = fork_of("s", f"fork{number}", stored[2].id)
+        clustered(clustered.store.fork_session("s", fork, through_id=stored[2].id))
     before = clustered.driver.round_trips
     clustered(clustered.store.fork_session("s", fork_of("s", "fork0", stored[1099].id), through_id=stored[1099].id))
     assert clustered.driver.round_trips - before == 3
-    assert (
-        len({shared.owner(slot_of(clustered.driver.native.keys.session(f"fork{each}"))).port for each in range(9)}) == 3
-    )
+    keys = [clustered.driver.native.keys.session(f"fork{number}") for number in range(9)]
+    assert len({shared.owner(slot_of(key)).port for key in keys}) == 3
     assert clustered.contents("fork0") == [str(number) for number in range(1100)]
     assert clustered(clustered.store.get_message("fork0", stored[7].id)).session_id == "fork0"
     assert clustered.totals("fork8") == (3, sum(message.token_count or 0 for message in stored[:3]))

@@ -77,10 +77,12 @@ async def read_with_messages(
 ) -> tuple[Sequence[Any], Any]:
     """The answers of a query of messages, and META, read at once. Raises SessionNotFoundError.
 
-    The two are of two moments. The session must have been there at that of the query: it must not be created later. If
-    they have to `agree`, META must not have been changed later either. The query is sent first. Where the service reads
-    META before it all the same, and another client writes in between, META is older than the list. If the session has more messages than were
-    found, they may have been deleted since META was read, so that is read again.
+    The two are of two moments. The session must have been there at that of the query: it must not be created later.
+    With `agree`, META must not have been changed later either. If the session has more messages than were found, they
+    may have been deleted since META was read, so that is read again.
+
+    The query is sent first. Where the service reads META first all the same, and another client writes in between,
+    META is older than the list.
     """
     name = context.names.session(session_id)
     while True:

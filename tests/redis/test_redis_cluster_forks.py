@@ -17,6 +17,16 @@ def listed(clustered: Bench) -> list[str]:
     return [fork.session_id for fork in clustered(clustered.store.list_forks("s", limit=20))]
 
 
+def entries_of_forks(cluster: Cluster, namespace: str) -> list[bytes]:
+    """Everything in the index of a namespace that says of which session another is a fork."""
+    found: list[bytes] = []
+    for node in cluster.primaries:
+        with node.client() as client:
+            for key in client.execute_command("KEYS", f"*:i:{{{namespace}:*"):
+                found += client.execute_command("ZRANGEBYLEX", key, "[k|", "(k}")
+    return found
+
+
 async def stop(*_: object, **__: object) -> None:
     raise ConnectionResetError("the writer dies here")
 
@@ -67,7 +77,7 @@ def test_a_fork_whose_writer_stopped_before_the_copy_is_not_there(
 
 
 def test_a_fork_with_the_id_of_an_earlier_fork_is_listed_under_its_own_source(
-    clustered: Bench, monkeypatch: pytest.MonkeyPatch
+    clustered: Bench, shared: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for source in ("s", "other"):
         clustered.create(source)
@@ -87,3 +97,4 @@ def test_a_fork_with_the_id_of_an_earlier_fork_is_listed_under_its_own_source(
     assert clustered(clustered.store.fork_session("s", fork_of("s", "fork"))).message_count == 1
     assert listed(clustered) == ["fork"]
     assert list(clustered(clustered.store.list_forks("other", limit=5))) == []
+    assert len(entries_of_forks(shared, namespace)) == 1, "nothing is left of the earlier fork"

@@ -219,3 +219,23 @@ def test_answers_of_gemini_that_came_apart_are_written_together_while_a_call_wai
     written = convert(from_gemini(contents), "gemini").request
     assert written["contents"] == [*contents[:2], {"role": "user", "parts": [answer, answer]}]
     assert broken_rules("gemini", written) == []
+
+
+@each_format
+@pytest.mark.parametrize("content", ["", "I look.", [{"type": "text", "text": "I look."}]])
+def test_a_call_and_its_answer_in_one_message_are_written_as_from_two(format: Any, content: Any) -> None:
+    """Applications that show a call with its answer, such as user interfaces, store both as one message."""
+    calls: Any = [{"id": "c1", "name": "look", "arguments": {}}, {"id": "c2", "name": "look", "arguments": {"at": 2}}]
+    answers: Any = [{"tool_call_id": "c1", "name": "look", "result": {"seen": 1}}]
+    question = NewMessage(role="user", content="What is there?")
+    asked = NewMessage(role="assistant", content=content, metadata={"tool_calls": calls})  # type: ignore[arg-type]
+    metadata: Any = {"tool_calls": calls, "tool_results": answers}
+    both = NewMessage(role="assistant", content=content, metadata=metadata)
+    answered = NewMessage(role="tool", content="", metadata={"tool_results": answers})  # type: ignore[arg-type]
+    later = NewMessage.model_validate(
+        {"role": "tool", "content": "", "metadata": {"tool_results": [{**answers[0], "tool_call_id": "c2"}]}}
+    )
+    whole = convert([question, both, later], format)
+    assert whole.request == convert([question, asked, answered, later], format).request
+    assert whole.losses == []
+    assert format not in PROVIDERS or broken_rules(format, whole.request) == []

@@ -230,11 +230,9 @@ def _cut_arguments(request: Any, place: int) -> None:
             call["arguments"] = "null"
     elif calls:
         call = calls[place % len(calls)]
-        key = "args" if "args" in call else "input"
-        if key == "args":  # Gemini's are an object, or missing
-            del call[key]
-        else:
-            call[key] = {}
+        call.pop("args", None)  # Gemini's are an object, or missing
+        if "input" in call:
+            call["input"] = {}
 
 
 def _lose_sibling(request: Any, place: int) -> None:

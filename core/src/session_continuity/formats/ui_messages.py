@@ -173,18 +173,25 @@ def write(context: Iterable[AnyMessage], report: Report, model: str | None) -> l
     called = {call.id for message in messages for call in message.metadata.tool_calls}
     written: list[dict[str, Any]] = []
     for report.message, message in enumerate(messages, 1):
-        if message.metadata.tool_results:
-            for result in message.metadata.tool_results:
-                if result.tool_call_id not in called:
-                    report.lose("tool_result", "incomplete")
+        for result in message.metadata.tool_results:
+            if result.tool_call_id not in called:
+                report.lose("tool_result", "incomplete")
+        if message.metadata.tool_results and message.role == "tool":
             continue
         kept = kept_by(message, FORMAT)
-        parts = writer.items(message, kept)
+        parts = writer.items(_without_results(message), kept)
         if parts or kept is not None:
             _append(written, message, parts, kept, report.message)
         else:
             report.lose("message", "empty")
     return written
+
+
+def _without_results(message: AnyMessage) -> AnyMessage:
+    """The message without its results, which are in the parts of their calls."""
+    if not message.metadata.tool_results:
+        return message
+    return message.model_copy(update={"metadata": message.metadata.model_copy(update={"tool_results": []})})
 
 
 def _append(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast
 from session_continuity.blocks.parts import Call, Media, Other, Part, Result, Text
 from session_continuity.blocks.providers import parts_beside, parts_of_block, parts_of_value
 from session_continuity.formats.reading import ABSENT
-from session_continuity.models import Message, NewMessage, ToolResult
+from session_continuity.models import Message, MessageMetadata, NewMessage, ToolResult
 
 __all__ = [
     "NO_WORDS",
@@ -311,7 +311,22 @@ def to_write(
 ) -> Iterator[tuple[AnyMessage, dict[str, Any] | None]]:
     """Each message with what the format noted on it, answers behind their calls. The report counts them."""
     for report.message, message in enumerate(answers_behind_calls(context), 1):
-        yield message, kept_by(message, format)
+        kept = kept_by(message, format)
+        for part in (message,) if kept and "results" in kept else _answers_apart(message):
+            yield part, kept if part.metadata.annotations else None
+
+
+def _answers_apart(message: AnyMessage) -> Sequence[AnyMessage]:
+    """A message, and as another one behind it the answers to its own calls: providers take them from another role."""
+    metadata = message.metadata
+    calls = {call.id for call in metadata.tool_calls}
+    answers = [result for result in metadata.tool_results if result.tool_call_id in calls]
+    if not answers:
+        return (message,)
+    others = [result for result in metadata.tool_results if result.tool_call_id not in calls]
+    asks = message.model_copy(update={"metadata": metadata.model_copy(update={"tool_results": others})})
+    answer = {"role": "tool", "content": "", "metadata": MessageMetadata(tool_results=answers)}
+    return asks, message.model_copy(update=answer)
 
 
 def answers_behind_calls(messages: Iterable[AnyMessage]) -> list[AnyMessage]:

@@ -14,6 +14,11 @@ from ..kit.missing import skip_test
 STORES = ("memory", "sqlite", "redis", "dynamodb")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """ChatKit warns of its own classes when it is imported."""
+    config.addinivalue_line("filterwarnings", "ignore:Direct usage of named widget classes:DeprecationWarning")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that uses `url` runs on every store, if no marker `on(url=…)` says otherwise."""
     stated = any("url" in marker.kwargs for marker in metafunc.definition.iter_markers("on"))

@@ -37,4 +37,5 @@ FRAMEWORKS = (
     Framework("pydantic_ai", "pydantic-ai-slim", ("pydantic_ai",)),
     Framework("strands_agents", "strands-agents", ("strands",)),
     Framework("agent_framework", "agent-framework-core", ("agent_framework",)),
+    Framework("chatkit", "openai-chatkit", ("chatkit",), also=("agents",)),
 )

@@ -64,6 +64,7 @@ FRAMEWORKS = {
     "pydantic_ai": {"pydantic_ai"},
     "strands_agents": {"strands"},
     "agent_framework": {"agent_framework"},
+    "chatkit": {"chatkit"},
 }
 """The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Generic, Literal, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from chatkit.store import NotFoundError, Store
 from chatkit.types import Attachment, Page, ThreadItem, ThreadMetadata
 from pydantic import TypeAdapter
-from typing_extensions import TypeVar
 
 from session_continuity import (
     AsyncSessionManager,
@@ -45,7 +44,7 @@ _DEADLINE = 10.0  # seconds
 _ITEM: TypeAdapter[Any] = TypeAdapter(ThreadItem)
 _ATTACHMENT: TypeAdapter[Any] = TypeAdapter(Attachment)
 
-C = TypeVar("C", default=Any)
+C = TypeVar("C")
 R = TypeVar("R")
 Item = dict[str, Any]
 

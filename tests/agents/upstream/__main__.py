@@ -22,8 +22,8 @@ HERE = Path(__file__).parent
 class Selection:
     """Tests of one framework to run with the plugin `swap_…`, whose variable SC_SWAP is `kind`.
 
-    `left_out` are the tests that cannot pass, by the reason. `has_base` is False where the source distribution lacks what
-    its tests need to run without the plugin: all of them must pass with it then.
+    `left_out` are the tests that cannot pass, by the reason. `has_base` is False where the source distribution lacks
+    what its tests need to run without the plugin: all of them must pass with it then.
     """
 
     distribution: str

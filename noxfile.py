@@ -24,7 +24,17 @@ PLUGINS = [f"plugins/{name}" for name in ("memory", "sqlite", "redis", "dynamodb
 PACKAGES = ["core", *PLUGINS, "conformance"]
 EXTRAS = {"core": "[cli,tiktoken]", "plugins/dynamodb": "[async,zstd]", "plugins/postgres": "[binary]"}
 SOURCES = [f"{package}/src" for package in PACKAGES]
-AGENT_EXTRAS = ["openai", "adk", "langchain", "claude", "pydantic", "strands", "agent-framework", "chatkit"]
+AGENT_EXTRAS = [
+    "openai",
+    "adk",
+    "langchain",
+    "claude",
+    "pydantic",
+    "strands",
+    "agent-framework",
+    "chatkit",
+    "llama-index",
+]
 CODE = [*SOURCES, "agents/src", "tests", "benchmarks", "examples", "noxfile.py"]
 CHECKERS = ["mypy", "pyright[nodejs]", "botocore-stubs", "types-grpcio", "types-protobuf"]
 TESTERS = [

@@ -37,5 +37,6 @@ FRAMEWORKS = (
     Framework("pydantic_ai", "pydantic-ai-slim", ("pydantic_ai",)),
     Framework("strands_agents", "strands-agents", ("strands",)),
     Framework("agent_framework", "agent-framework-core", ("agent_framework",)),
+    Framework("llama_index", "llama-index-core", ("llama_index",)),
     Framework("chatkit", "openai-chatkit", ("chatkit",), also=("agents",)),
 )

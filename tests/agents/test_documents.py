@@ -115,3 +115,57 @@ def test_the_sessions_of_claude_code_move(tmp_path: Path, monkeypatch: pytest.Mo
         entry = {"type": "user", "uuid": name, "message": {"role": "user", "content": "hi"}}
         (logs / f"{name}.jsonl").write_text(json.dumps(entry) + "\n")
     assert run(move, tmp_path) == "2 sessions moved\n"
+
+
+def move_of(module: str) -> str:
+    """The program of a page that moves conversations there."""
+    framework = next(each for each in FRAMEWORKS if each.module == module)
+    _, move = re.findall(r"```python\n(.*?)```", page(framework).read_text(), re.DOTALL)
+    return str(move)
+
+
+def test_the_conversations_of_llama_index_move(tmp_path: Path) -> None:
+    old = """
+async def main():
+    import warnings
+    from llama_index.core.base.llms.types import ChatMessage
+    from llama_index.core.storage.chat_store.sql import SQLAlchemyChatStore
+    old = SQLAlchemyChatStore("chats", async_database_uri="sqlite+aiosqlite:///old.db")
+    for key in ("a", "b"):
+        await old.add_messages(key, [ChatMessage(role="user", content=str(n)) for n in range(5)])
+        await old.archive_oldest_messages(key, 2)
+    print(await move(old), "conversations moved")
+    await old._async_engine.dispose()
+    async with LlamaChatStore(url="sqlite:///chat.db") as new:
+        for status in MessageStatus:
+            print([message.content for message in await new.get_messages("b", status)])
+
+import asyncio
+asyncio.run(main())
+"""
+    told = run(move_of("llama_index") + old, tmp_path)
+    assert told == "2 conversations moved\n['2', '3', '4']\n['0', '1']\n"
+
+
+def test_the_threads_of_a_chatkit_store_move(tmp_path: Path) -> None:
+    old = """
+async def main():
+    from datetime import datetime
+    from chatkit.types import AssistantMessageContent, AssistantMessageItem, ThreadMetadata
+    now, context = datetime.now(), {"user_id": "ada"}
+    async with ChatKitStore(url="memory://old") as old:
+        for id in ("a", "b"):
+            await old.save_thread(ThreadMetadata(id=id, created_at=now), context)
+            for n in range(30):
+                content = [AssistantMessageContent(text=str(n))]
+                item = AssistantMessageItem(id=str(n), thread_id=id, created_at=now, content=content)
+                await old.add_thread_item(id, item, context)
+        print(await move(old, context), "threads moved")
+        async with ChatKitStore(url="sqlite:///chat.db") as new:
+            pages = [await store.load_thread_items("b", None, 99, "asc", context) for store in (old, new)]
+            print(pages[0] == pages[1], len(pages[0].data))
+
+import asyncio
+asyncio.run(main())
+"""
+    assert run(move_of("chatkit") + old, tmp_path) == "2 threads moved\nTrue 30\n"

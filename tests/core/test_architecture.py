@@ -65,6 +65,7 @@ FRAMEWORKS = {
     "strands_agents": {"strands"},
     "agent_framework": {"agent_framework"},
     "chatkit": {"chatkit"},
+    "llama_index": {"llama_index"},
 }
 """The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""
 

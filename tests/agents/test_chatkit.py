@@ -45,7 +45,7 @@ from chatkit.types import (
 )
 
 from session_continuity import ValidationError, to_anthropic
-from session_continuity_agents.chatkit import ChatKitStore, message_of
+from session_continuity_agents.chatkit import ChatKitStore, messages_of
 
 from .stores import cancel_at, gated, metered
 
@@ -495,8 +495,36 @@ def test_attachments_are_stored_with_the_thread_that_they_belong_to(url: str) ->
     on(url, use)
 
 
+def test_an_answer_is_found_wherever_it_is_and_leaves_with_its_call(url: str) -> None:
+    done: dict[str, Any] = {"status": "completed", "output": {"is": ["dark", None]}}
+
+    async def use(store: ChatKitStore[Any]) -> None:
+        for item in (call(), call(id="d", call_id="2"), said("between")):
+            await store.add_thread_item("t", item, ADA)
+        await store.save_item("t", call(**done), ADA)
+        await store.save_item("t", call(id="d", call_id="2", **{**done, "output": None}), ADA)
+        expected = [call(**done), call(id="d", call_id="2", status="completed"), said("between")]
+        for order, items in (("asc", expected), ("desc", expected[::-1])):
+            found, after = list[Any](), None
+            while True:
+                page = await store.load_thread_items("t", after, 1, order, ADA)
+                found += page.data
+                if (after := page.after) is None:
+                    break
+            assert found == items
+        await store.save_item("t", call(status="completed", output="other"), ADA)
+        assert (await store.load_item("t", "c", ADA)).output == "other"  # type: ignore[union-attr]
+        await store.save_item("t", call(), ADA)
+        assert await store.load_item("t", "c", ADA) == call()
+        await store.delete_thread_item("t", "d", ADA)
+        key = store.conversation_id("ada", "t")
+        assert [message.id for message in await store.manager.get_messages(key)] == ["c", "a"]
+
+    on(url, use)
+
+
 def test_a_message_has_the_texts_of_its_item_once() -> None:
-    message = message_of(asked("words"), "t")
+    [message] = messages_of(asked("words"), "t")
     assert message.model_dump_json().count("words") == 1
 
 

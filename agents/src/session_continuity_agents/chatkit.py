@@ -7,12 +7,12 @@ Tested with openai-chatkit 1.6.5, and made for 1.6 and later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from chatkit.store import NotFoundError, Store
-from chatkit.types import Attachment, Page, ThreadItem, ThreadMetadata
+from chatkit.types import Attachment, ClientToolCallItem, Page, ThreadItem, ThreadMetadata
 from pydantic import TypeAdapter
 
 from session_continuity import (
@@ -36,7 +36,7 @@ from session_continuity_agents.keeping import keep, kept, same_json
 from session_continuity_agents.keys import session_key
 from session_continuity_agents.settling import settled
 
-__all__ = ["FRAMEWORK", "ChatKitStore", "item_of", "message_of", "user_of"]
+__all__ = ["FRAMEWORK", "ChatKitStore", "items_of", "messages_of", "user_of"]
 
 FRAMEWORK = "chatkit"
 _THREADS, _ATTACHMENTS = "threads", "attachments"
@@ -135,54 +135,52 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
     ) -> Page[ThreadItem]:
         """Items from behind the item `after`. What another framework wrote is read as items too, but for its calls of
         tools, which ChatKit does not show."""
-        key, items, cursor = self._key(thread_id, context), list[ThreadItem](), None
+        key = self._key(thread_id, context)
         toward: Literal["asc", "desc"] = "asc" if order == "asc" else "desc"
         bound: dict[str, Any] = {("after" if order == "asc" else "before"): stable_id(after)} if after else {}
+        messages, count, cursor = list[Message](), 0, None
         try:
-            while len(items) <= limit:
-                wanted = limit + 1 - len(items)
-                page = await self.manager.get_messages(key, order=toward, limit=wanted, cursor=cursor, **bound)
-                items += [item for message in page if (item := item_of(message, thread_id)) is not None]
+            while count <= limit:
+                page = await self.manager.get_messages(
+                    key, order=toward, limit=limit + 1 - count, cursor=cursor, **bound
+                )
+                messages += page
+                count = len(items_of(messages, thread_id))
                 if (cursor := page.next_cursor) is None:
                     break
+            found = await self._answered(key, messages, thread_id)
         except SessionNotFoundError:
             return Page()
         except MessageNotFoundError:
             raise NotFoundError(f"Item {after} not found") from None
-        return _page(items, limit)
+        return _page(found, limit)
 
     async def load_item(self, thread_id: str, item_id: str, context: C) -> ThreadItem:
         """One item. Raises NotFoundError."""
-        item: ThreadItem | None = None
+        key, found = self._key(thread_id, context), list[ThreadItem]()
         with suppress(MessageNotFoundError, SessionNotFoundError):
-            message = await self.manager.get_message(self._key(thread_id, context), stable_id(item_id))
-            item = item_of(message, thread_id)
-        if item is None:
+            found = await self._answered(key, [await self.manager.get_message(key, stable_id(item_id))], thread_id)
+        if not found:
             raise NotFoundError(f"Item {item_id} not found")
-        return item
+        return found[0]
 
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: C) -> None:
         """Add an item at the end of a thread. Raises NotFoundError without the thread."""
         try:
-            await settled(self.manager.add_messages(self._key(thread_id, context), [message_of(item, thread_id)]))
+            await settled(self.manager.add_messages(self._key(thread_id, context), messages_of(item, thread_id)))
         except SessionNotFoundError:
             raise NotFoundError(f"Thread {thread_id} not found") from None
 
     async def save_item(self, thread_id: str, item: ThreadItem, context: C) -> None:
         """Replace an item at its place, or add it at the end. Raises NotFoundError without the thread."""
-        new = message_of(item, thread_id)
-        changes = {"role": new.role, "content": new.content, "metadata": new.metadata, "token_count": new.token_count}
         try:
-            await settled(self.manager.update_message(self._key(thread_id, context), str(new.id), **changes))
-        except MessageNotFoundError:
-            await self.add_thread_item(thread_id, item, context)
+            await settled(self._save_item(self._key(thread_id, context), messages_of(item, thread_id)))
         except SessionNotFoundError:
             raise NotFoundError(f"Thread {thread_id} not found") from None
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: C) -> None:
         """Delete an item, if there is one."""
-        with suppress(MessageNotFoundError, SessionNotFoundError):
-            await settled(self.manager.delete_message(self._key(thread_id, context), stable_id(item_id)))
+        await settled(self._delete_item(self._key(thread_id, context), item_id))
 
     # Attachments
 
@@ -235,6 +233,44 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
                     await self.manager.create_session(id=key, **fields)
                     return
 
+    async def _answered(self, key: str, messages: Sequence[Message], thread_id: str) -> list[ThreadItem]:
+        """The items for messages. A call whose answer is not among them may have one elsewhere in the thread."""
+        known = {message.id for message in messages}
+        elsewhere: list[Message] = []
+        for message in messages:
+            id = _answer_id(message.id)
+            if isinstance(_item_of(message, thread_id), ClientToolCallItem) and id not in known:
+                with suppress(MessageNotFoundError):
+                    elsewhere.append(await self.manager.get_message(key, id))
+        return items_of([*messages, *elsewhere], thread_id)
+
+    async def _save_item(self, key: str, messages: Sequence[NewMessage]) -> None:
+        first, *answers = messages
+        if not await self._replace(key, first):
+            await self.manager.add_messages(key, messages)
+        elif answers and not await self._replace(key, answers[0]):
+            await self.manager.add_messages(key, answers)
+        elif first.metadata.tool_calls and not answers:
+            await self._delete(key, _answer_id(str(first.id)))
+
+    async def _replace(self, key: str, new: NewMessage) -> bool:
+        """Replace a message at its place. False if there is none."""
+        changes = {"role": new.role, "content": new.content, "metadata": new.metadata, "token_count": new.token_count}
+        try:
+            await self.manager.update_message(key, str(new.id), **changes)
+        except MessageNotFoundError:
+            return False
+        return True
+
+    async def _delete_item(self, key: str, item_id: str) -> None:
+        id = stable_id(item_id)
+        await self._delete(key, _answer_id(id))
+        await self._delete(key, id)
+
+    async def _delete(self, key: str, id: str) -> None:
+        with suppress(MessageNotFoundError, SessionNotFoundError):
+            await self.manager.delete_message(key, id)
+
     async def _save_attachment(self, attachment: Attachment, user: str) -> None:
         blank = NewMessage(role="user", content="", id=stable_id(attachment.id), token_count=0)
         new = keep(blank, FRAMEWORK, _ATTACHMENT.dump_python(attachment, mode="json"))
@@ -261,8 +297,8 @@ def _page(found: list[R], limit: int) -> Page[R]:
     return Page(data=found[:limit], has_more=has_more, after=cast("Any", found[limit - 1]).id if has_more else None)
 
 
-def message_of(item: ThreadItem, thread_id: str) -> NewMessage:
-    """An item of a thread as a message that everybody can read. `item_of` makes the same item again.
+def messages_of(item: ThreadItem, thread_id: str) -> list[NewMessage]:
+    """An item of a thread as messages that everybody can read: one, or for a call that was answered, its answer too.
 
     Words, calls of tools in the browser and images are what others read. Of a widget they read the text to copy. What
     else there is, such as tasks and hidden context, is kept beside a message without words, which no model gets.
@@ -272,13 +308,47 @@ def message_of(item: ThreadItem, thread_id: str) -> NewMessage:
     is_silent = not said["content"] and "metadata" not in said
     neutral = NewMessage(**said, id=stable_id(item.id), token_count=0 if is_silent else None)
     shown = {**_shown(neutral, item.type), "id": neutral.id, "thread_id": thread_id}
+    of_answer = {"status", "output"} if isinstance(item, ClientToolCallItem) else set[str]()
     rest = {name: value for name, value in data.items() if name not in shown or not same_json(value, shown[name])}
-    return keep(neutral, FRAMEWORK, rest)
+    first = keep(neutral, FRAMEWORK, {name: value for name, value in rest.items() if name not in of_answer})
+    return [first, *_answers(item)]
 
 
-def item_of(message: Message, thread_id: str) -> ThreadItem | None:
-    """The item for a message in a thread, whoever wrote it; None for what ChatKit does not show, such as calls of
-    tools in a server."""
+def _answers(item: ThreadItem) -> list[NewMessage]:
+    """The answer of a call in the browser, which is the item's output."""
+    if not isinstance(item, ClientToolCallItem) or item.status != "completed":
+        return []
+    output = replace_invalid_text(item.model_dump(mode="json")["output"])
+    metadata = {"tool_results": [{"tool_call_id": item.call_id, "name": item.name, "result": output}]}
+    id = _answer_id(stable_id(item.id))
+    return [NewMessage.model_validate({"role": "tool", "content": "", "id": id, "metadata": metadata})]
+
+
+def _answer_id(id: str) -> str:
+    """The id of the message that answers a call."""
+    return stable_id(f"{id}#answer")
+
+
+def items_of(messages: Iterable[Message], thread_id: str) -> list[ThreadItem]:
+    """The items for messages of a thread, whoever wrote them.
+
+    There are none for what ChatKit does not show, such as calls of tools in a server. A call in the browser gets its
+    answer from another of the messages.
+    """
+    given = list(messages)
+    answers = {message.id: message.metadata.tool_results for message in given if message.role == "tool"}
+    items = [item for message in given if (item := _item_of(message, thread_id)) is not None]
+    for item in items:
+        if (
+            isinstance(item, ClientToolCallItem)
+            and (results := answers.get(_answer_id(stable_id(item.id)))) is not None
+        ):
+            item.status, item.output = "completed", results[0].result if results else None
+    return items
+
+
+def _item_of(message: Message, thread_id: str) -> ThreadItem | None:
+    """The item for a message, a call without its answer; None for what ChatKit does not show."""
     rest = kept(message, FRAMEWORK)
     data = _made(message) if rest is None else {**_shown(message, rest["type"]), **rest}
     if data is None:
@@ -297,9 +367,7 @@ def _said(data: Item) -> dict[str, Any]:
         return {"role": kind.removesuffix("_message"), "content": texts[0] if len(texts) == 1 else blocks or ""}
     if kind == "client_tool_call":
         call = {"id": data["call_id"], "name": data["name"], "arguments": data["arguments"]}
-        answer = {"tool_call_id": data["call_id"], "name": data["name"], "result": data["output"]}
-        is_answered = data["status"] == "completed"
-        return {"metadata": {"tool_calls": [call], "tool_results": [answer] if is_answered else []}}
+        return {"metadata": {"tool_calls": [call]}}
     if kind == "sdk_hidden_context":  # what ChatKit tells the model: that the user cancelled the answer before
         return {"role": "user", "content": data["content"]}
     if kind == "generated_image" and data["image"]:
@@ -316,9 +384,8 @@ def _shown(message: Message | NewMessage, kind: str) -> Item:
     if kind == "sdk_hidden_context":
         return {"content": message.content}
     if kind == "client_tool_call":
-        [call], results = message.metadata.tool_calls, message.metadata.tool_results
-        output = results[0].result if results else None
-        return {"call_id": call.id, "name": call.name, "arguments": call.arguments, "output": output}
+        [call] = message.metadata.tool_calls
+        return {"call_id": call.id, "name": call.name, "arguments": call.arguments}
     return {}
 
 

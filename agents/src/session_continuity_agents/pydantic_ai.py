@@ -10,7 +10,7 @@ Tested with pydantic-ai-slim 2.68.0, and made for 2.66 and later.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, cast
 
 from pydantic import TypeAdapter
@@ -21,14 +21,19 @@ from pydantic_ai.conversation_store import (
     ConversationStore,
 )
 from pydantic_ai.messages import (
+    BinaryContent,
+    DocumentUrl,
+    ImageUrl,
     ModelMessage,
     ModelMessagesTypeAdapter,
     ModelRequest,
     ModelResponse,
     SystemPromptPart,
     TextPart,
+    ThinkingPart,
     ToolCallPart,
     ToolReturnPart,
+    UserContent,
     UserPromptPart,
 )
 
@@ -37,6 +42,7 @@ from session_continuity import (
     ConcurrencyError,
     ConversationChangedError,
     Message,
+    MessageMetadata,
     NewMessage,
     Role,
     Session,
@@ -44,12 +50,13 @@ from session_continuity import (
     SessionNotFoundError,
     replace_invalid_text,
     stable_id,
+    to_ui_messages,
 )
 from session_continuity_agents.handles import HasManager, ManagerHandle
 from session_continuity_agents.keeping import keep, kept
 from session_continuity_agents.settling import settled
 
-__all__ = ["FRAMEWORK", "PydanticConversationStore"]
+__all__ = ["FRAMEWORK", "PydanticConversationStore", "entry_of", "message_of"]
 
 FRAMEWORK = "pydantic_ai"
 
@@ -142,7 +149,7 @@ class PydanticConversationStore(HasManager, ConversationStore):
             async for message in _backwards(self.manager, key, size):
                 before = None if message is None else message.id
                 if later is not None and later.id == wanted:
-                    line.append(_entry_of(later, before))
+                    line.append(entry_of(later, before))
                     wanted = line[-1].parent_id
                 if wanted is None or len(line) == limit:
                     break
@@ -170,7 +177,7 @@ class PydanticConversationStore(HasManager, ConversationStore):
             if entries:
                 await self.manager.add_messages(
                     session.id,
-                    [_message_of(entry) for entry in entries],
+                    [message_of(entry) for entry in entries],
                     update=changes,
                     expected_version=session.version,
                     expected_last_id=last,
@@ -249,19 +256,21 @@ def _record_of(session: Session, id: str, newest: Message | None) -> Conversatio
     return record
 
 
-def _message_of(entry: ConversationEntry) -> NewMessage:
-    """An entry as a message that everybody can read."""
+def message_of(entry: ConversationEntry) -> NewMessage:
+    """An entry as a message that everybody can read. `entry_of` makes the same one again."""
     [raw] = ModelMessagesTypeAdapter.dump_python([entry.message], mode="json")
-    texts: list[str] = []
+    blocks: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     kinds: set[str] = set()
     for part in raw["parts"]:
         kind, content = part["part_kind"], part.get("content")
         kinds.add(kind)
-        if kind in ("text", "user-prompt", "system-prompt"):
-            pieces = [content] if isinstance(content, str) else cast("list[Any]", content or [])
-            texts += [each for each in pieces if isinstance(each, str)]
+        if kind in ("text", "user-prompt", "system-prompt", "file"):
+            pieces = cast("Iterable[Any]", content if isinstance(content, list) else [content])
+            blocks += [block for piece in pieces if (block := _block(piece)) is not None]
+        elif kind == "thinking" and content:
+            blocks.append({"type": "reasoning", "text": content})
         elif kind == "tool-call":
             calls.append({"id": part["tool_call_id"], "name": part["tool_name"], "arguments": part.get("args") or {}})
         elif kind in ("tool-return", "retry-prompt") and part.get("tool_name"):
@@ -275,14 +284,14 @@ def _message_of(entry: ConversationEntry) -> NewMessage:
         role = "tool"
     elif kinds == {"system-prompt"}:
         role = "system"
-    said = {"role": role, "content": "\n".join(texts), "metadata": {"tool_calls": calls, "tool_results": results}}
+    said = {"role": role, "content": _content(blocks), "metadata": {"tool_calls": calls, "tool_results": results}}
     message = NewMessage.model_validate(
         {"id": stable_id(entry.id), **cast("dict[str, Any]", replace_invalid_text(said))}
     )
     return keep(message, FRAMEWORK, {"parent": entry.parent_id, "kind": entry.kind, "message": raw})
 
 
-def _entry_of(message: Message, before: str | None) -> ConversationEntry:
+def entry_of(message: Message, before: str | None) -> ConversationEntry:
     """The entry of a message, whoever wrote it. `before` is the id of the message before it."""
     item = kept(message, FRAMEWORK)
     if item is None:
@@ -293,27 +302,67 @@ def _entry_of(message: Message, before: str | None) -> ConversationEntry:
     return ConversationEntry(id=message.id, parent_id=item["parent"], message=model_message, kind=item["kind"])
 
 
+def _block(piece: Any) -> dict[str, Any] | None:
+    """The block for a piece of content: words, or the address or bytes of a file."""
+    if isinstance(piece, str):
+        return {"type": "text", "text": piece}
+    if not isinstance(piece, dict):
+        return None
+    fields = cast("dict[str, Any]", piece)
+    if isinstance(fields.get("content"), str):
+        return {"type": "text", "text": fields["content"]}
+    mime = str(fields.get("media_type"))
+    url = fields.get("url") or (f"data:{mime};base64,{fields['data']}" if fields.get("data") else None)
+    if url is None:
+        return None
+    if mime.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "file", "mediaType": mime, "url": url}
+
+
+def _content(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """The blocks, or their words if they are nothing else."""
+    if all(block["type"] == "text" for block in blocks):
+        return "\n".join(block["text"] for block in blocks)
+    return blocks
+
+
 def _made(message: Message) -> ModelMessage:
     """A message of pydantic-ai for one that another framework wrote."""
-    text, at = _text(message), message.created_at
-    results = [
-        ToolReturnPart(tool_name=each.name or "tool", content=each.result, tool_call_id=each.tool_call_id, timestamp=at)
-        for each in message.metadata.tool_results
-    ]
+    at, said = message.created_at, _parts(message)
     if message.role == "assistant":
         calls = [
             ToolCallPart(tool_name=each.name, args=cast("Any", each.arguments), tool_call_id=each.id)
             for each in message.metadata.tool_calls
         ]
-        return ModelResponse(parts=[*([TextPart(content=text)] if text else []), *calls], timestamp=at)
+        thoughts = [ThinkingPart(content=part["text"]) for part in said if part["type"] == "reasoning"]
+        text = _words(said)
+        return ModelResponse(parts=[*thoughts, *([TextPart(content=text)] if text else []), *calls], timestamp=at)
     if message.role == "system":
-        return ModelRequest(parts=[SystemPromptPart(content=text, timestamp=at)])
-    words = [UserPromptPart(content=text, timestamp=at)] if text or not results else []
+        return ModelRequest(parts=[SystemPromptPart(content=_words(said), timestamp=at)])
+    results = [
+        ToolReturnPart(tool_name=each.name or "tool", content=each.result, tool_call_id=each.tool_call_id, timestamp=at)
+        for each in message.metadata.tool_results
+    ]
+    files = [_file(part) for part in said if part["type"] == "file"]
+    content = [*(part["text"] for part in said if part["type"] == "text"), *files] if files else _words(said)
+    words = [UserPromptPart(content=content, timestamp=at)] if content or not results else []
     return ModelRequest(parts=[*results, *words])
 
 
-def _text(message: Message) -> str:
-    """The words of a message."""
-    if isinstance(message.content, str):
-        return message.content
-    return "\n".join(str(block["text"]) for block in message.content if block.get("type") == "text")
+def _parts(message: Message) -> list[dict[str, Any]]:
+    """What a message says, without its calls and results: texts, reasoning and files."""
+    plain = MessageMetadata(annotations=message.metadata.annotations)
+    shown = to_ui_messages([message.model_copy(update={"metadata": plain})])
+    return [part for each in shown for part in each["parts"]]
+
+
+def _words(parts: Sequence[dict[str, Any]]) -> str:
+    return "\n".join(part["text"] for part in parts if part["type"] == "text")
+
+
+def _file(part: dict[str, Any]) -> UserContent:
+    url, mime = part["url"], str(part["mediaType"])
+    if url.startswith("data:"):
+        return BinaryContent.from_data_uri(url)
+    return ImageUrl(url=url) if mime.startswith("image/") else DocumentUrl(url=url, media_type=mime)

@@ -246,30 +246,17 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
 
     async def _save_item(self, key: str, messages: Sequence[NewMessage]) -> None:
         first, *answers = messages
-        if not await self._replace(key, first):
+        if not await _replace(self.manager, key, first):
             await self.manager.add_messages(key, messages)
-        elif answers and not await self._replace(key, answers[0]):
+        elif answers and not await _replace(self.manager, key, answers[0]):
             await self.manager.add_messages(key, answers)
         elif first.metadata.tool_calls and not answers:
-            await self._delete(key, _answer_id(str(first.id)))
-
-    async def _replace(self, key: str, new: NewMessage) -> bool:
-        """Replace a message at its place. False if there is none."""
-        changes = {"role": new.role, "content": new.content, "metadata": new.metadata, "token_count": new.token_count}
-        try:
-            await self.manager.update_message(key, str(new.id), **changes)
-        except MessageNotFoundError:
-            return False
-        return True
+            await _delete(self.manager, key, _answer_id(str(first.id)))
 
     async def _delete_item(self, key: str, item_id: str) -> None:
         id = stable_id(item_id)
-        await self._delete(key, _answer_id(id))
-        await self._delete(key, id)
-
-    async def _delete(self, key: str, id: str) -> None:
-        with suppress(MessageNotFoundError, SessionNotFoundError):
-            await self.manager.delete_message(key, id)
+        await _delete(self.manager, key, _answer_id(id))
+        await _delete(self.manager, key, id)
 
     async def _save_attachment(self, attachment: Attachment, user: str) -> None:
         blank = NewMessage(role="user", content="", id=stable_id(attachment.id), token_count=0)
@@ -279,6 +266,22 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
         except (MessageNotFoundError, SessionNotFoundError):
             fields: SessionFields = {"user_id": stable_id(user), "metadata": {"source": FRAMEWORK}}
             await self.manager.add_messages(_drawer(user), [new], create=fields)
+
+
+async def _replace(manager: AsyncSessionManager, key: str, new: NewMessage) -> bool:
+    """Replace a message at its place. False if there is none."""
+    changes = {"role": new.role, "content": new.content, "metadata": new.metadata, "token_count": new.token_count}
+    try:
+        await manager.update_message(key, str(new.id), **changes)
+    except MessageNotFoundError:
+        return False
+    return True
+
+
+async def _delete(manager: AsyncSessionManager, key: str, id: str) -> None:
+    """Delete a message, if there is one."""
+    with suppress(MessageNotFoundError, SessionNotFoundError):
+        await manager.delete_message(key, id)
 
 
 def _drawer(user: str) -> str:

@@ -115,7 +115,7 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
         behind = self._key(after, context) if after else None
         try:
             if is_oldest and not self.manager.capabilities.ascending_listing:
-                found = await self._oldest(query, behind)
+                found = await _oldest(self.manager, query, behind)
             else:
                 query["order"] = "oldest" if is_oldest else "newest"
                 found = await self.manager.list_sessions(after_id=behind, limit=limit + 1, **query)
@@ -148,7 +148,7 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
                 count = len(items_of(messages, thread_id))
                 if (cursor := page.next_cursor) is None:
                     break
-            found = await self._answered(key, messages, thread_id)
+            found = await _answered(self.manager, key, messages, thread_id)
         except SessionNotFoundError:
             return Page()
         except MessageNotFoundError:
@@ -159,7 +159,9 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
         """One item. Raises NotFoundError."""
         key, found = self._key(thread_id, context), list[ThreadItem]()
         with suppress(MessageNotFoundError, SessionNotFoundError):
-            found = await self._answered(key, [await self.manager.get_message(key, stable_id(item_id))], thread_id)
+            found = await _answered(
+                self.manager, key, [await self.manager.get_message(key, stable_id(item_id))], thread_id
+            )
         if not found:
             raise NotFoundError(f"Item {item_id} not found")
         return found[0]
@@ -174,7 +176,7 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
     async def save_item(self, thread_id: str, item: ThreadItem, context: C) -> None:
         """Replace an item at its place, or add it at the end. Raises NotFoundError without the thread."""
         try:
-            await settled(self._save_item(self._key(thread_id, context), messages_of(item, thread_id)))
+            await settled(_save_item(self.manager, self._key(thread_id, context), messages_of(item, thread_id)))
         except SessionNotFoundError:
             raise NotFoundError(f"Thread {thread_id} not found") from None
 
@@ -201,16 +203,6 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
         with suppress(MessageNotFoundError, SessionNotFoundError):
             await settled(self.manager.delete_message(_drawer(self._user_of(context)), stable_id(attachment_id)))
 
-    async def _oldest(self, query: SessionQuery, behind: str | None) -> Sequence[Session]:
-        """The sessions behind one, the oldest first, from a store that lists the newest first."""
-        found = list(await self.manager.list_sessions(limit=None, **query))[::-1]
-        if behind is None:
-            return found
-        place = next((place for place, session in enumerate(found) if session.id == behind), None)
-        if place is None:
-            raise SessionNotFoundError(behind)
-        return found[place + 1 :]
-
     def _key(self, thread_id: str, context: C) -> str:
         return self.conversation_id(self._user_of(context), thread_id)
 
@@ -233,26 +225,6 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
                     await self.manager.create_session(id=key, **fields)
                     return
 
-    async def _answered(self, key: str, messages: Sequence[Message], thread_id: str) -> list[ThreadItem]:
-        """The items for messages. A call whose answer is not among them may have one elsewhere in the thread."""
-        known = {message.id for message in messages}
-        elsewhere: list[Message] = []
-        for message in messages:
-            id = _answer_id(message.id)
-            if isinstance(_item_of(message, thread_id), ClientToolCallItem) and id not in known:
-                with suppress(MessageNotFoundError):
-                    elsewhere.append(await self.manager.get_message(key, id))
-        return items_of([*messages, *elsewhere], thread_id)
-
-    async def _save_item(self, key: str, messages: Sequence[NewMessage]) -> None:
-        first, *answers = messages
-        if not await _replace(self.manager, key, first):
-            await self.manager.add_messages(key, messages)
-        elif answers and not await _replace(self.manager, key, answers[0]):
-            await self.manager.add_messages(key, answers)
-        elif first.metadata.tool_calls and not answers:
-            await _delete(self.manager, key, _answer_id(str(first.id)))
-
     async def _delete_item(self, key: str, item_id: str) -> None:
         id = stable_id(item_id)
         await _delete(self.manager, key, _answer_id(id))
@@ -266,6 +238,41 @@ class ChatKitStore(HasManager, Store[C], Generic[C]):
         except (MessageNotFoundError, SessionNotFoundError):
             fields: SessionFields = {"user_id": stable_id(user), "metadata": {"source": FRAMEWORK}}
             await self.manager.add_messages(_drawer(user), [new], create=fields)
+
+
+async def _oldest(manager: AsyncSessionManager, query: SessionQuery, behind: str | None) -> Sequence[Session]:
+    """The sessions behind one, the oldest first, from a store that lists the newest first."""
+    found = list(await manager.list_sessions(limit=None, **query))[::-1]
+    if behind is None:
+        return found
+    place = next((place for place, session in enumerate(found) if session.id == behind), None)
+    if place is None:
+        raise SessionNotFoundError(behind)
+    return found[place + 1 :]
+
+
+async def _answered(
+    manager: AsyncSessionManager, key: str, messages: Sequence[Message], thread_id: str
+) -> list[ThreadItem]:
+    """The items for messages. A call whose answer is not among them may have one elsewhere in the thread."""
+    known = {message.id for message in messages}
+    elsewhere: list[Message] = []
+    for message in messages:
+        id = _answer_id(message.id)
+        if isinstance(_item_of(message, thread_id), ClientToolCallItem) and id not in known:
+            with suppress(MessageNotFoundError):
+                elsewhere.append(await manager.get_message(key, id))
+    return items_of([*messages, *elsewhere], thread_id)
+
+
+async def _save_item(manager: AsyncSessionManager, key: str, messages: Sequence[NewMessage]) -> None:
+    first, *answers = messages
+    if not await _replace(manager, key, first):
+        await manager.add_messages(key, messages)
+    elif answers and not await _replace(manager, key, answers[0]):
+        await manager.add_messages(key, answers)
+    elif first.metadata.tool_calls and not answers:
+        await _delete(manager, key, _answer_id(str(first.id)))
 
 
 async def _replace(manager: AsyncSessionManager, key: str, new: NewMessage) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -246,6 +249,36 @@ def test_the_helpers_of_the_sdk_list_read_fork_and_delete(url: str, tmp_path: Pa
         await store.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.on(url=["sqlite", "redis"])
+def test_a_process_that_is_killed_between_batches_leaves_a_transcript_that_goes_on(url: str) -> None:
+    program = f"""if True:
+        import asyncio, os, signal
+        from tests.agents.test_claude_agent_sdk import KEY, ClaudeSessionStore, numbered
+        async def main():
+            store = ClaudeSessionStore(url={url!r})
+            for start in range(0, 100, 10):
+                await store.append(KEY, numbered(start, start + 10))
+            os.kill(os.getpid(), signal.SIGKILL)
+        asyncio.run(main())
+    """
+    died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+
+    async def main() -> None:
+        async with ClaudeSessionStore(url=url) as store:
+            await store.append(KEY, numbered(90, 110))  # Claude Code sends a batch again that it is not sure of
+            assert await store.load(KEY) == numbered(0, 110)
+            [summary] = await store.list_session_summaries(KEY["project_key"])
+            assert summary["session_id"] == "s1"
+
+    asyncio.run(main())
+
+
+def numbered(start: int, end: int) -> list[Any]:
+    """Entries of a long transcript."""
+    return [{**entry(n), "uuid": f"entry-{n}"} for n in range(start, end)]
 
 
 @MEMORY

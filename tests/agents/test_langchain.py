@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -289,3 +293,62 @@ def test_an_edited_message_is_read_as_edited(url: str) -> None:
             assert texts(await history.aget_messages()) == ["removed"]
 
     asyncio.run(main())
+
+
+@tool
+def die() -> str:
+    """End the process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+@tool
+def fail() -> str:
+    """Fail."""
+    raise ValueError("no luck")
+
+
+@pytest.mark.on(url=["sqlite", "redis"])
+def test_a_process_that_is_killed_in_a_tool_leaves_a_conversation_that_goes_on(url: str) -> None:
+    program = f"""if True:
+        from tests.agents.test_langchain import *
+        model = ScriptedModel(script=[AIMessage("one"), AIMessage("", tool_calls=[call(9, "die")])], seen=[])
+        agent = create_agent(model, [die], middleware=[ConversationMiddleware(url={url!r})])
+        agent.invoke(said("first"), CHAT)
+        agent.invoke(said("second"), CHAT)
+    """
+    died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    middleware = ConversationMiddleware(url=url)
+    agent, model = agent_on(middleware, AIMessage("two"))
+    assert agent.invoke(said("third"), CHAT)["messages"][-1].text == "two"
+    assert texts(model.seen[0])[1:3] == ["first", "one"]
+    assert texts(model.seen[0])[-1] == "third"
+    middleware.close()
+
+
+@MEMORY
+def test_a_tool_that_raises_leaves_a_conversation_that_goes_on(middleware: ConversationMiddleware) -> None:
+    model = ScriptedModel(script=[AIMessage("", tool_calls=[call(9, "fail")]), AIMessage("here")], seen=[])
+    agent: Any = create_agent(model, [fail], middleware=[middleware])
+    with pytest.raises(ValueError, match="no luck"):
+        agent.invoke(said("try"), CHAT)
+    assert agent.invoke(said("again"), CHAT)["messages"][-1].text == "here"
+    assert texts(model.seen[-1])[-1] == "again"
+
+
+@MEMORY
+def test_a_streamed_run_is_stored_as_one_that_is_not(middleware: ConversationMiddleware) -> None:
+    agent, _ = agent_on(middleware, *sums()[:2])
+    steps = [name for step in agent.stream(said("add"), CHAT, stream_mode="updates") for name in step]
+    assert "model" in steps
+    assert asyncio.run(roles(middleware)) == ["user", "assistant", "tool", "tool", "assistant"]
+
+
+@pytest.mark.on(url=["redis"])
+def test_a_hundred_turns_are_read_as_they_were_said(middleware: ConversationMiddleware) -> None:
+    agent, model = agent_on(middleware, *[AIMessage(f"answer {n}") for n in range(100)])
+    for n in range(100):
+        agent.invoke(said(f"turn {n}"), CHAT)
+    expected = [text for n in range(99) for text in (f"turn {n}", f"answer {n}")]
+    assert texts(model.seen[-1]) == ["Be brief.", *expected, "turn 99"]

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from pydantic_ai import Agent
 from pydantic_ai.conversation import Conversation
-from pydantic_ai.conversation_store import ConversationConflict
+from pydantic_ai.conversation_store import ConversationConflict, ConversationEntry
+from pydantic_ai.messages import (
+    BinaryContent,
+    DocumentUrl,
+    FilePart,
+    ImageUrl,
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    UserPromptPart,
+)
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.usage import UsageLimits
 
-from session_continuity import from_openai, to_openai
-from session_continuity_agents.pydantic_ai import PydanticConversationStore
+from session_continuity import convert, from_openai, to_openai
+from session_continuity_agents.pydantic_ai import PydanticConversationStore, message_of
 
 from .stores import cancel_at, gated, metered, opened
 
@@ -188,5 +210,169 @@ def test_a_cancelled_save_is_settled(url: str) -> None:
             read = await store.load("chat")
             assert read is not None
             assert read.messages == result.conversation.messages
+
+    asyncio.run(main())
+
+
+async def answer_in_words(_: list[ModelMessage], __: AgentInfo) -> AsyncIterator[str]:
+    for word in ("It ", "is ", "late."):
+        yield word
+
+
+@MEMORY
+def test_a_streamed_answer_is_stored_when_it_ends_and_a_stream_that_is_left_stores_nothing(url: str) -> None:
+    async def main() -> None:
+        async with PydanticConversationStore(url=url) as store:
+            talker = Agent(FunctionModel(stream_function=answer_in_words))
+            async with talker.run_stream("left", conversation=Conversation(conversation_id="chat")) as left:
+                async for _ in left.stream_text():
+                    break
+            assert await store.load("chat") is None
+            async with talker.run_stream("when?", conversation=Conversation(conversation_id="chat")) as result:
+                shown = [text async for text in result.stream_text(delta=True)]
+            await store.save(Conversation(conversation_id="chat", messages=result.all_messages()))
+            assert "".join(shown) == "It is late."
+            read = await store.load("chat")
+            assert read is not None
+            assert [part.content for part in read.messages[-1].parts if isinstance(part, TextPart)] == ["It is late."]
+
+    asyncio.run(main())
+
+
+def caller_of(tool: Callable[[], str]) -> Agent[None, str]:
+    """An agent whose model calls the tool, whatever is asked."""
+
+    def call(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
+        return ModelResponse(parts=[ToolCallPart(tool.__name__, {})])
+
+    made = Agent(FunctionModel(call))
+    made.tool_plain(tool)
+    return made
+
+
+def fail() -> str:
+    raise ValueError("no luck")
+
+
+@MEMORY
+def test_a_tool_that_fails_stores_nothing_and_the_conversation_goes_on(url: str) -> None:
+    async def main() -> None:
+        async with PydanticConversationStore(url=url) as store:
+            await turn(store, "first")
+            broken = caller_of(fail)
+            with pytest.raises(ValueError, match="no luck"):
+                await broken.run("second", conversation=await store.load("chat"))
+            assert len((await turn(store, "third")).messages) == 6  # nothing of the second
+
+    asyncio.run(main())
+
+
+@pytest.mark.on(url=["sqlite", "redis"])
+def test_a_process_that_is_killed_in_a_tool_leaves_a_conversation_that_goes_on(url: str) -> None:
+    program = f"""if True:
+        import asyncio
+        from tests.agents.test_pydantic_ai import PydanticConversationStore, caller_of, die, turn
+        async def main():
+            store = PydanticConversationStore(url={url!r})
+            await turn(store, "first")
+            await caller_of(die).run("second", conversation=await store.load("chat"))
+        asyncio.run(main())
+    """
+    died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+
+    async def main() -> None:
+        async with PydanticConversationStore(url=url) as store:
+            assert len((await turn(store, "third")).messages) == 6  # nothing of the second
+
+    asyncio.run(main())
+
+
+def die() -> str:
+    """End the process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+@pytest.mark.on(url=["redis"])
+def test_a_hundred_turns_are_read_as_they_were_said(url: str) -> None:
+    async def main() -> None:
+        async with PydanticConversationStore(url=url) as store:
+            talker, no_limit = Agent(TestModel(custom_output_text="yes")), UsageLimits(request_limit=None)
+            for n in range(100):
+                conversation = await store.load("chat", limit=6) or Conversation(conversation_id="chat")
+                said = await talker.run(f"turn {n}", conversation=conversation, usage_limits=no_limit)
+                await store.save(said)
+            read = await store.load("chat")
+            assert read is not None
+            asked = [part.content for each in read.messages for part in each.parts if isinstance(part, UserPromptPart)]
+            assert asked == [f"turn {n}" for n in range(100)]
+
+    asyncio.run(main())
+
+
+ODD: list[ModelMessage] = [
+    ModelRequest(parts=[SystemPromptPart("be brief"), UserPromptPart("lone \ud800 surrogate")]),
+    ModelRequest(
+        parts=[UserPromptPart(["see", ImageUrl(url="https://x/y.png"), BinaryContent(b"hi", media_type="image/png")])]
+    ),
+    ModelRequest(
+        parts=[UserPromptPart([DocumentUrl(url="https://x/d.pdf"), BinaryContent(b"hi", media_type="audio/wav")])]
+    ),
+    ModelResponse(parts=[ThinkingPart("why", signature="s"), TextPart("so"), TextPart("and so")], model_name="m"),
+    ModelResponse(parts=[FilePart(BinaryContent(b"hi", media_type="image/png"))]),
+    ModelResponse(parts=[]),
+]
+
+
+def plain(messages: list[ModelMessage]) -> Any:
+    return ModelMessagesTypeAdapter.dump_python(messages, mode="json")
+
+
+def test_odd_messages_come_back_equal(url: str) -> None:
+    async def main() -> None:
+        async with PydanticConversationStore(url=url) as store:
+            await store.save(Conversation(conversation_id="chat", messages=ODD))
+            read = await store.load("chat")
+            assert read is not None
+            assert plain(read.messages) == plain(ODD)
+
+    asyncio.run(main())
+
+
+def test_images_thoughts_and_files_go_over_to_another_provider() -> None:
+    entries = [ConversationEntry(id=str(n), parent_id=None, message=message) for n, message in enumerate(ODD)]
+    [image, file, thought] = [message_of(entry) for entry in entries[1:4]]
+    assert convert([image], "openai_chat").losses == []
+    assert [block["type"] for block in thought.content] == ["reasoning", "text", "text"]  # type: ignore[union-attr,index]
+    shown = convert([image, file], "ui_messages").request
+    assert [part["type"] for message in shown for part in message["parts"]] == ["text", "file", "file", "file", "file"]
+
+
+@MEMORY
+def test_images_thoughts_and_files_of_others_are_read(url: str) -> None:
+    async def main() -> None:
+        async with PydanticConversationStore(url=url) as store:
+            image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+            far = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+            file = {"type": "file", "mediaType": "application/pdf", "url": "https://x/d.pdf"}
+            thought = {"type": "reasoning", "text": "I look."}
+            batch: list[Any] = [
+                {"role": "user", "content": [{"type": "text", "text": "Which?"}, image, far, file]},
+                {"role": "assistant", "content": [thought, {"type": "text", "text": "The first."}]},
+            ]
+            await store.manager.add_messages("chat", batch, create={})
+            read = await store.load("chat")
+            assert read is not None
+            [prompt] = read.messages[0].parts
+            assert isinstance(prompt, UserPromptPart)
+            text, near, *urls = prompt.content
+            assert isinstance(near, BinaryContent)
+            assert (text, near.data, near.media_type) == ("Which?", b"hi", "image/png")
+            assert urls == [
+                ImageUrl(url="https://x/y.png"),
+                DocumentUrl(url="https://x/d.pdf", media_type="application/pdf"),
+            ]
+            assert read.messages[1].parts == [ThinkingPart("I look."), TextPart("The first.")]
 
     asyncio.run(main())

@@ -286,6 +286,28 @@ def test_a_failing_tool_is_stored_as_an_error(sessions: StrandsSessionManager) -
 
 
 @MEMORY
+def test_a_streamed_run_is_stored_as_one_that_is_not(sessions: StrandsSessionManager) -> None:
+    agent, _ = agent_on(sessions, *sums())
+
+    async def stream() -> list[str]:
+        return [event["data"] async for event in agent.stream_async("add") if "data" in event]
+
+    assert asyncio.run(stream()) == ["3 and 5"]
+    assert [message.role for message in stored(sessions)] == ["user", "assistant", "tool", "assistant"]
+
+
+@pytest.mark.on(url=["redis"])
+def test_a_hundred_turns_are_restored_as_they_were_said(url: str, sessions: StrandsSessionManager) -> None:
+    window = SlidingWindowConversationManager(window_size=1000)
+    agent, _ = agent_on(sessions, *[f"answer {n}" for n in range(100)], conversation_manager=window)
+    for n in range(100):
+        agent(f"turn {n}")
+    with closing(StrandsSessionManager("chat", url=url)) as again:
+        restored, _ = agent_on(again, conversation_manager=window)
+        assert texts(restored.messages) == [text for n in range(100) for text in (f"turn {n}", f"answer {n}")]
+
+
+@MEMORY
 def test_a_redacted_message_is_replaced(sessions: StrandsSessionManager, url: str) -> None:
     agent, _ = agent_on(sessions, "fine")
     agent("secret")

@@ -187,7 +187,15 @@ def upstream(session: nox.Session) -> None:
     They are in the source distributions, which pip downloads. `-- openai-agents` runs those of one framework.
     """
     install_with_frameworks(
-        session, "pip", "pytest", "pytest-timeout", "pytest-xdist", "pytest-asyncio", "inline-snapshot"
+        session,
+        "pip",
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "pytest-asyncio",
+        "inline-snapshot",
+        *("moto", "boto3"),  # of strands-agents
+        *("blockbuster", "freezegun", "pytest-mock", "pytest-socket", "syrupy"),  # of langchain-core
     )
     session.run("python", "-m", "tests.agents.upstream", session.create_tmp(), *session.posargs)
 

@@ -94,6 +94,64 @@ SELECTIONS = (
         ("tests/test_store.py", "tests/test_chatkit_server.py"),
         has_base=False,
     ),
+    Selection(
+        "strands-agents",
+        "swap_strands",
+        "repository",
+        (
+            "tests/strands/session/test_repository_session_manager.py",
+            "tests/strands/agent/test_agent.py",
+            "tests/strands/multiagent/test_graph.py",
+            "tests/strands/multiagent/test_swarm.py",
+        ),
+        {
+            "it compares times of its own with those of the store": (
+                "test_initialize_skips_message_restore_for_server_managed_conversation",
+            ),
+        },
+    ),
+    Selection(
+        "strands-agents",
+        "swap_strands",
+        "files",
+        ("tests/strands/session/test_file_session_manager.py", "tests/strands/test_tracking_id_history_invariant.py"),
+        {
+            "it looks into the paths and files of their class": (
+                "test_create_session",
+                "test_delete_session",
+                "test_delete_nonexistent_session",
+                "test_create_agent",
+                "test_create_message",
+                "test_message_durable_id_persists",
+                "test_corrupted_json_file",
+                "test__get_session_path_invalid_session_id[a/../b]",
+                "test__get_session_path_invalid_session_id[a/b]",
+                "test__get_agent_path_invalid_agent_id[a/../b]",
+                "test__get_agent_path_invalid_agent_id[a/b]",
+                "test__get_message_path_invalid_message_id[../../../secret]",
+                "test__get_message_path_invalid_message_id[../../attack]",
+                "test__get_message_path_invalid_message_id[../escape]",
+                "test__get_message_path_invalid_message_id[path/traversal]",
+                "test__get_message_path_invalid_message_id[not_an_int]",
+                "test__get_message_path_invalid_message_id[None]",
+                "test__get_message_path_invalid_message_id[message_id6]",
+                "test_create_multi_agent",
+                "test_create_session_multi_agent_directory_structure",
+            ),
+        },
+    ),
+    Selection(
+        "langchain-core",
+        "swap_langchain",
+        "history",
+        ("tests/unit_tests/chat_history/test_chat_history.py", "tests/unit_tests/runnables/test_history.py"),
+        {
+            "it reads the docstring of their class": ("test_chat_history_deprecated[InMemoryChatMessageHistory]",),
+            "it compares a message without an id, and the store gives it one": (
+                "test_in_memory_history_initialization",
+            ),
+        },
+    ),
 )
 
 
@@ -157,7 +215,7 @@ def main(folder: str, *distributions: str) -> int:
     chosen = [each for each in SELECTIONS if not distributions or each.distribution in distributions]
     problems: list[str] = []
     for distribution in dict.fromkeys(each.distribution for each in chosen):
-        source = source_of(distribution, Path(folder))
+        source = source_of(distribution, Path(folder).resolve())
         for selection in (each for each in chosen if each.distribution == distribution):
             problems += compare(source, selection)
     sys.stdout.write("".join(f"{problem}\n" for problem in problems))

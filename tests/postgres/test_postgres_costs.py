@@ -58,6 +58,9 @@ WORK: dict[str, Callable[[Bench, str, list[str]], Any]] = {
     "fork a session": lambda b, s, _: b.store.fork_session(s, fork_of(s)),
     "list the forks of a session": lambda b, s, _: b.store.list_forks(s, limit=20),
     "list 100 sessions": lambda b, *_: b.store.list_sessions(SessionFilter(user_id="many"), limit=100),
+    "list 100 sessions by activity": lambda b, *_: b.store.list_sessions(
+        SessionFilter(user_id="many", order="recent"), limit=100
+    ),
     "find expired sessions": lambda b, *_: b.store.get_expired_sessions(utc_now(), limit=100),
     "delete all messages": lambda b, s, _: b.store.delete_all_messages(s),
     "delete a session": lambda b, s, _: b.store.delete_session(s, expected_version=3),
@@ -135,8 +138,10 @@ def crowd(server: PostgresServer) -> Iterator[Bench]:
         SessionFilter(tags=frozenset({"rare"})),
         SessionFilter(tags=frozenset({"rare", "t1199"})),
         SessionFilter(user_id="rare", tags=frozenset({"rare"})),
+        SessionFilter(user_id="rare", order="recent"),
+        SessionFilter(active_agent_id="rare", order="idle"),
     ],
-    ids=["user", "agent", "status", "tag", "tags", "user and tag"],
+    ids=["user", "agent", "status", "tag", "tags", "user and tag", "user by activity", "agent by activity"],
 )
 def test_a_listing_reads_what_it_returns(crowd: Bench, filter: SessionFilter) -> None:
     for _ in range(8):  # a plan for any value takes over after five

@@ -21,6 +21,7 @@ CAPABILITIES: Final = Capabilities(
     strong_listing=True,
     listing_totals=True,
     ascending_listing=True,
+    activity_listing=True,
     durable=True,
     shared=True,
     max_message_bytes=MAX_MESSAGE_BYTES,

@@ -53,6 +53,9 @@ TESTERS = [
     "python-hcl2",
     "ruff",
     "uv",
+    "fastapi",
+    "httpx",
+    "uvicorn",
 ]
 
 

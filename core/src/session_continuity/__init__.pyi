@@ -58,6 +58,7 @@ from .context.report import (
     ConversationContext as ConversationContext,
 )
 from .context.rules import ContextOptions as ContextOptions, ContextRules as ContextRules
+from .context.unfinished import is_unfinished as is_unfinished
 from .contract.adapter import (
     StorageAdapter as StorageAdapter,
 )

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -201,6 +202,18 @@ def upstream(session: nox.Session) -> None:
         *("blockbuster", "freezegun", "pytest-mock", "pytest-socket", "syrupy"),  # of langchain-core
     )
     session.run("python", "-m", "tests.agents.upstream", session.create_tmp(), *session.posargs)
+
+
+@nox.session(default=False)
+def extras(session: nox.Session) -> None:
+    """Each extra of session-continuity-agents in a fresh environment, from wheels: the program of its page runs.
+
+    `-- openai chatkit` tries these two.
+    """
+    session.install("uv")
+    folder = session.create_tmp()
+    shutil.rmtree(folder)
+    session.run("python", "-m", "tests.agents.extras", folder, *session.posargs)
 
 
 @nox.session(default=False)

@@ -19,9 +19,10 @@ _UV = os.fspath(_BESIDE_PYTHON) if _BESIDE_PYTHON.exists() else shutil.which("uv
 
 
 class FreshEnvironment:
-    """A virtual environment in a folder, and the wheels built for it."""
+    """A virtual environment in a folder, and the wheels built for it. `constraints` is a file of versions."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, constraints: Path = CONSTRAINTS) -> None:
+        self._constraints = constraints
         self._bin = folder / "venv/bin"
         self._wheels = folder / "wheels"
         venv.create(folder / "venv", with_pip=_UV is None)
@@ -38,7 +39,7 @@ class FreshEnvironment:
         """Install requirements and wheels. `again` replaces a wheel of the same version."""
         command = [_UV, "pip", "install", "--python", self._bin / "python"] if _UV else [*self._pip, "install"]
         forced = ["--force-reinstall", "--no-deps"] if again else []
-        run_checked(*command, "-q", "-c", CONSTRAINTS, *forced, *requirements)
+        run_checked(*command, "-q", "-c", self._constraints, *forced, *requirements)
 
     def wheel(self, source: Path) -> Path:
         """Build the wheel of the distribution in a folder."""

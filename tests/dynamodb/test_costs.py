@@ -106,6 +106,24 @@ def test_a_page_leaves_out_what_is_the_same_in_every_row(bench: Bench) -> None:
 
 
 @pytest.mark.on(mode=["blocking"])
+def test_append_to_a_session_that_slides_is_one_request_once_this_process_knows_it(bench: Bench) -> None:
+    """The condition that nobody knew fails once, and tells the answer. A session that does not slide costs nothing."""
+    expires_at = bench.clock() + timedelta(hours=1)
+    store = bench.open()
+    sliding = bench.create(store, expires_at=expires_at, sliding_ttl=3600.0)
+    fixed = bench.create(store, expires_at=expires_at)
+    other = bench.open()
+    for writer, session, requests, slides in (
+        (store, sliding, 1, True),
+        (other, fixed, 1, False),
+        (other, sliding, 2, True),
+        (other, sliding, 1, True),
+    ):
+        with bench.meter.counting() as made:
+            appended = bench.run(writer.append_messages(session.id, [bench.message(session)]))
+        assert (apis(made), appended.slides) == (["TransactWriteItems"] * requests, slides)
+
+
 def test_append_does_not_pay_for_a_large_session(bench: Bench) -> None:
     store = bench.open()
     heavy = SessionMetadata(custom={"notes": "x" * 8000})

@@ -44,6 +44,17 @@ def test_an_append_reads_a_session_that_is_not_known(bench: Bench, store: Storag
     assert bench.spent(other, other.append_messages(session.id, [message])) == Meter(requests=2, reads=1, writes=2)
 
 
+@pytest.mark.parametrize(("sliding_ttl", "slides"), [(60.0, True), (None, False)])
+def test_an_append_tells_whether_the_session_slides(
+    bench: Bench, store: StorageAdapter, sliding_ttl: float | None, slides: bool
+) -> None:
+    expires_at = bench.clock() + timedelta(hours=1)
+    session = bench.create(store, expires_at=expires_at, sliding_ttl=sliding_ttl)
+    for writer in (store, bench.open()):
+        appended = bench.run(writer.append_messages(session.id, [bench.says(session)]))
+        assert appended.slides is slides
+
+
 def test_an_append_under_conditions_is_one_commit_too(bench: Bench, store: StorageAdapter) -> None:
     session = bench.create(store)
     [last] = bench.append(store, session, 1)

@@ -191,6 +191,36 @@ def test_a_session_slides_also_in_a_manager_that_has_no_ttl(
     assert other.get_session(session.id).expires_at == clock.now + timedelta(hours=1)
 
 
+def test_a_session_slides_in_a_manager_without_a_ttl_that_only_appends(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    """The store tells that the session slides, so the manager reads such a session once, and no other."""
+    session = variant.manager(store, ttl=HOUR, expiry="sliding").create_session()
+    fixed = variant.manager(store, ttl=9 * HOUR).create_session()
+    other = variant.manager(store)
+    hello(other, fixed.id)
+    assert store.calls_during(lambda: hello(other, session.id)) == ["append_messages", "get_session"]
+    for _ in range(4):
+        clock.advance(minutes=40)
+        calls = store.calls_during(lambda: hello(other, session.id))
+        assert calls == ["append_messages", "get_session", "update_session"]
+        assert store.calls_during(lambda: hello(other, fixed.id)) == ["append_messages"]
+    assert other.get_session(session.id).expires_at == clock.now + HOUR
+
+
+def test_a_session_that_begins_to_slide_later_slides_in_managers_that_know_it(
+    variant: Variant, store: RecordingAdapter, clock: Clock
+) -> None:
+    session = variant.manager(store, ttl=HOUR).create_session()
+    other = variant.manager(store)
+    other.get_session(session.id)
+    hello(other, session.id)
+    variant.manager(store).update_session(session.id, sliding_ttl=3600.0)
+    clock.advance(minutes=40)
+    hello(other, session.id)
+    assert other.get_session(session.id).expires_at == clock.now + HOUR
+
+
 def test_many_that_append_at_once_stamp_as_one(variant: Variant, store: RecordingAdapter, clock: Clock) -> None:
     manager = variant.manager(store, ttl=HOUR, expiry="sliding")
     session = manager.create_session()
@@ -247,7 +277,7 @@ def test_what_is_remembered_is_bounded_and_forgotten_with_the_session(
     assert store.calls_during(lambda: hello(manager, second.id)) == ["append_messages"]
     assert store.calls_during(lambda: hello(manager, first.id)) == ["append_messages", "get_session"]
     manager.delete_session(first.id)
-    variant.manager(store).create_session(id=first.id)
+    variant.manager(store, ttl=HOUR, expiry="sliding").create_session(id=first.id)
     assert store.calls_during(lambda: hello(manager, first.id)) == ["append_messages", "get_session"]
 
 

@@ -89,6 +89,17 @@ def test_an_operation_costs_the_same_at_ten_times_the_messages(
     assert sum(small.values()) > small_trips
 
 
+@pytest.mark.parametrize(("sliding_ttl", "slides"), [(60.0, True), (None, False)])
+def test_an_append_tells_whether_the_session_slides_in_the_same_round_trip(
+    counted: Bench, proxy: RedisProxy, sliding_ttl: float | None, slides: bool
+) -> None:
+    counted.create("expiring", expires_at=utc_now() + timedelta(hours=1), sliding_ttl=sliding_ttl)
+    before = proxy.requests
+    assert counted.append("hello", session_id="expiring").slides is slides
+    assert counted.append("hello", session_id="small").slides is False
+    assert proxy.requests - before == 2
+
+
 def test_a_time_bound_costs_a_step_for_each_doubling(counted: Bench, proxy: RedisProxy, server: Server) -> None:
     spent: list[int] = []
     for session_id in ("small", "large"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from session_continuity import (
+    Appended,
     Message,
     Page,
     Patch,
@@ -226,3 +228,13 @@ class AppendsSlideTheExpiry(Model):
         if record.head.expires_at is not None:
             later = record.head.expires_at + timedelta(hours=1)
             record.head = record.head.model_copy(update={"expires_at": later})
+
+
+@breaks("SC-TTL-013")
+class NothingSlides(Model):
+    """An append says that the session does not slide, because nobody looked."""
+
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, client_ids: Collection[str] = (), **terms: Any
+    ) -> Appended:
+        return replace(super().append_messages(session_id, messages, client_ids=client_ids, **terms), slides=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from session_continuity import MessageQuery, Patch, SessionNotFoundError
+from session_continuity import MessageQuery, Patch, Session, SessionNotFoundError, StorageAdapter
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import refused, same
 from session_continuity_conformance.samples import FIRST_MOMENT, LAST_MOMENT
@@ -217,3 +217,24 @@ async def test_session_whose_end_is_past_is_gone_at_once(store: StoreFixture) ->
     same("the expired", sorted(page), sorted([created.id, updated.id]))
     for session in (created, updated):
         same("delete_session", await store.adapter.delete_session(session.id), True)
+
+
+@clause("SC-TTL-013")
+async def test_append_says_whether_the_session_slides(store: StoreFixture) -> None:
+    other, expires_at = await store.open_second_or_first(), store.now() + LONG_LIFE
+    sliding = await store.create_session(expires_at=expires_at, sliding_ttl=3600.0)
+    fixed, plain = await store.create_session(expires_at=expires_at), await store.create_session()
+    for writer in (store.adapter, other):
+        for session, slides in ((sliding, True), (fixed, False), (plain, False)):
+            await _appends(store, writer, session, slides=slides)
+    await other.update_session(fixed.id, Patch({"sliding_ttl": 60.0}))
+    await other.update_session(sliding.id, Patch(clear=frozenset({"sliding_ttl"})))
+    for writer in (store.adapter, other):
+        await _appends(store, writer, fixed, slides=True)
+        await _appends(store, writer, sliding, slides=False)
+
+
+async def _appends(store: StoreFixture, writer: StorageAdapter, session: Session, *, slides: bool) -> None:
+    appended = await writer.append_messages(session.id, [store.message(session.id, "x")])
+    told = slides if appended.slides is None else appended.slides
+    same("slides of the append", told, slides)

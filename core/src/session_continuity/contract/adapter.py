@@ -200,6 +200,8 @@ class StorageAdapter(ABC):
         *Limit.* With `token_budget.hard_limit`, a batch that would take the session's `token_count` over it is refused.
         Parallel appends never pass it together.
         *Terms.* `terms` are those of `AppendTerms`, checked and done in the same atomic step.
+        *Sliding expiry.* The store moves no expiry by itself. It tells by `Appended.slides` whether a manager has to,
+        where it knows that without another request.
 
         Raises SessionNotFoundError; SessionClosedError when the status is `completed` or `expired`;
         TokenBudgetExceededError; ValidationError when two ids of the batch are the same, when one is stored already for

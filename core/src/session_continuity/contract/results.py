@@ -18,12 +18,15 @@ class Appended:
     """The result of an append.
 
     `messages` is the batch as stored. `repeated` is True when this same append had stored it before. `created` is True
-    when the append created the session.
+    when the append created the session. `slides` says whether the session has a `sliding_ttl` after the append, and
+    None if the store did not look: a manager then reads the session once. Of a session that has a `sliding_ttl` and
+    never expires it says either.
     """
 
     messages: tuple[Message, ...]
     repeated: bool = False
     created: bool = False
+    slides: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ class Appender:
             if len(client_ids) < len(batch):
                 error.add_note(_OUTCOME_UNKNOWN)
             raise
-        await self._extend_expiry(session_id)
+        await self._extend_expiry(session_id, result.slides if isinstance(result, Appended) else None)
         return result
 
     async def report(self, session_id: str, messages: Sequence[Message]) -> None:
@@ -110,10 +110,10 @@ class Appender:
             updated_at=None,
         )
 
-    async def _extend_expiry(self, session_id: str) -> None:
+    async def _extend_expiry(self, session_id: str, slides: bool | None) -> None:
         """The messages are stored whatever happens here, so an error becomes an event."""
         try:
-            await self._sliding.touch(session_id)
+            await self._sliding.touch(session_id, slides)
         except SessionContinuityError as error:
             await self._events.emit(
                 ErrorOccurred(session_id=session_id, at=self._storage.clock(), source="sliding expiry", error=error)

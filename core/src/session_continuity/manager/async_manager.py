@@ -118,7 +118,7 @@ class AsyncSessionManager(ConversationMethods, ListingMethods, PeopleMethods):
         self._storage, settings = storage, self._settings
         sleep = sleeper(storage.mode)
         counter = settings.counter
-        self._sliding = SlidingExpiry(storage, sleep, is_default=settings.is_sliding)
+        self._sliding = SlidingExpiry(storage, sleep)
         self._cleanup = Cleanup(storage, self._events, self._forget)
         self._lifecycle = Lifecycle(storage, set_up, self._cleanup.run_in_background, cleanup_interval)
         self._appender = Appender(storage, counter, self._events, self._sliding)

@@ -43,37 +43,32 @@ class _Expiry:
 class SlidingExpiry:
     """Moves `expires_at` ahead for the sessions of one manager.
 
-    The session's `sliding_ttl` decides, whatever the options of the manager that uses it. A manager whose own sessions
-    slide (`is_default`) reads a session that it does not know, to find out. Another manager slides those that it has
-    read or created, because an append is to take one request.
+    The session's `sliding_ttl` decides, whatever the options of the manager that uses it. A store tells with an append
+    whether the session slides, so only one that does is read, once. Where a store does not tell, every session is.
     """
 
-    def __init__(self, storage: StorageAdapter, sleep: Callable[[float], Awaitable[None]], *, is_default: bool) -> None:
+    def __init__(self, storage: StorageAdapter, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._storage = storage
         self._sleep = sleep
-        self._is_default = is_default
         self._known: BoundedCache[_Expiry] = BoundedCache()
 
     def remember(self, session: Session) -> None:
         """Cache the expiry of a session that was just read."""
-        if self._is_default or session.sliding_ttl is not None:
-            self._known.set(session.id, _Expiry.of(session))
-        else:
-            self._known.discard(session.id)
+        self._known.set(session.id, _Expiry.of(session))
 
     def forget(self, session_id: str) -> None:
         """Drop what is cached of a session that is gone."""
         self._known.discard(session_id)
 
-    async def touch(self, session_id: str) -> None:
+    async def touch(self, session_id: str, slides: bool | None) -> None:
         """Extend the session's life because it was used, if an extension is due.
 
-        The store decides by its own state, so nobody else's later expiry is cut short. Raises what the store raises,
-        and SessionNotFoundError when the session is gone.
+        `slides` is what the store told of the session, see `Appended`. The store decides by its own state, so nobody
+        else's later expiry is cut short. Raises what the store raises, and SessionNotFoundError when the session is
+        gone.
         """
         now = self._storage.clock()
-        known = self._known.get(session_id)
-        if self._is_default if known is None else known.extension(now):
+        if slides is not False and self._is_due(self._known.get(session_id), now, slides):
             self.remember(
                 await change_session(
                     self._storage,
@@ -82,3 +77,9 @@ class SlidingExpiry:
                     sleep=self._sleep,
                 )
             )
+
+    def _is_due(self, known: _Expiry | None, now: datetime, slides: bool | None) -> bool:
+        """Whether the session has to be read, to find out or because an extension is due."""
+        if known is None or (slides and known.ttl is None):
+            return True
+        return known.extension(now) is not None

@@ -101,7 +101,7 @@ class Conversation:
         added = self._extend(new, client_ids)
         if (patch := terms.get("patch")) is not None:
             self.update(patch)
-        return Appended(messages=with_stored(stored, added))
+        return Appended(messages=with_stored(stored, added), slides=self.head.sliding_ttl is not None)
 
     def replace_tail(
         self, after_id: str | None, messages: Sequence[Message], client_ids: Collection[str], expected_last: str | None

@@ -29,6 +29,8 @@ from session_continuity_postgres.session_rows import conflict
 
 _TOO_MANY_TOKENS = "the session's token_count would exceed 2**53, the largest number that is kept; nothing was written"
 
+_APPENDED = "outcome, detail, slides"
+
 
 async def append(
     database: Database,
@@ -45,7 +47,7 @@ async def append(
     batch, stored = messages, list[Message | None]([None] * len(messages))
     while True:
         sent = codec.batch_of(batch, client_ids)
-        outcome, detail = await database.call("append_1", session_id, *sent, stated)
+        outcome, detail, slides = await database.call("append_1", session_id, *sent, stated, columns=_APPENDED)
         if outcome != "stored":
             break
         found = _stored(session_id, detail)
@@ -57,7 +59,7 @@ async def append(
     if outcome not in ("added", "moved", "created"):
         raise _refusal(session_id, outcome, detail, sent, terms.get("expected_last_id"), terms.get("expected_version"))
     added = codec.with_heads(batch, detail)
-    return Appended(messages=with_stored(stored, added), created=outcome == "created")
+    return Appended(messages=with_stored(stored, added), created=outcome == "created", slides=slides)
 
 
 async def replace_tail(

@@ -62,7 +62,8 @@ class Messages:
             with refusal_is_certain(age):
                 is_repeated_append(stored, batch)
             return Appended(messages=with_stored(stored, ()), repeated=True)
-        return Appended(messages=tuple(batch), repeated=code == Reply.DONE)
+        slides = None if code == Reply.DONE else code == Reply.SLIDING
+        return Appended(messages=tuple(batch), repeated=code == Reply.DONE, slides=slides)
 
     async def get(self, session_id: str, message_id: str) -> Message | None:
         """One message, None if there is none."""

@@ -53,6 +53,7 @@ class Reply(IntEnum):
     CHANGED = 12
     SAME = 13
     TAKEN = 14
+    SLIDING = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def _constants() -> str:
         **{reply.name: reply.value for reply in Reply},
         "ID_FIELD": FIELD_CODES["id"],
         "USER_FIELD": FIELD_CODES["user_id"],
+        "SLIDING_FIELD": FIELD_CODES["sliding_ttl"],
         "SYSTEM": ROLE_CODES["system"],
         "LAST_ROLE": len(ROLES),
         "LAST_OPEN": STATUS_CODES["paused"],

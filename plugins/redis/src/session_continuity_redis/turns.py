@@ -59,11 +59,10 @@ class Turns:
             if not missing:
                 return Appended(messages=with_stored(stored, ()), repeated=len(new) == len(batch))
             new = missing
-        return Appended(
-            messages=with_stored(stored, new),
-            repeated=code == Reply.DONE,
-            created=code == Reply.OK and bool(values[3]),
-        )
+        if code == Reply.DONE:
+            return Appended(messages=with_stored(stored, new), repeated=True)
+        slides = codec.read_session(session_id, values[0]).sliding_ttl is not None
+        return Appended(messages=with_stored(stored, new), created=bool(values[3]), slides=slides)
 
     async def _send(
         self, session_id: str, batch: Sequence[Message], client_ids: Collection[str], terms: AppendTerms

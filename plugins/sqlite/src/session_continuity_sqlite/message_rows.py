@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from session_continuity import (
     Message,
@@ -26,7 +27,7 @@ from session_continuity_sqlite import codec, session_rows
 from session_continuity_sqlite.errors import TOO_MANY_TOKENS
 from session_continuity_sqlite.message_pages import ONE_MESSAGE
 from session_continuity_sqlite.schema import LARGEST_COUNT, SEQUENCE_BITS
-from session_continuity_sqlite.session_rows import KEY, MINE, Scope, SessionState
+from session_continuity_sqlite.session_rows import KEY, MINE, SLIDES, Scope, SessionState
 
 _OPEN = ("active", "paused")
 _OTHER_COLUMNS = 4096  # bytes, more than a row's columns beside content and body can take
@@ -40,7 +41,7 @@ _COUNT_BATCH = f"""
     WHERE {MINE} AND status IN {_OPEN}
         AND token_count + :tokens <= coalesce(hard_limit, {LARGEST_COUNT})
         AND (last_message_at IS NULL OR last_message_at <= :first)
-    RETURNING key, last_sequence"""
+    RETURNING key, last_sequence, {SLIDES}"""
 
 _INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -53,6 +54,12 @@ _COUNT_DELETED = """
     WHERE key = :key"""
 
 _COUNT_NOTHING = "UPDATE sessions SET message_count = 0, token_count = 0, last_message_at = NULL WHERE key = ?"
+
+
+class Stored(NamedTuple):
+    """A batch was stored. `slides` is whether its session has an expiry and a `sliding_ttl`."""
+
+    slides: bool
 
 
 class StoredIdError(Exception):
@@ -73,7 +80,7 @@ def store_checked(
     """
     _check_gate(session_id, state, messages)
     moved = _move(messages, state.last_message_at, client_ids)
-    if not store(connection, scope, session_id, moved):
+    if store(connection, scope, session_id, moved) is None:
         raise SessionNotFoundError(session_id)  # expired between the two looks at the clock
     return moved
 
@@ -118,15 +125,15 @@ def is_in_order(messages: Sequence[Message]) -> bool:
     return all(earlier.created_at <= later.created_at for earlier, later in pairwise(messages))
 
 
-def store(connection: sqlite3.Connection, scope: Scope, session_id: str, messages: Sequence[Message]) -> bool:
-    """Store a batch whose times are in order. False if the session does not accept it as it is."""
+def store(connection: sqlite3.Connection, scope: Scope, session_id: str, messages: Sequence[Message]) -> Stored | None:
+    """Store a batch whose times are in order. None if the session does not accept it as it is."""
     times = [format_timestamp(message.created_at) for message in messages]
     tokens = [message.token_count or 0 for message in messages]
     parameters = scope.parameters(session_id, count=len(messages), tokens=sum(tokens), first=times[0], last=times[-1])
     counted = connection.execute(_COUNT_BATCH, parameters).fetchall()
     if not counted:
-        return False
-    ((key, last_sequence),) = counted
+        return None
+    ((key, last_sequence, slides),) = counted
     first_place = (key << SEQUENCE_BITS) + last_sequence - len(messages) + 1
     rows = [
         (
@@ -146,7 +153,7 @@ def store(connection: sqlite3.Connection, scope: Scope, session_id: str, message
         if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
             raise
         raise StoredIdError from error
-    return True
+    return Stored(bool(slides))
 
 
 def _columns(connection: sqlite3.Connection, message: Message) -> tuple[str | None, str | None, str | None]:

@@ -39,6 +39,12 @@ MINE = f"sessions.namespace = :namespace AND sessions.id = :session_id AND {OWN}
 
 KEY = f"(SELECT key FROM sessions WHERE {MINE})"
 
+SLIDES = """sessions.expires_at IS NOT NULL AND (
+        SELECT json_valid(body) AND json_extract(body, '$.sliding_ttl') IS NOT NULL
+        FROM session_bodies WHERE session = sessions.key
+    )"""
+"""The session has an expiry that moves. Only the body of a session that expires is looked at."""
+
 # CROSS JOIN keeps SQLite from reading the bodies first, and INDEXED BY from choosing an index of other sessions. EXISTS
 # is found in the index alone; building an empty list for each session would take a fifth of the time of a listing.
 _ROW = """

@@ -58,8 +58,8 @@ def append(
 
     Raises StoredIdError if an id is taken. The transaction must then be rolled back, and `append_checked` called.
     """
-    if not terms and is_in_order(messages) and store(connection, scope, session_id, messages):
-        return Appended(messages=tuple(messages))
+    if not terms and is_in_order(messages) and (stored := store(connection, scope, session_id, messages)):
+        return Appended(messages=tuple(messages), slides=stored.slides)
     return append_checked(connection, scope, session_id, messages, client_ids, terms)
 
 

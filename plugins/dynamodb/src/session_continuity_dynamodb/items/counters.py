@@ -12,6 +12,7 @@ from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.keys import Keys
 from session_continuity_dynamodb.items.places import NO_MESSAGE, TIMESTAMP_LENGTH
 from session_continuity_dynamodb.items.values import (
+    YES,
     Item,
     Value,
     expiry_of,
@@ -34,7 +35,8 @@ class Counters:
 
     `base_messages` and `base_tokens` are the counts that META had when this item was created. `foreign` says that
     there were messages then whose place follows neither from their id nor from a pointer. `system_places` are the
-    places of system messages that the item lists, see `operations.system_messages`.
+    places of system messages that the item lists, see `operations.system_messages`. `slides` says that the session has
+    a `sliding_ttl`.
     """
 
     status: str
@@ -49,6 +51,7 @@ class Counters:
     base_messages: int = 0
     base_tokens: int = 0
     foreign: bool = False
+    slides: bool = False
 
     @classmethod
     def new(cls, session: Session) -> Self:
@@ -59,6 +62,7 @@ class Counters:
             expires_at=session.expires_at,
             tokens_left=UNLIMITED if limit is None else limit,
             token_limit=limit,
+            slides=session.sliding_ttl is not None,
         )
 
     def after(
@@ -93,6 +97,7 @@ class Counters:
             base_messages=integer(item, names.BASE_MESSAGES),
             base_tokens=integer(item, names.BASE_TOKENS),
             foreign=names.FOREIGN in item,
+            slides=names.SLIDES in item,
         )
 
     def item(self, keys_: Keys, session_id: str) -> Item:
@@ -104,7 +109,8 @@ class Counters:
             names.SYSTEM_PLACES: string_set(self.system_places) if self.system_places else None,
             names.BASE_MESSAGES: number(self.base_messages) if self.base_messages else None,
             names.BASE_TOKENS: number(self.base_tokens) if self.base_tokens else None,
-            names.FOREIGN: {"BOOL": True} if self.foreign else None,
+            names.FOREIGN: YES if self.foreign else None,
+            names.SLIDES: YES if self.slides else None,
         }
         return {
             # Small, because every append pays for all of this item, two units for each kilobyte.

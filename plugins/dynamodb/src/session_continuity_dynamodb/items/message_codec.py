@@ -23,8 +23,8 @@ from session_continuity_dynamodb.items.json_models import (
 from session_continuity_dynamodb.items.places import TIMESTAMP_LENGTH
 from session_continuity_dynamodb.items.text_messages import read_text_message
 from session_continuity_dynamodb.items.values import (
+    YES,
     Item,
-    Value,
     binary,
     decode,
     encode,
@@ -91,7 +91,7 @@ def message_head(partition: str, place: str, message: Message, *, own_id: bool, 
     if message.updated_at is not None:
         item[names.UPDATED_AT] = {"S": format_timestamp(message.updated_at)}
     if own_id:
-        item[names.OWN_ID] = {"BOOL": True}
+        item[names.OWN_ID] = YES
     if revision is not None:
         item[names.REVISION] = {"S": revision}
     return item
@@ -118,13 +118,10 @@ def _encode_content(content: str | list[dict[str, Any]]) -> Item:
     JSON text if one of them does not fit.
     """
     if isinstance(content, str):
-        return {names.CONTENT: {"S": content}} if content else {names.CONTENT: {"L": []}, names.EMPTY_TEXT: _TRUE}
+        return {names.CONTENT: {"S": content}} if content else {names.CONTENT: {"L": []}, names.EMPTY_TEXT: YES}
     plain = [block for block in content if fits(block)]
     exact: Item = {} if len(plain) == len(content) else {names.BLOCKS: {"S": json_text(content)}}
     return {names.CONTENT: encode(plain), **exact}
-
-
-_TRUE: Value = {"BOOL": True}
 
 
 def _metadata_json(metadata: MessageMetadata) -> dict[str, Any]:

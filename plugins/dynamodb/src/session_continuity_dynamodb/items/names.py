@@ -65,6 +65,7 @@ TOKEN_LIMIT = "tokenLimit"
 BASE_MESSAGES = "baseMessages"
 BASE_TOKENS = "baseTokens"
 FOREIGN = "foreign"
+SLIDES = "slides"
 
 SYSTEM_PLACES = "systemIds"
 """The places of the first system messages."""

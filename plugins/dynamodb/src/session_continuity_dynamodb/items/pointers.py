@@ -9,7 +9,7 @@ from __future__ import annotations
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.message_codec import BODY_FIELDS, CONTENT, EDITED, HEAD, pick
 from session_continuity_dynamodb.items.places import TIMESTAMP_LENGTH
-from session_continuity_dynamodb.items.values import Item, item_size, string_set
+from session_continuity_dynamodb.items.values import YES, Item, item_size, string_set
 
 _UNIT = 1024
 
@@ -47,7 +47,7 @@ def message_in_pointer(pointer: Item) -> tuple[Item, frozenset[str]]:
         names.SORT_KEY: {"S": keys.MESSAGE + place},
         names.ID: {"S": pointer[names.SORT_KEY]["S"][len(keys.POINTER) :]},
         names.CREATED_AT: {"S": place[:TIMESTAMP_LENGTH]},
-        names.OWN_ID: {"BOOL": True},
+        names.OWN_ID: YES,
         **pick(pointer, EDITED),
     }
     return item, frozenset(pointer.get(names.LACKS, {}).get("SS", ()))

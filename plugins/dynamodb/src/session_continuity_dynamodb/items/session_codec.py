@@ -40,6 +40,7 @@ from session_continuity_dynamodb.items.json_models import (
 from session_continuity_dynamodb.items.keys import Keys
 from session_continuity_dynamodb.items.places import id_in
 from session_continuity_dynamodb.items.values import (
+    YES,
     Item,
     Value,
     integer,
@@ -75,7 +76,7 @@ def meta_item(keys_: Keys, session: Session) -> Item:
         keys.USER_SORT: {"S": keys.user_sort(session)},
         **_creation_token(session),
         **_origin(session),
-        names.ADOPTED: {"BOOL": True},  # its counters are written by the same transaction
+        names.ADOPTED: YES,  # its counters are written by the same transaction
     }
 
 

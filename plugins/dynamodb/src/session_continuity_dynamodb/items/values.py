@@ -20,6 +20,8 @@ Value = dict[str, Any]
 
 Item = dict[str, Value]
 
+YES: Value = {"BOOL": True}
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DEEPEST = 20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from session_continuity import (
@@ -30,7 +30,7 @@ from session_continuity_dynamodb.items.large_messages import NewRow, check_batch
 from session_continuity_dynamodb.items.message_codec import message_of
 from session_continuity_dynamodb.items.places import NO_MESSAGE, place_batch
 from session_continuity_dynamodb.items.pointers import pointer_item
-from session_continuity_dynamodb.items.values import Item, key_of, seconds
+from session_continuity_dynamodb.items.values import YES, Item, key_of, seconds
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.gate import sync_gate
 from session_continuity_dynamodb.operations.hints import LastRow
@@ -109,7 +109,7 @@ async def _append(
     if placed[0][0] <= last.place:
         if any(context.hints.row(session_id, message.id) for message in messages):
             # Perhaps a repetition. At their own places the messages meet themselves; moved, they would be new.
-            last = LastRow(is_list_full=last.is_list_full)
+            last = replace(last, place=NO_MESSAGE)
         else:
             placed = place_batch(messages, last.place, client_ids)
     rows = _new_rows(context, session_id, placed, client_ids)
@@ -135,9 +135,10 @@ async def _append(
                 rows = _new_rows(context, session_id, place_batch(messages, last.place, client_ids), client_ids)
             end = await end.after_failure(context, session_id)
         else:
-            known = LastRow(rows[-1].place, is_list_full=last.is_list_full)
+            slides = meta.slides(before=last.slides)
+            known = LastRow(rows[-1].place, is_list_full=last.is_list_full, slides=slides)
             context.hints.remember_append(session_id, [row.item for row in rows], known)
-            return Appended(messages=tuple([row.message for row in rows]))
+            return Appended(messages=tuple([row.message for row in rows]), slides=slides)
     raise contention()
 
 
@@ -190,7 +191,7 @@ def _prepare(
         entries = new_entries(context, system, actions=others, is_full=last.is_list_full)
     actions = [
         *map(put_new, pointers),
-        _advance(context, session_id, rows, last.place, entries, write_id, meta, end),
+        _advance(context, session_id, rows, last, entries, write_id, meta, end),
         *on_terms,
         *[put_new(row.item) for row in rows],
         *map(put, entries.rows),
@@ -202,7 +203,7 @@ def _advance(
     context: TableContext,
     session_id: str,
     rows: Sequence[NewRow],
-    last_place: str,
+    last: LastRow,
     entries: Entries,
     write_id: str,
     meta: MetaTerms,
@@ -212,7 +213,7 @@ def _advance(
     tokens = sum([row.message.token_count or 0 for row in rows])
     values: dict[str, Operand] = {
         "now": seconds(context.now()),
-        "known": last_place,
+        "known": last.place,
         "first": rows[0].place,
         "last": rows[-1].place,
         "at": rows[-1].item[names.CREATED_AT],
@@ -220,10 +221,10 @@ def _advance(
         "messages": len(rows),
         "tokens": tokens,
     }
-    change = _plain_advance()
+    change = _plain_advance(last.slides)
     is_plain = entries is NO_ENTRIES and meta.patch is None and end.expected is None
     if not is_plain:
-        change = _new_advance()
+        change = _new_advance(last.slides)
         entries.apply_to(change, write_id)
         change.where(*end.conditions(change))
         if meta.patch is not None:
@@ -235,8 +236,8 @@ def _advance(
     return update(context.keys.counters(session_id), change, values)
 
 
-def _new_plain_advance() -> Update:
-    change = _new_advance()
+def _new_plain_advance(slides: bool) -> Update:
+    change = _new_advance(slides)
     _spend(change)
     return change
 
@@ -245,8 +246,11 @@ def _spend(change: Update) -> None:
     change.add(names.TOKENS_LEFT, Parameter("spent"))
 
 
-def _new_advance() -> Update:
-    """The change of `_advance` without that of the tokens left, with parameters for its values."""
+def _new_advance(slides: bool) -> Update:
+    """The change of `_advance` without that of the tokens left, with parameters for its values.
+
+    It is conditional on whether the session slides, which nothing else tells: a transaction returns no item.
+    """
     change = Update()
     change.where(
         change.any_of(names.STATUS, OPEN_STATUSES),
@@ -256,6 +260,7 @@ def _new_advance() -> Update:
         change.compare(names.LAST_KEY, "<", Parameter("first")),
         change.compare(names.TOKENS_LEFT, ">=", Parameter("tokens")),
         change.absent(names.REPLACING),
+        change.same(names.SLIDES, YES if slides else None),
     )
     change.set(names.LAST_KEY, Parameter("last"))
     change.set(names.LAST_ACTIVITY_AT, Parameter("at"))
@@ -300,9 +305,10 @@ async def _create_with(
         await transact(context.sender, actions, write_id, parts=parts)
     except CancelledTransactionError:
         return None
-    end = LastRow(rows[-1].place, is_list_full=bool(entries.rows))
+    slides = session.sliding_ttl is not None
+    end = LastRow(rows[-1].place, is_list_full=bool(entries.rows), slides=slides)
     context.hints.remember_append(session.id, [row.item for row in rows], end)
-    return Appended(messages=tuple(row.message for row in rows), created=True)
+    return Appended(messages=tuple(row.message for row in rows), created=True, slides=slides)
 
 
 async def _check_new_gate(context: TableContext, create: Session, messages: Sequence[Message]) -> None:
@@ -378,4 +384,4 @@ async def _read_end(context: TableContext, session_id: str, rows: Sequence[NewRo
     if left < tokens and limit is not None:
         raise TokenBudgetExceededError(session_id, requested=tokens, limit=limit, used=limit - left)
     added = sum(row.message.role == "system" for row in rows)
-    return LastRow(counters.last_place, is_list_full=is_full(counters, added))
+    return LastRow(counters.last_place, is_list_full=is_full(counters, added), slides=counters.slides)

@@ -13,7 +13,7 @@ from session_continuity import Session, SessionNotFoundError
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import UNLIMITED, Counters, hard_limit
 from session_continuity_dynamodb.items.session_codec import marker_item, session_changes, session_of
-from session_continuity_dynamodb.items.values import Item, integer, seconds, time_of
+from session_continuity_dynamodb.items.values import YES, Item, integer, seconds, time_of
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.session_counters import adopt_session, unchanged
 from session_continuity_dynamodb.operations.session_heads import is_live, read_heads
@@ -108,6 +108,7 @@ def set_gate(context: TableContext, meta: Item, item: Item, after: Session, writ
     change.set(names.HEADS_REVISION, write_id)
     change.set(names.STATUS, after.status)
     change.set(names.EXPIRES_AT, None if after.expires_at is None else seconds(after.expires_at))
+    change.set(names.SLIDES, None if after.sliding_ttl is None else YES)
     limit = hard_limit(after.token_budget)
     if limit is None:
         change.set(names.TOKENS_LEFT, UNLIMITED)

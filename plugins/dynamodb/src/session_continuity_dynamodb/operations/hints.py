@@ -6,7 +6,7 @@ Writes are conditional on what a hint says. A stale hint costs another attempt a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from session_continuity import BoundedCache
 from session_continuity_dynamodb.items import names
@@ -18,10 +18,12 @@ _LARGEST_ROW = 8192
 
 @dataclass(frozen=True, slots=True)
 class LastRow:
-    """The last place of a session, and whether its counters list as many system messages as they may."""
+    """The last place of a session, whether its counters list as many system messages as they may, and whether it has a
+    `sliding_ttl`."""
 
     place: str = NO_MESSAGE
     is_list_full: bool = False
+    slides: bool = False
 
 
 class _Rows(BoundedCache[Item]):
@@ -62,7 +64,7 @@ class Hints:
         return self._last_rows.get(session_id) or LastRow()
 
     def knows(self, session_id: str) -> bool:
-        """Whether this process has appended to the session."""
+        """Whether this process has appended to the session, or seen that it slides."""
         return self._last_rows.get(session_id) is not None
 
     def remember_rows(self, session_id: str, rows: Iterable[Item]) -> None:
@@ -75,6 +77,12 @@ class Hints:
         """Remember rows that were appended, and the end of the session after them."""
         self.remember_rows(session_id, rows)
         self._last_rows.set(session_id, last)
+
+    def remember_slides(self, session_id: str, *, slides: bool) -> None:
+        """Remember of a session that was read or created whether it has a `sliding_ttl`."""
+        known = self.last_row(session_id)
+        if known.slides != slides:
+            self._last_rows.set(session_id, replace(known, slides=slides))
 
     def meta(self, session_id: str) -> Item | None:
         """What META had when the counters were last brought in line with it."""

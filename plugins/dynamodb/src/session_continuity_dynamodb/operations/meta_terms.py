@@ -14,7 +14,7 @@ from session_continuity import ConcurrencyError, Patch, Session, SessionNotFound
 from session_continuity_dynamodb.items import keys, names
 from session_continuity_dynamodb.items.counters import UNLIMITED, Counters, hard_limit
 from session_continuity_dynamodb.items.session_codec import marker_item, session_changes, session_of
-from session_continuity_dynamodb.items.values import Item, integer, seconds
+from session_continuity_dynamodb.items.values import YES, Item, integer, seconds
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.gate import sync_gate, watch_meta
 from session_continuity_dynamodb.operations.session_counters import adopt_session, load_session, session_is_there
@@ -43,6 +43,11 @@ class MetaTerms:
     def is_needed(self) -> bool:
         """Whether the append has an action for META at all."""
         return self.patch is not None or self.expected_version is not None or self.known is not None
+
+    def slides(self, *, before: bool) -> bool:
+        """Whether the session has a `sliding_ttl` after the append, if this says whether it had one before."""
+        changed = self.changed()
+        return changed["sliding_ttl"] is not None if "sliding_ttl" in changed else before
 
     def changed(self) -> Mapping[str, Any]:
         """The fields that the patch changes, with their new values."""
@@ -112,6 +117,8 @@ def patch_counters(change: Update, terms: MetaTerms, tokens: int) -> bool:
     if "expires_at" in changed:
         expires_at = changed["expires_at"]
         change.set(names.EXPIRES_AT, None if expires_at is None else seconds(expires_at))
+    if "sliding_ttl" in changed:
+        change.set(names.SLIDES, None if changed["sliding_ttl"] is None else YES)
     if "token_budget" not in changed:
         return False
     limit = hard_limit(changed["token_budget"])

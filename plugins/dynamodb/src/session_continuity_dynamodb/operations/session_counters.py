@@ -13,7 +13,7 @@ from session_continuity_dynamodb.items.large_messages import is_system
 from session_continuity_dynamodb.items.message_codec import is_message
 from session_continuity_dynamodb.items.places import NO_MESSAGE, TIMESTAMP_LENGTH, place_from_id
 from session_continuity_dynamodb.items.session_codec import marker_item, session_of
-from session_continuity_dynamodb.items.values import Item, Value, integer
+from session_continuity_dynamodb.items.values import YES, Item, Value, integer
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.session_heads import PendingTailError, is_live, not_expired, read_heads
 from session_continuity_dynamodb.operations.system_messages import Entries, change_list, load_counters
@@ -48,6 +48,7 @@ async def load_session(context: TableContext, meta: Item, counters: Item | None)
     moment. Raises SessionNotFoundError if the session is deleted meanwhile.
     """
     session_id = meta[names.ID]["S"]
+    context.hints.remember_slides(session_id, slides=counters is not None and names.SLIDES in counters)
     async for _ in context.sender.attempts():
         totals = await _count_messages(context, meta) if counters is None else await load_counters(context, counters)
         if totals is not None:
@@ -95,7 +96,7 @@ async def adopt_session(context: TableContext, session_id: str) -> Counters:
 def _adoption(context: TableContext, meta: Item, counters: Counters) -> list[Action]:
     session_id = meta[names.ID]["S"]
     change = Update()
-    change.set(names.ADOPTED, {"BOOL": True})
+    change.set(names.ADOPTED, YES)
     change.where(*unchanged(change, meta))
     actions = [
         update(context.keys.meta(session_id), change),
@@ -137,6 +138,7 @@ async def _count_messages(context: TableContext, meta: Item) -> Counters:
         system_places=tuple(keys.place_in(row) for row in rows if is_system(row)),
         base_messages=integer(meta, names.MESSAGE_COUNT),
         base_tokens=integer(meta, names.TOKEN_COUNT),
+        slides=session.sliding_ttl is not None,
         foreign=any(place_from_id(row[names.ID]["S"]) != keys.place_in(row) for row in rows),
     )
 

@@ -27,7 +27,7 @@ from session_continuity_dynamodb.requests.errors import CancelledTransactionErro
 from session_continuity_dynamodb.requests.expressions import Update
 from session_continuity_dynamodb.requests.transactions import Action, transact, update
 
-_CHECKED_FIELDS = frozenset({"status", "expires_at", "token_budget"})
+_CHECKED_FIELDS = frozenset({"status", "expires_at", "token_budget", "sliding_ttl"})
 """What an append checks, and the counters have."""
 
 _EXACT_ATTEMPTS = 3
@@ -54,6 +54,7 @@ async def create_session(context: TableContext, session: Session) -> Session:
                 raise SessionExistsError(session.id) from None
         else:
             context.hints.forget_last_row(session.id)
+            context.hints.remember_slides(session.id, slides=session.sliding_ttl is not None)
             return session.model_copy(update={"message_count": 0, "token_count": 0, "system_message_ids": []})
     raise contention()
 

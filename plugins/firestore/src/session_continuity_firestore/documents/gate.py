@@ -33,6 +33,7 @@ GATE_FIELDS: Final = (
     names.WRITE_ID,
     names.DELETING_AT,
     names.FORKING,
+    names.SLIDING_TTL,
 )
 """The fields of META that a gate is made of."""
 
@@ -61,6 +62,7 @@ class Gate:
     write_id: str
     is_whole: bool
     forking: str
+    slides: bool
 
     def exists(self, now: datetime, owner: str | None) -> bool:
         """Whether the session is there for this owner, None for any."""
@@ -125,6 +127,7 @@ def new_gate(session: Session) -> Gate:
         write_id="",
         is_whole=True,
         forking="",
+        slides=session.sliding_ttl is not None,
     )
 
 
@@ -154,6 +157,7 @@ def gate_of(document: Any) -> Gate:
         write_id=_text(fields, names.WRITE_ID),
         is_whole=is_session(document),
         forking=_text(fields, names.FORKING),
+        slides=_number(fields, names.SLIDING_TTL) is not None,
     )
 
 

@@ -218,7 +218,8 @@ class _Append:
         if changed is not None:
             after = updated_gate(after, changed, stamps[-1], self._write_id)
         self._context.gates.set(self._name, replace(after, stamp=stamps[-1]))
-        return Appended(messages=with_stored(known.stored or [None] * len(new), batch))
+        stored = known.stored or [None] * len(new)
+        return Appended(messages=with_stored(stored, batch), slides=after.slides)
 
     async def _create(self, gate: Gate | None) -> Appended | None:
         """Create the session with the batch, if the terms say so."""
@@ -246,7 +247,7 @@ class _Append:
             self._keep_ids(self._messages, batch)
             raise
         context.gates.set(self._name, replace(after, stamp=stamps[-1], write_id=self._write_id))
-        return Appended(messages=tuple(batch), created=True)
+        return Appended(messages=tuple(batch), created=True, slides=after.slides)
 
     def _unrepeated(self, sent: Sequence[Message], batch: Sequence[Message]) -> list[Any]:
         """Conditions that messages which got new ids are not stored under their old ones."""

@@ -164,5 +164,6 @@ def updated_gate(gate: Gate, changed: Session, stamp: Any, write_id: str) -> Gat
         version=new.version,
         hard_limit=new.hard_limit,
         expires=new.expires,
+        slides=new.slides,
         write_id=write_id,
     )

@@ -6,7 +6,7 @@
 CREATE FUNCTION {schema}.append_1(
     p_namespace text, p_session text, p_owner text, p_now timestamptz, p_batch json, p_size integer, p_tokens bigint,
     p_systems integer, p_first timestamptz, p_last timestamptz, p_latest timestamptz, p_terms json,
-    OUT outcome text, OUT detail text
+    OUT outcome text, OUT detail text, OUT slides boolean
 ) LANGUAGE plpgsql AS $$
 DECLARE
     old {schema}.sessions;
@@ -92,7 +92,9 @@ BEGIN
     IF p_terms -> 'patch' IS NOT NULL THEN
         SELECT s.* INTO old FROM {schema}.sessions s WHERE s.key = old.key;
         PERFORM {schema}.patch_1(old, p_terms -> 'patch');
+        SELECT s.* INTO old FROM {schema}.sessions s WHERE s.key = old.key;
     END IF;
+    slides := old.sliding_ttl IS NOT NULL;
 END
 $$;
 

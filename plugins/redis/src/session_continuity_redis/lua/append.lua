@@ -64,4 +64,6 @@ local activity = math.max(found[8], NUMBERS + last)
 batch[at + 9], batch[at + 10] = activity, '#activity'
 touch(key, activity - NUMBERS)
 redis.call('ZADD', key, unpack(batch))
+-- Only a session that expires is looked at more closely, so that others pay nothing for it.
+if expires and redis.call('ZCOUNT', key, -SLIDING_FIELD, -SLIDING_FIELD) > 0 then return {SLIDING} end
 return OK

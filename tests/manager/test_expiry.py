@@ -371,7 +371,7 @@ def test_a_cleaned_session_is_forgotten_by_sliding_expiry(
     manager.create_session(id="s")
     clock.advance(hours=1)
     assert manager.cleanup_expired_sessions() == 1
-    variant.manager(store).create_session(id="s")
+    variant.manager(store, ttl=HOUR, expiry="sliding").create_session(id="s")
     assert store.calls_during(lambda: hello(manager, "s")) == ["append_messages", "get_session"]
 
 

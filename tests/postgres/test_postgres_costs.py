@@ -109,6 +109,15 @@ def test_the_table_in_the_readme_is_what_goes_over_the_wire(
     assert found == table()
 
 
+def test_an_append_tells_whether_the_session_slides(bench: Bench) -> None:
+    for name, sliding_ttl in (("sliding", 60.0), ("fixed", None)):
+        expires_at = utc_now() + timedelta(hours=1)
+        session = new_session(name, now=utc_now(), expires_at=expires_at, sliding_ttl=sliding_ttl)
+        bench(bench.store.create_session(session))
+        appended = bench(bench.store.append_messages(name, turn(bench, name)))
+        assert appended.slides is (sliding_ttl is not None)
+
+
 @pytest.fixture(scope="module")
 def crowd(server: PostgresServer) -> Iterator[Bench]:
     """A blocking store with many sessions, a few of which are the wanted ones."""

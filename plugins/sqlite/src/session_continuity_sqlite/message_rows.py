@@ -57,8 +57,9 @@ _COUNT_NOTHING = "UPDATE sessions SET message_count = 0, token_count = 0, last_m
 
 
 class Stored(NamedTuple):
-    """A batch was stored. `slides` is whether its session has an expiry and a `sliding_ttl`."""
+    """A batch as it was stored. `slides` is whether its session has an expiry and a `sliding_ttl`."""
 
+    messages: Sequence[Message]
     slides: bool
 
 
@@ -73,16 +74,17 @@ def store_checked(
     state: SessionState,
     messages: Sequence[Message],
     client_ids: Collection[str],
-) -> Sequence[Message]:
-    """Store messages that have new ids, moved in time if they must be, and return them as stored.
+) -> Stored:
+    """Store messages that have new ids, moved in time if they must be.
 
     Raises the reason why they cannot be stored.
     """
     _check_gate(session_id, state, messages)
     moved = _move(messages, state.last_message_at, client_ids)
-    if store(connection, scope, session_id, moved) is None:
+    stored = store(connection, scope, session_id, moved)
+    if stored is None:
         raise SessionNotFoundError(session_id)  # expired between the two looks at the clock
-    return moved
+    return stored
 
 
 def update(connection: sqlite3.Connection, scope: Scope, session_id: str, message_id: str, patch: Patch) -> Message:
@@ -153,7 +155,7 @@ def store(connection: sqlite3.Connection, scope: Scope, session_id: str, message
         if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
             raise
         raise StoredIdError from error
-    return Stored(bool(slides))
+    return Stored(messages, bool(slides))
 
 
 def _columns(connection: sqlite3.Connection, message: Message) -> tuple[str | None, str | None, str | None]:

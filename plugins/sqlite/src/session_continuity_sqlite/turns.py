@@ -59,7 +59,7 @@ def append(
     Raises StoredIdError if an id is taken. The transaction must then be rolled back, and `append_checked` called.
     """
     if not terms and is_in_order(messages) and (stored := store(connection, scope, session_id, messages)):
-        return Appended(messages=tuple(messages), slides=stored.slides)
+        return Appended(messages=tuple(stored.messages), slides=stored.slides)
     return append_checked(connection, scope, session_id, messages, client_ids, terms)
 
 
@@ -86,7 +86,8 @@ def append_checked(
     session_rows.check_version(connection, scope, session_id, terms.get("expected_version"))
     added = store_checked(connection, scope, session_id, state, new, client_ids)
     _apply_patch(connection, scope, session_id, terms)
-    return Appended(messages=with_stored(stored, added))
+    slides = added.slides if terms.get("patch") is None else None
+    return Appended(messages=with_stored(stored, added.messages), slides=slides)
 
 
 def replace_tail(
@@ -169,6 +170,6 @@ def _store_tail(
     client_ids: Collection[str],
 ) -> Sequence[Message]:
     try:
-        return store_checked(connection, scope, session_id, state, messages, client_ids)
+        return store_checked(connection, scope, session_id, state, messages, client_ids).messages
     except StoredIdError:
         raise ValidationError("an id of the batch belongs to a message that stays; choose a new id") from None

@@ -153,7 +153,7 @@ REDIS = {
             ("lua/append.lua", "= found[4] + #names - facts, '#count'", "= found[4], '#count'"),
             (
                 "messages.py",
-                "        return Appended(messages=tuple(batch), repeated=code == Reply.DONE)\n",
+                "        return Appended(messages=tuple(batch), repeated=code == Reply.DONE, slides=slides)\n",
                 "        count = Command('ZINCRBY', self._runner.keys.session(session_id), (len(batch), '#count'))\n"
                 "        await self._runner.client.send_all([count])\n"
                 "        return Appended(messages=tuple(batch))\n",

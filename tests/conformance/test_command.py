@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from session_continuity_conformance.clauses import all_clauses
-from session_continuity_conformance.target import in_namespace
+from session_continuity_conformance.selection import argument_of
+from session_continuity_conformance.target import UrlTarget, in_namespace
 
 from ..kit.environments import run_program
 from ..kit.verdicts import CONFORMANT, NOT_CONFORMANT, WITH_EXCEPTIONS
@@ -57,7 +59,7 @@ def test_failure_is_told_in_the_stores_own_terms(conformance: ConformanceCommand
 def test_error_of_the_store_is_told_with_its_place(conformance: ConformanceCommand) -> None:
     code, report = conformance("--harness", "stores:raising", "--clause", "SC-TTL-004", "--mode", "async")
     assert code == 1
-    assert "observed: RuntimeError: Attribute name is a reserved keyword" in report
+    assert "cause:    RuntimeError: Attribute name is a reserved keyword" in report
     assert "mutants/expiry.py" in report
     assert "ExpirySweepFails.get_expired_sessions" in report
 
@@ -152,7 +154,7 @@ def test_results_are_written_for_programs(conformance: ConformanceCommand, tmp_p
     assert (statuses["SC-SES-001"], statuses["SC-SES-004"]) == ("passed", "failed")
     failed = next(clause for clause in store["clauses"] if clause["id"] == "SC-SES-004")
     finding = next(result["finding"] for result in failed["results"] if result["finding"])
-    assert set(finding) == {"clause", "done", "expected", "observed", "where", "program", "unwritten"}
+    assert {"clause", "done", "expected", "observed", "cause", "where", "remedy", "program"} <= set(finding)
     suite = ElementTree.parse(junit).getroot().find("testsuite")
     assert suite is not None
     assert int(suite.attrib["failures"]) > 0
@@ -202,7 +204,7 @@ def test_what_is_left_open_at_the_end_is_told() -> None:
     command = Path(sys.executable).with_name("session-continuity")
     end = run_program(command, "conformance", *arguments, cwd=Path(__file__).parent)
     assert (end.returncode, end.stderr) == (0, "")
-    assert "warning: left open after the last example: unclosed file" in end.stdout
+    assert "warning: left open after the last example: ResourceWarning: unclosed file" in end.stdout
 
 
 def test_what_the_store_complains_of_is_told_first(conformance: ConformanceCommand) -> None:
@@ -219,3 +221,77 @@ def test_view_of_a_namespace_is_checked_in_the_namespace_of_the_url(
 ) -> None:
     code, report = conformance(f"sqlite:///{tmp_path}/chat.db?namespace=team%2Fa", "--clause", "SC-ISO-008")
     assert code == 0, report
+
+
+def test_error_of_the_client_is_told_once_with_all_clauses_that_it_broke(conformance: ConformanceCommand) -> None:
+    code, report = conformance("--harness", "stores:refused", "--clause", "SC-APP-00", "--mode", "blocking")
+    assert code == 1
+    assert (
+        report.count("\n  observed: StorageError: reference: append_messages: the server refused the statement\n") == 1
+    )
+    assert "\n  cause:    stores.ClientError: argument of NOT must be boolean\n" in report
+    assert re.search(r"\n  same in:  SC-APP-002, .*SC-APP-009\n", report)
+
+
+def test_store_that_cannot_be_set_up_is_told_once_and_closed(
+    conformance: ConformanceCommand,
+) -> None:
+    code, report = conformance("--harness", "stores:unopened", "--clause", "SC-APP-00")
+    assert code == 1
+    assert report.count("  observed: StorageError: reference: setup: the encoding is not UTF8\n") == 1
+    assert "  remedy:   The store could not be opened and set up, so no clause can be judged." in report
+    assert "  modes:    async, blocking, portal\n" in report
+    opened = import_module("stores").Unopened.opened
+    assert len(opened) > 20
+    assert all(adapter.closed for adapter in opened)
+
+
+def test_cause_of_a_store_that_is_away_is_told_without_its_secrets(conformance: ConformanceCommand) -> None:
+    code, report = conformance("--harness", "stores:away")
+    assert code == 2
+    assert "the cause says why; caused by stores.ClientError: no route for ***\n" in report
+
+
+def test_what_is_left_open_again_and_again_is_one_finding() -> None:
+    arguments = ["--harness", "stores:littering", "--clause", "SC-APP-00", "--mode", "blocking"]
+    command = Path(sys.executable).with_name("session-continuity")
+    end = run_program(command, "conformance", *arguments, cwd=Path(__file__).parent)
+    assert end.returncode == 1
+    assert len(re.findall(r"\n  observed: 100 × ResourceWarning: unclosed file .*stores.py", end.stdout)) == 1
+    assert "\n  remedy:   Close every connection" in end.stdout
+    assert len(end.stdout.splitlines()) < 30
+
+
+def test_costs_that_were_counted_by_requests_only_are_told_in_the_verdict(conformance: ConformanceCommand) -> None:
+    asked = ["--clause", "SC-COST-003", "--mode", "blocking"]
+    code, report, store = conformance.with_document("--harness", "stores:counting_requests", *asked)
+    assert code == 0
+    assert f"\n{CONFORMANT} (only the one clause asked for; costs: requests only)  " in report
+    assert "  SC-COST-003 passed with a reservation, costs: requests only: the cost meter tells no reads" in report
+    assert [each["clauses"] for each in store["reservations"]] == [["SC-COST-003"]]
+    _, report, store = conformance.with_document("--harness", "stores:good", *asked)
+    assert "requests only" not in report
+    assert store["reservations"] == []
+
+
+def test_command_and_program_can_be_run_although_the_url_has_a_password(
+    conformance: ConformanceCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = ["--clause", "SC-SES-019", "--mode", "blocking"]
+    _, report = conformance("--harness", "stores:secretive", *program)
+    assert "default_registry().create(None, 'blocking')))  # the store of SESSION_CONTINUITY_URL\n" in report
+    assert "hush" not in report
+    monkeypatch.setenv("WORD", "hush")
+    assert command_of("postgresql://u:hush@localhost/x") == '"$SESSION_CONTINUITY_URL"'
+    assert command_of("postgresql://u:${WORD}@localhost/x") == "'postgresql://u:${WORD}@localhost/x'"
+    assert command_of("postgresql://u:${NO:-hush}@localhost/x") == '"$SESSION_CONTINUITY_URL"'
+    assert command_of("sqlite:///a%20b.db") == "sqlite:///a%20b.db"
+
+
+def command_of(url: str) -> str:
+    return argument_of(UrlTarget(url))
+
+
+def test_loopback_without_a_port_is_told(conformance: ConformanceCommand) -> None:
+    _, report = conformance("--harness", "stores:portless", "--clause", "SC-FLT-010", "--mode", "blocking")
+    assert "SC-FLT-010 not applicable: the URL states no port, and option port has no default;" in report

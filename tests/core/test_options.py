@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from session_continuity import BackendOptions, BackendURL, ConfigError, parse_options, parse_url
+from session_continuity.backends.url import is_free_of_secrets
 
 
 class StoreOptions(BackendOptions):
@@ -159,3 +160,23 @@ def test_a_namespace_has_a_maximum_length() -> None:
 )
 def test_a_redacted_url_shows_everything_but_secrets(text: str, shown: str) -> None:
     assert parse_url(text, environ={}).redacted(StoreOptions) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "free"),
+    [
+        ("s://user:${WORD}@h", True),
+        ("s://${WORD}@h", True),
+        ("s://h?password=${WORD}", True),
+        ("s://user:${WORD}@h:${PORT}?region=eu", True),
+        ("s://user:${WORD:-word}@h", False),
+        ("s://user:wo${WORD}@h", False),
+        ("s://user:$$word@h", False),
+        ("s://user@${HOST}", False),
+        ("s://u:${WORD}@h?password=word", False),
+        ("s://u:${WORD}@h?region=http://user:word@proxy", False),
+        ("s://u:${WORD}@h?mystery=word", False),
+    ],
+)
+def test_a_url_that_takes_all_its_secrets_from_variables_is_free_of_them(text: str, free: bool) -> None:
+    assert is_free_of_secrets(text, StoreOptions) is free

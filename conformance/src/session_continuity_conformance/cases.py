@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from traceback import walk_tb
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 
-from session_continuity import WouldSuspendError
-from session_continuity_conformance.checks import ViolationError
 from session_continuity_conformance.clauses import Clause, all_clauses
 from session_continuity_conformance.drivers import driver
+from session_continuity_conformance.findings import Finding, finding_of
 from session_continuity_conformance.options import ModeName
-from session_continuity_conformance.recording import chain, layers, short, short_path, source_of
-from session_continuity_conformance.reproducer import script
+from session_continuity_conformance.recording import short
 from session_continuity_conformance.store_fixture import (
     NotApplicableError,
+    Reservation,
     StoreFixture,
     UndecidedError,
     UnderDeclaredError,
 )
-from session_continuity_conformance.target import Target, native_mode
+from session_continuity_conformance.target import Target
 
 Example = Callable[[StoreFixture], Coroutine[Any, Any, None]]
 Test = Callable[["Case"], None]
@@ -50,38 +47,6 @@ class Effort:
         return f"{self.programs} programs per mode, {source}"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A broken clause, ready to be shown.
-
-    `done` are the calls that the example made, `where` is the place in the store's code. `program` repeats the calls
-    where the example itself does not show them. `unwritten` is the method that raised NotImplementedError, where that
-    is the only reason.
-    """
-
-    clause: str
-    done: tuple[str, ...]
-    expected: str
-    observed: str
-    where: str
-    program: tuple[str, ...] = ()
-    unwritten: str = ""
-
-    def lines(self) -> list[str]:
-        """The finding for people."""
-        clause = all_clauses()[self.clause]
-        return [
-            f"{clause.id} ({clause.level}) {clause.text}",
-            "  done:",
-            *(f"    {line}" for line in self.done),
-            f"  expected: {self.expected}",
-            f"  observed: {self.observed}",
-            f"  where:    {self.where}",
-            f"  remedy:   {clause.remedy}",
-            *(["  program:", *(f"    {line}".rstrip() for line in self.program)] if self.program else []),
-        ]
-
-
 class BrokenClauseError(AssertionError):
     """An example failed. The text of the error is the finding."""
 
@@ -95,7 +60,7 @@ class Case:
     """The store and the mode that an example is run with.
 
     With `probing`, it is also run where the store does not declare the capability that its clause is on. `label` is the
-    short name of the store in reports.
+    short name of the store in reports. `reservations` are those of the examples that were run.
     """
 
     target: Target
@@ -103,6 +68,7 @@ class Case:
     effort: Effort = Effort()
     probing: bool = False
     label: str = ""
+    reservations: list[Reservation] = field(default_factory=list[Reservation], compare=False)
 
     def run(self, clause: Clause, example: Example, *, scripted: bool = False) -> None:
         """Run the example.
@@ -118,8 +84,9 @@ class Case:
         except UndecidedError:
             raise
         except Exception as error:
-            raise BrokenClauseError(_finding(clause, store, error, scripted=scripted)) from error
+            raise BrokenClauseError(finding_of(clause, store, error, scripted=scripted)) from error
         finally:
+            self.reservations.extend(store.reservations)
             with_driver.close()
 
 
@@ -186,54 +153,3 @@ def proves(name: str, proof: Proof) -> Test:
     setattr(test, CLAUSE_ATTRIBUTE, wanted.id)
     setattr(test, PROOF_ATTRIBUTE, proof)
     return test
-
-
-def _finding(clause: Clause, store: StoreFixture, error: Exception, *, scripted: bool) -> Finding:
-    expected, observed = _contrast(error)
-    return Finding(
-        clause=clause.id,
-        done=tuple(store.log.lines()),
-        expected=expected,
-        observed=observed,
-        where=_where(store, error),
-        program=_program(store, f"expected {expected}; observed {observed}") if scripted else (),
-        unwritten=_unwritten(store, error),
-    )
-
-
-def _program(store: StoreFixture, complaint: str) -> tuple[str, ...]:
-    target = store.target
-    return tuple(script(store.log, target.name, native_mode(target, "blocking"), complaint).splitlines())
-
-
-def _unwritten(store: StoreFixture, error: BaseException) -> str:
-    """The method that is not written yet, where the example failed only because of that."""
-    last, first_cause = store.log.last, chain(error)[-1]
-    return last.method if isinstance(first_cause, NotImplementedError) and last is not None else ""
-
-
-def _contrast(error: Exception) -> tuple[str, str]:
-    """What was expected and what was observed."""
-    if isinstance(error, ViolationError):
-        return f"{error.what}: {error.expected}", error.observed
-    if isinstance(error, WouldSuspendError):
-        return "in blocking mode the method never suspends (SC-LIF-006)", short(error)
-    return "the call succeeds, or raises what the contract names", short(error)
-
-
-def _where(store: StoreFixture, error: Exception) -> str:
-    """The innermost line of the store that the error came through, or else the method that returned last."""
-    last = store.log.last
-    if not store.adapters or last is None:
-        return f"opening {store.target.name}"
-    places = [] if isinstance(error, ViolationError) else list(_places(store, error))
-    return places[-1] if places else source_of(store.raw, last.method)
-
-
-def _places(store: StoreFixture, error: Exception) -> Iterator[str]:
-    """The lines of the store and of its wrappers that the error came through, those of its causes last."""
-    homes = {Path(inspect.getfile(type(layer))).parent for layer in layers(store.raw)}
-    for each in chain(error):
-        for frame, line in walk_tb(each.__traceback__):
-            if Path(frame.f_code.co_filename).parent in homes:
-                yield f"{short_path(frame.f_code.co_filename)}:{line} {frame.f_code.co_qualname}"

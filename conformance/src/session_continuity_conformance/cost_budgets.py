@@ -7,13 +7,18 @@ from dataclasses import dataclass, replace
 
 from session_continuity import Cost, CostMeter, Message, Role, Session, StorageAdapter, TokenBudget, innermost
 from session_continuity_conformance.checks import holds
-from session_continuity_conformance.store_fixture import NotApplicableError, StoreFixture
+from session_continuity_conformance.store_fixture import NotApplicableError, Reservation, StoreFixture
 
 SHORT, LONG = 30, 300
 """The messages of the two conversations."""
 
 SLACK = 1.5
 """The factor by which reads and units may grow: trees are a level deeper in the long conversation."""
+
+REQUESTS_ONLY = Reservation(
+    "costs: requests only",
+    "the cost meter tells no reads and no units. A call that looks through a whole conversation in one request passes.",
+)
 
 TOKENS = 5
 CONTEXT = 12
@@ -109,6 +114,8 @@ class Budget:
             for what, call in calls.items():
                 await call(fresh)
                 spent.append(Spent(what, await _least(call, short, meter), await _least(call, long, meter)))
+        if all(each.short.reads is None and each.short.units is None for each in spent):
+            self.store.reservations.append(REQUESTS_ONLY)
         return spent
 
 

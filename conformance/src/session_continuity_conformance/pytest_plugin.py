@@ -12,6 +12,7 @@ import pytest
 
 from session_continuity import SessionContinuityError
 from session_continuity_conformance.cases import CLAUSE_ATTRIBUTE, PARAMETER, BrokenClauseError, Case
+from session_continuity_conformance.findings import Finding, finding_of_leftovers, leftovers_in
 from session_continuity_conformance.options import Option, SuiteOptions, options
 from session_continuity_conformance.reporting.report import Outcome, Result, StoreReport
 from session_continuity_conformance.selection import Selection
@@ -141,8 +142,16 @@ def _result(
         outcome=outcome,
         reason=reason,
         seconds=report.duration,
-        finding=error.finding if isinstance(error, BrokenClauseError) else None,
+        finding=_finding(clause, error),
+        reservations=tuple(dict.fromkeys(case.reservations)),
     )
+
+
+def _finding(clause: str, error: BaseException | None) -> Finding | None:
+    if isinstance(error, BrokenClauseError):
+        return error.finding
+    leftovers = leftovers_in(error)
+    return finding_of_leftovers(clause, leftovers) if leftovers else None
 
 
 def _outcome(report: pytest.TestReport, error: BaseException | None) -> tuple[Outcome, str]:

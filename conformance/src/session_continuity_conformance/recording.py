@@ -41,7 +41,8 @@ class Call:
 class Log:
     """The calls of one example.
 
-    `calls` are in the order in which they began, `last` is the one that ended last. `session_ids` are those of every
+    `calls` are in the order in which they began. `last` is the one that ended last, without calls of `close` that went
+    well: they only follow what went wrong. `session_ids` are those of every
     session that a call was asked to create, or returned. Nothing but these ids is added once the log is stopped.
     """
 
@@ -60,7 +61,7 @@ class Log:
     def end(self, call: Call, result: object = None) -> None:
         """Note that a call ended, with this result or with an error."""
         self.session_ids.update(session_ids_in(result))
-        if not self.stopped:
+        if not self.stopped and (call.failed or call.method != "close"):
             self.last = call
 
     def note(self, text: str) -> None:
@@ -118,12 +119,17 @@ def short(value: Any) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 
+def one_line(text: str) -> str:
+    """A text with one space for each of its line ends and other white space."""
+    return " ".join(text.split())
+
+
 def _text(value: Any) -> str:
     if isinstance(value, BaseModel):
         stated = value.model_dump(mode="json", exclude_defaults=True)
         return _fields(value, {name: repr(item) for name, item in stated.items()})
     if isinstance(value, BaseException):
-        return " → ".join(f"{type(error).__name__}: {error}" for error in reversed(chain(value)))
+        return one_line(" → ".join(f"{type(error).__name__}: {error}" for error in reversed(chain(value))))
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Page):

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from session_continuity import Mode, Patch
+from session_continuity import URL_VARIABLE, Mode, Patch
 from session_continuity_conformance.recording import Call, Log
+from session_continuity_conformance.target import Target
 
 HEAD = """\
 import asyncio
@@ -25,14 +26,26 @@ async def program(adapter):
 TAIL = """\
 
 
-{run}(program(default_registry().create({url!r}, {mode!r})))"""
+{run}(program(default_registry().create({url!r}, {mode!r}))){where}"""
 
 
-def script(log: Log, url: str, mode: Mode, complaint: str) -> str:
-    """The calls of a log as a program for a new store at this URL. Its last line is the complaint."""
+def written_url(target: Target) -> str | None:
+    """The URL of a store as programs and commands may show it; None where it has a secret.
+
+    Secrets that the URL takes from variables are not in its text.
+    """
+    url = (target.remote() or {}).get("url")
+    hides = "***" in target.name or target.name.endswith("…")
+    return target.name if url is None else None if hides else url
+
+
+def script(log: Log, url: str | None, mode: Mode, complaint: str) -> str:
+    """The calls of a log as a program for a new store at this URL, by default that of `SESSION_CONTINUITY_URL`. Its
+    last line is the complaint."""
+    where = "" if url is not None else f"  # the store of {URL_VARIABLE}"
     run = "run_now" if mode == "blocking" else "asyncio.run"
     body = [f"    {line}" for call in log.calls for line in statement(call)]
-    return "\n".join([HEAD, *body, f"    # {complaint}", TAIL.format(run=run, url=url, mode=mode)])
+    return "\n".join([HEAD, *body, f"    # {complaint}", TAIL.format(run=run, url=url, mode=mode, where=where)])
 
 
 def statement(call: Call) -> list[str]:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from session_continuity_conformance import pytest_plugin
+from session_continuity_conformance.findings import folded, leftovers_in
 from session_continuity_conformance.options import SuiteOptions
 from session_continuity_conformance.pytest_plugin import PROPERTY, reports_of
 from session_continuity_conformance.reporting.documents import as_document, as_markdown
@@ -71,8 +72,10 @@ def _run_pytest(arguments: list[str], watcher: _Watcher) -> tuple[int, list[str]
     try:
         return pytest.main(arguments, plugins=[pytest_plugin, watcher]), []
     except (pytest.PytestUnraisableExceptionWarning, ExceptionGroup) as found:
-        each = found.exceptions if isinstance(found, ExceptionGroup) else [found]
-        return pytest.ExitCode.TESTS_FAILED, [str(error.__cause__ or error) for error in each]
+        leftovers = leftovers_in(found)
+        if not leftovers:
+            raise
+        return pytest.ExitCode.TESTS_FAILED, folded(leftovers)
 
 
 def _exit_code(reports: Sequence[StoreReport]) -> int:

@@ -8,14 +8,16 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from session_continuity import ConfigError, PluginError, UnavailableError
+from session_continuity import URL_VARIABLE, Capabilities, ConfigError, PluginError, StorageAdapter, UnavailableError
 from session_continuity_conformance.cases import Case, Effort
 from session_continuity_conformance.clauses import Contract, all_clauses, parse_contract
-from session_continuity_conformance.drivers import driver
+from session_continuity_conformance.drivers import Driver, driver
 from session_continuity_conformance.extension_clauses import extension_examples
+from session_continuity_conformance.findings import cause_of
 from session_continuity_conformance.harness import Harness
 from session_continuity_conformance.options import MODES, SuiteOptions
 from session_continuity_conformance.reporting.report import Result, StoreReport, Subject
+from session_continuity_conformance.reproducer import written_url
 from session_continuity_conformance.target import Target, UrlTarget, native_mode
 
 
@@ -31,6 +33,7 @@ class Candidate:
     target: Target
     arguments: str
     complaint: str
+    capabilities: Capabilities
 
 
 class Selection:
@@ -55,14 +58,14 @@ class Selection:
         found: list[tuple[Target, str]] = []
         for url in self._options.urls:
             target = UrlTarget(url)
-            found.append((target, shlex.quote(target.name)))
+            found.append((target, argument_of(target)))
         for name in self._options.harness:
             harness = Harness(name)
             self._harnesses.append(harness)
             found += [(target, f"--harness {shlex.quote(name)}") for target in harness.start()]
         labels = labels_of([target for target, _ in found])
         self._candidates = [
-            Candidate(label, target, arguments, greet(target))
+            Candidate(label, target, arguments, *greet(target))
             for label, (target, arguments) in zip(labels, found, strict=True)
         ]
 
@@ -114,8 +117,14 @@ class Selection:
             complaint=store.complaint,
             distribution=target.distribution,
             modes=target.modes,
-            capabilities=asdict(target.open(native_mode(target, "blocking"), "").capabilities),
+            capabilities=asdict(store.capabilities),
         )
+
+
+def argument_of(target: Target) -> str:
+    """How the command line names a store: by its URL, or by the variable where the URL has a secret."""
+    url = written_url(target)
+    return f'"${URL_VARIABLE}"' if url is None else shlex.quote(url)
 
 
 def effort_of(programs: int, seed: int | None) -> Effort:
@@ -132,16 +141,23 @@ def labels_of(targets: Sequence[Target]) -> list[str]:
     return [f"{scheme}{number + 1}" if number else scheme for scheme, number in zip(schemes, numbers, strict=True)]
 
 
-def greet(target: Target) -> str:
-    """Check that a store can be reached, and return what its health says is wrong; "" where it is healthy.
+def greet(target: Target) -> tuple[str, Capabilities]:
+    """Check that a store can be reached. Return what its health says is wrong, "" where it is healthy, and what it
+    declares.
 
     Raises ConfigError for a store that does not answer. Any other error is left to the examples, which meet it too and
     show it better.
     """
     chosen = driver(native_mode(target, "blocking"))
-
-    async def ask() -> str:
+    try:
         adapter = target.open(chosen.mode, "")
+        return _complaint(target, adapter, chosen), adapter.capabilities
+    finally:
+        chosen.close()
+
+
+def _complaint(target: Target, adapter: StorageAdapter, chosen: Driver) -> str:
+    async def ask() -> str:
         try:
             await adapter.setup()
             found = await adapter.health()
@@ -152,10 +168,10 @@ def greet(target: Target) -> str:
     try:
         return chosen.run(ask())
     except UnavailableError as error:
-        raise ConfigError(f"{target.name} does not answer: {error}") from error
+        cause = cause_of(error, target.secrets)
+        reason = f"{target.name} does not answer: {error}"
+        raise ConfigError(f"{reason}; caused by {cause}" if cause else reason) from error
     except (ConfigError, PluginError):
         raise
     except Exception:
         return ""
-    finally:
-        chosen.close()

@@ -29,7 +29,7 @@ from session_continuity import (
 from session_continuity_conformance.checks import ViolationError, holds, same
 from session_continuity_conformance.drivers import Driver
 from session_continuity_conformance.recording import Call, Log, Recorder
-from session_continuity_conformance.target import Target, native_mode
+from session_continuity_conformance.target import Target, native_mode, set_up
 
 T = TypeVar("T")
 
@@ -60,6 +60,14 @@ class UnderDeclaredError(UndecidedError):
     outcome = "under-declared"
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What an example could not check although it passed: in few words for the verdict, and in a sentence."""
+
+    short: str
+    sentence: str
+
+
 def _as_declared(capabilities: Capabilities) -> Capabilities:
     return capabilities
 
@@ -69,7 +77,7 @@ class StoreFixture:
     """A store for one example. Everything is created in a namespace for this example alone, and removed at its end.
 
     `adapters` are the store's own, as its target opened them. An example calls the recorded ones, which `adapter` and
-    `open` return. `declared` are the capabilities of the first adapter as it was opened.
+    `open` return. `declared` are the capabilities of the first adapter as it was opened. Examples add `reservations`.
     """
 
     target: Target
@@ -78,6 +86,7 @@ class StoreFixture:
     namespace: str = field(default_factory=lambda: f"sc-{secrets.token_hex(5)}")
     adapters: list[StorageAdapter] = field(default_factory=list[StorageAdapter])
     declared: Capabilities = field(default_factory=Capabilities)
+    reservations: list[Reservation] = field(default_factory=list[Reservation])
     _opened: list[tuple[str, Recorder]] = field(default_factory=list[tuple[str, Recorder]])
     _counts: dict[str, int] = field(default_factory=dict[str, int])
     _declare: Callable[[Capabilities], Capabilities] = _as_declared
@@ -87,6 +96,11 @@ class StoreFixture:
     async def start(self) -> None:
         """Open the first adapter."""
         await self.open()
+
+    @property
+    def opened(self) -> bool:
+        """Whether an adapter was opened and set up."""
+        return bool(self._opened)
 
     @property
     def adapter(self) -> StorageAdapter:
@@ -123,9 +137,9 @@ class StoreFixture:
         self._widen(raw)
         self.adapters.append(raw)
         adapter = Recorder(self.driver.bridge(raw), self.log, self.driver.yield_control)
-        self._opened.append((part, adapter))
         if setup:
-            await adapter.setup()
+            await set_up(adapter)
+        self._opened.append((part, adapter))
         return adapter
 
     def declare(self, more: Callable[[Capabilities], Capabilities]) -> None:

@@ -10,6 +10,7 @@ mutant can break what the layer guarantees, and every clause has a store that fa
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Protocol
@@ -83,6 +84,16 @@ class Target(Protocol):
 def native_mode(target: Target, wanted: Mode) -> Mode:
     """The wanted mode; the other one where the store has only that."""
     return wanted if wanted in target.modes else next(iter(target.modes))
+
+
+async def set_up(adapter: StorageAdapter) -> None:
+    """Set an adapter up. It is closed if that fails, because nobody else will."""
+    try:
+        await adapter.setup()
+    except BaseException:
+        with suppress(Exception):
+            await adapter.close()
+        raise
 
 
 class PortableTarget:

@@ -30,7 +30,7 @@ from session_continuity import (
 from session_continuity_conformance.concurrency.histories import Event
 from session_continuity_conformance.drivers import driver
 from session_continuity_conformance.options import ModeName
-from session_continuity_conformance.target import Target, UrlTarget, native_mode
+from session_continuity_conformance.target import Target, UrlTarget, native_mode, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +128,7 @@ def target_of(remote: dict[str, str]) -> Target:
 
 
 async def _serve(adapter: StorageAdapter, job: Job, wait: Callable[[], Awaitable[None]]) -> None:
-    await adapter.setup()
+    await set_up(adapter)
     await wait()
     async for event in work(adapter, job):
         _write(asdict(event))

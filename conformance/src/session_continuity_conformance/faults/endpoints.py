@@ -85,6 +85,12 @@ def _option(url: str) -> Address | None:
     return None
 
 
+def lacks_port(url: str) -> bool:
+    """Whether a URL names a server on loopback and not its port."""
+    found = _AUTHORITY.fullmatch(url)
+    return found is not None and not found["port"]
+
+
 def hurried(url: str, options: type[BackendOptions]) -> tuple[str, float]:
     """The URL with short timeouts and few retries, unless it states them, and the seconds within which a call must then
     end. Options are recognised by their usual names."""

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from session_continuity import StorageAdapter, StorageError
 from session_continuity_conformance.checks import ViolationError, holds, same
+from session_continuity_conformance.faults.endpoints import lacks_port
 from session_continuity_conformance.faults.proxy import Fault, Proxy
 from session_continuity_conformance.faults.writes import WRITES, Write
 from session_continuity_conformance.recording import Recorder, short
 from session_continuity_conformance.store_fixture import NotApplicableError, StoreFixture
-from session_continuity_conformance.target import Target, native_mode
+from session_continuity_conformance.target import Target, native_mode, set_up
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ async def behind_proxy(store: StoreFixture) -> AsyncGenerator[ProxiedStore]:
     """The store behind a proxy. Raises NotApplicableError where the store cannot be put behind one."""
     endpoint = store.target.endpoint()
     if endpoint is None:
-        raise NotApplicableError("the store has no server on loopback that a proxy could be put in front of")
+        raise NotApplicableError(_reason_without_endpoint(store.target))
     with Proxy(endpoint.host, endpoint.port) as proxy:
         adapter = await _opened(store, endpoint.through(proxy.host, proxy.port))
         try:
@@ -116,12 +117,21 @@ async def behind_proxy(store: StoreFixture) -> AsyncGenerator[ProxiedStore]:
             await adapter.close()
 
 
+def _reason_without_endpoint(target: Target) -> str:
+    if lacks_port((target.remote() or {}).get("url", "")):
+        return (
+            "the URL states no port, and option port has no default; write localhost:PORT, so that a proxy can be put "
+            "in front of the server"
+        )
+    return "the store has no server on loopback that a proxy could be put in front of"
+
+
 async def _opened(store: StoreFixture, target: Target) -> StorageAdapter:
     raw = target.open(native_mode(target, store.driver.mode), store.namespace)
     if not raw.capabilities.server_clock:
         raw.clock = store.now
     adapter = Recorder(store.driver.bridge(raw), store.log, store.driver.yield_control)
-    await adapter.setup()
+    await set_up(adapter)
     return adapter
 
 

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from session_continuity import StorageAdapter, run_now
 from session_continuity_conformance.drivers import BlockingDriver
 from session_continuity_conformance.store_fixture import StoreFixture
-from session_continuity_conformance.target import native_mode
+from session_continuity_conformance.target import native_mode, set_up
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def someone_else(store: StoreFixture) -> Generator[StorageAdapter]:
         if not raw.capabilities.server_clock:
             raw.clock = store.now
         adapter = driver.bridge(raw)
-        run_now(adapter.setup())
+        run_now(set_up(adapter))
         try:
             yield adapter
         finally:

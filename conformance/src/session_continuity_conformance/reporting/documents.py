@@ -28,6 +28,7 @@ def _store(report: StoreReport) -> dict[str, Any]:
         "verdict": report.verdict,
         "conformant": report.conformant,
         "partial": report.partial,
+        "reservations": [{**asdict(each), "clauses": ids} for each, ids in report.reservations.items()],
         "under_declared": report.under_declared,
         "search": str(report.effort),
         "seconds": {mode: round(report.seconds(mode), 3) for mode in MODES},

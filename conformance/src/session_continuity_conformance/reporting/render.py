@@ -40,7 +40,7 @@ def _leave(text: str, code: str) -> str:  # noqa: ARG001
 
 def _store(report: StoreReport, paint: Paint) -> list[str]:
     lines = ["", paint(report.subject.name, _BOLD), *_header(report), "", *_areas(report)]
-    for part in (_inapplicable, _newer, _unwritten, _failures, _not_run, _under_declared):
+    for part in (_inapplicable, _reserved, _newer, _unwritten, _failures, _not_run, _under_declared):
         lines += part(report)
     counts = f"{number_of(report.executed, 'example')} of {number_of(len(report.clauses), 'clause')}"
     times = ", ".join(f"{mode} {report.seconds(mode):.1f} s" for mode in MODES if report.seconds(mode))
@@ -94,6 +94,15 @@ def _inapplicable(report: StoreReport) -> list[str]:
     )
 
 
+def _reserved(report: StoreReport) -> list[str]:
+    """The clauses that passed with a reservation."""
+    return _after_a_gap(
+        line
+        for reservation, ids in report.reservations.items()
+        for line in _hanging(f"{', '.join(ids)} passed with a reservation, {reservation.short}: {reservation.sentence}")
+    )
+
+
 def _newer(report: StoreReport) -> list[str]:
     """The clauses that do not apply because they came in a later version of the contract."""
     by_version: dict[tuple[int, int], list[str]] = {}
@@ -126,11 +135,12 @@ def _unwritten(report: StoreReport) -> list[str]:
 
 
 def _failures(report: StoreReport) -> list[str]:
-    """One failure per example. The modes in which it failed are named with it."""
-    found: dict[tuple[str, str], list[Result]] = {}
+    """One failure per example, and one for all examples that an error ended in the same way. The modes in which it
+    failed are named with it."""
+    found: dict[tuple[str, ...], list[Result]] = {}
     for result in report.failures():
         if result.finding is None or not result.finding.unwritten:
-            found.setdefault((result.clause, result.example), []).append(result)
+            found.setdefault(_likeness(result), []).append(result)
     failures = list(found.values())
     lines = [line for results in failures[:SHOWN_FAILURES] for line in ["", *_failure(report, results)]]
     hidden = failures[SHOWN_FAILURES:]
@@ -140,11 +150,25 @@ def _failures(report: StoreReport) -> list[str]:
     return lines
 
 
+def _likeness(result: Result) -> tuple[str, ...]:
+    finding = result.finding
+    if finding is None or not finding.unexpected:
+        return (result.clause, result.example)
+    return (finding.observed, finding.cause, finding.where)
+
+
 def _failure(report: StoreReport, results: Sequence[Result]) -> list[str]:
     first = results[0]
     lines = first.finding.lines() if first.finding is not None else [f"{first.clause} {first.reason}"]
-    modes = ", ".join(result.mode for result in results)
-    return [*lines, f"  modes:    {modes}", f"  again:    {command_for(report, first)}"]
+    modes = ", ".join(mode for mode in MODES if mode in {result.mode for result in results})
+    others = [name for name in dict.fromkeys(result.clause for result in results) if name != first.clause]
+    same = _named("same in", ", ".join(others)) if others else []
+    return [*lines, *same, f"  modes:    {modes}", f"  again:    {command_for(report, first)}"]
+
+
+def _named(name: str, text: str) -> list[str]:
+    """Lines as those of a finding, of a text that may be long."""
+    return wrap(text, WIDTH, initial_indent=f"  {f'{name}:':<9} ", subsequent_indent=" " * 12, break_on_hyphens=False)
 
 
 def command_for(report: StoreReport, result: Result) -> str:

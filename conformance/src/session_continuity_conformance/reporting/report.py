@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from session_continuity import Mode
-from session_continuity_conformance.cases import Effort, Finding
+from session_continuity_conformance.cases import Effort
 from session_continuity_conformance.clauses import Clause, Contract
+from session_continuity_conformance.findings import Finding
+from session_continuity_conformance.store_fixture import Reservation
 
 Outcome = Literal["passed", "failed", "skipped", "not applicable", "under-declared"]
 Status = Literal["passed", "failed", "not applicable", "under-declared", "not run"]
@@ -28,7 +30,8 @@ def written(contract: Contract) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One example, run on one store in one mode. `reason` says why it was skipped or does not apply."""
+    """One example, run on one store in one mode. `reason` says why it was skipped or does not apply, `reservations`
+    what it could not check."""
 
     clause: str
     example: str
@@ -38,6 +41,7 @@ class Result:
     reason: str
     seconds: float
     finding: Finding | None = None
+    reservations: tuple[Reservation, ...] = ()
 
     def as_json(self) -> str:
         """The result as text that `from_json` reads."""
@@ -50,7 +54,8 @@ class Result:
         finding: dict[str, Any] | None = values.pop("finding")
         if finding is not None:
             finding |= {"done": tuple(finding["done"]), "program": tuple(finding["program"])}
-        return cls(**values, finding=None if finding is None else Finding(**finding))
+        reservations = tuple(Reservation(**each) for each in values.pop("reservations"))
+        return cls(**values, finding=None if finding is None else Finding(**finding), reservations=reservations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +142,18 @@ class StoreReport:
     def verdict(self) -> str:
         """The judgement, and what it is limited to."""
         count = f"{len(self.clauses)} clauses" if len(self.clauses) > 1 else "one clause"
-        return f"{self.judgement} (only the {count} asked for)" if self.partial and self.conformant else self.judgement
+        limits = [f"only the {count} asked for"] if self.partial else []
+        limits += [each.short for each in self.reservations]
+        return f"{self.judgement} ({'; '.join(limits)})" if limits and self.conformant else self.judgement
+
+    @property
+    def reservations(self) -> dict[Reservation, list[str]]:
+        """What could not be checked of clauses that passed, with the ids of the clauses."""
+        found: dict[Reservation, dict[str, None]] = {}
+        for result in self.results:
+            for each in result.reservations if result.outcome == "passed" else ():
+                found.setdefault(each, {})[result.clause] = None
+        return {each: list(clauses) for each, clauses in found.items()}
 
     @property
     def judgement(self) -> str:

@@ -52,7 +52,9 @@ async def test_capabilities_are_data(store: StoreFixture) -> None:
 
 @clause("SC-CFG-003")
 async def test_clock_is_aware_and_utc(store: StoreFixture) -> None:
-    moment = store.target.open(store.mode, store.namespace).clock()
+    own = store.target.open(store.mode, store.namespace)
+    moment = own.clock()
+    await store.driver.bridge(own).close()
     same("utcoffset of clock()", str(moment.utcoffset()), "0:00:00")
 
 

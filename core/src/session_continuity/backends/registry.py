@@ -28,7 +28,7 @@ from session_continuity.backends.installed import (
 from session_continuity.backends.observed import CallObserver
 from session_continuity.backends.options import BackendOptions
 from session_continuity.backends.portable import portable
-from session_continuity.backends.url import BackendURL, parse_url
+from session_continuity.backends.url import BackendURL, is_free_of_secrets, parse_url
 from session_continuity.contract.adapter import StorageAdapter
 from session_continuity.errors import PluginError
 from session_continuity.runtime.modes import Mode
@@ -123,9 +123,11 @@ class Registry:
         return self.wrap(portable(adapter, self.call_observer(), contract=plugin.api_version, url=shown_url))
 
     def redacted(self, url: str | None) -> str:
-        """A URL without its secrets, for people."""
+        """A URL without its secrets, for people. Where they are all taken from variables, it is the URL as written."""
         parsed: BackendURL = parse_url(url, environ=self._environ)
-        return parsed.redacted(self.plugin(parsed.scheme).options)
+        options = self.plugin(parsed.scheme).options
+        shown = parsed.redacted(options)
+        return url if url is not None and "***" in shown and is_free_of_secrets(url, options) else shown
 
     # Extensions
 

@@ -62,6 +62,24 @@ class BackendURL:
         return f"{self.scheme}://{user}{host}{port}{self.path}{'?' + query if query else ''}"
 
 
+def is_free_of_secrets(text: str, options: type[BackendOptions]) -> bool:
+    """Whether the text of a URL takes every secret from a variable, so that it can be shown and used as it is.
+
+    A user without a password may be a secret, and so may the default of a variable. False for a text without variables
+    and for one with an unknown option.
+    """
+    names = {match["name"] for match in _REFERENCE.finditer(text)} - {None}
+    if not names:
+        return False
+    bare = parse_url(text, environ=dict.fromkeys(names, ""))
+    if not bare.query.keys() <= options.model_fields.keys():
+        return False
+    user = bare.user if bare.password is None else None
+    values = [(name, value) for name, each in bare.query.items() for value in _as_list(each)]
+    hidden = [user, bare.password, *(value for name, value in values if options.is_secret(name))]
+    return not any(hidden) and not any(_CREDENTIALS.search(value) for _, value in values)
+
+
 def _redact(name: str, value: str | list[str], options: type[BackendOptions]) -> str:
     if options.is_secret(name):
         return f"{name}=***"

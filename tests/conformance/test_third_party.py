@@ -174,6 +174,41 @@ def test_an_extension_is_named_by_the_same_rules(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_scheme_may_have_another_name_than_the_distribution(tmp_path: Path) -> None:
+    home, _ = new_backend("shelf", tmp_path / "new", scheme="book+shelf")
+    texts = {path.name: path.read_text() for path in home.rglob("*.*") if path.is_file()}
+    assert '\n"book+shelf" = "session_continuity_shelf.entry_point:plugin"\n' in texts["pyproject.toml"]
+    assert '    scheme = "book+shelf"\n' in texts["entry_point.py"]
+    assert '    backend = "book+shelf"\n' in texts["adapter.py"]
+    assert [name for name, text in texts.items() if "shelf://" in text.replace("book+shelf://", "")] == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "complaint"),
+    [
+        ("Shelf", "a scheme begins with a letter"),
+        ("9lives", "a scheme begins with a letter"),
+        ("a/b", "a scheme begins with a letter"),
+        ("memory", "the scheme memory is taken by session-continuity-memory"),
+    ],
+)
+def test_a_scheme_that_cannot_be_is_refused(tmp_path: Path, scheme: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        new_backend("shelf", tmp_path / "new", scheme=scheme)
+    assert not (tmp_path / "new").exists()
+
+
+def test_both_type_checkers_run_when_the_first_fails(project: Path) -> None:
+    sessions = [
+        node for node in ast.parse((project / "noxfile.py").read_text()).body if isinstance(node, ast.FunctionDef)
+    ]
+    (types,) = (node for node in sessions if node.name == "types")
+    assert [ast.unparse(each) for each in types.decorator_list][1:] == [
+        "nox.parametrize('checker', ['mypy', 'pyright'])"
+    ]
+    assert len([line for line in ast.unparse(types).splitlines() if "session.run(" in line]) == 1
+
+
 def test_a_hyphen_becomes_an_underscore_where_python_wants_it(tmp_path: Path) -> None:
     _, files = new_backend("my-store", tmp_path / "deep/er")
     adapter = tmp_path / "deep/er/src/session_continuity_my_store/adapter.py"

@@ -162,6 +162,24 @@ def test_a_redacted_url_shows_everything_but_secrets(text: str, shown: str) -> N
     assert parse_url(text, environ={}).redacted(StoreOptions) == shown
 
 
+class AliasedOptions(BackendOptions):
+    """Options with names that pydantic has taken."""
+
+    schema_: str = Field(default="public", alias="schema")
+    copy_: SecretStr | None = Field(default=None, alias="copy")
+
+
+def test_an_option_may_have_a_name_that_pydantic_has_taken() -> None:
+    made = AliasedOptions.from_url(parse_url("s://?schema=chat&copy=word", environ={}))
+    assert made.schema_ == "chat"
+    assert made.copy_ is not None
+    assert parse_url("s://?schema=chat&copy=word", environ={}).redacted(AliasedOptions) == "s://?schema=chat&copy=***"
+    with pytest.raises(ConfigError, match=r"unknown option schem; did you mean schema\?"):
+        AliasedOptions.from_url(parse_url("s://?schem=chat", environ={}))
+    with pytest.raises(ConfigError, match="the fields are namespace, schema, copy"):
+        parse_options(AliasedOptions, {"other": 1}, scheme="s")
+
+
 @pytest.mark.parametrize(
     ("text", "free"),
     [

@@ -237,7 +237,7 @@ def _sentence(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
 
 
 def _unknown_field(name: str, model: type[BaseModel] | None) -> str:
-    known = list(model.model_fields) if model else []
+    known = [field.alias or name for name, field in model.model_fields.items()] if model else []
     near = get_close_matches(name, known, 1)
     if near:
         return f"unknown field; did you mean {near[0]}?"

@@ -63,8 +63,8 @@ def _authority(url: str, options: type[BackendOptions]) -> Address | None:
     found = _AUTHORITY.fullmatch(url)
     if found is None:
         return None
-    default = options.model_fields["port"].default if "port" in options.model_fields else None
-    port = found["port"] or default
+    option = options.by_name().get("port")
+    port = found["port"] or (option and option.default)
     if not port:
         return None
     return Address(found["host"].strip("[]"), int(port), found["before"], found["after"])
@@ -102,7 +102,7 @@ def hurried(url: str, options: type[BackendOptions]) -> tuple[str, float]:
 
 
 def _takes(options: type[BackendOptions], name: str, kind: type) -> bool:
-    field = options.model_fields.get(name)
+    field = options.by_name().get(name)
     return field is not None and kind in (field.annotation, *get_args(field.annotation))
 
 

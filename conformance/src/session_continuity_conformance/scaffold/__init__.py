@@ -26,36 +26,54 @@ SUFFIX = ".tmpl"
 Written = tuple[Path, list[Path]]
 
 
-def new_backend(name: str, directory: Path | None = None) -> Written:
-    """Write the distribution of a new store for `name://`, and return its directory and its files.
+def new_backend(name: str, directory: Path | None = None, *, scheme: str | None = None) -> Written:
+    """Write the distribution of a new store for `scheme://`, and return its directory and its files. The scheme is the
+    name, unless another is given.
 
-    Raises ConfigError for a name that is malformed or taken, and for a directory that exists. Then nothing is written.
+    Raises ConfigError for a name or a scheme that is malformed or taken, and for a directory that exists. Then nothing
+    is written.
     """
-    _check_name(name, default_registry().installed_backends(), "scheme")
-    return _write("backend", name, directory, tasks())
+    scheme = name if scheme is None else scheme
+    _check_name(name)
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
+        raise ConfigError(
+            f"the scheme {scheme!r} is not valid: a scheme begins with a letter, and has lower-case letters, digits "
+            "and the characters +-. only, for example mystore"
+        )
+    _check_free(scheme, default_registry().installed_backends(), "scheme")
+    _check_not_installed(name)
+    return _write("backend", name, directory, {"scheme": scheme, **tasks()})
 
 
 def new_extension(name: str, directory: Path | None = None) -> Written:
     """Write the distribution of a new extension, and return its directory and its files. Raises ConfigError as
     `new_backend` does."""
-    _check_name(name, default_registry().installed_extensions(), "extension")
+    _check_name(name)
+    _check_free(name, default_registry().installed_extensions(), "extension")
+    _check_not_installed(name)
     return _write("extension", name, directory, {})
 
 
-def _check_name(name: str, installed: list[InstalledPlugin], kind: str) -> None:
+def _check_name(name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST_NAME:
         raise ConfigError(
             f"the name {name!r} is not valid: a name begins with a letter, has lower-case letters, digits and single "
             f"hyphens, and up to {LONGEST_NAME} characters, for example mystore"
         )
-    claims = [plugin.distribution for plugin in installed if plugin.name == name]
-    if claims:
-        raise ConfigError(f"the {kind} {name} is taken by {claims[0]}; choose another name")
+
+
+def _check_not_installed(name: str) -> None:
     try:
         distribution(f"session-continuity-{name}")
     except PackageNotFoundError:
         return
     raise ConfigError(f"a distribution session-continuity-{name} is installed already; choose another name")
+
+
+def _check_free(name: str, installed: list[InstalledPlugin], kind: str) -> None:
+    claims = [plugin.distribution for plugin in installed if plugin.name == name]
+    if claims:
+        raise ConfigError(f"the {kind} {name} is taken by {claims[0]}; choose another")
 
 
 def _write(kind: str, name: str, directory: Path | None, tasks: Mapping[str, str]) -> Written:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Self, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, ValidationError as PydanticError
+from pydantic.fields import FieldInfo
 
 from session_continuity.backends.url import BackendURL
 from session_continuity.errors import ConfigError, SessionContinuityError
@@ -29,7 +30,10 @@ _SHORTEST_SECRET = 4  # characters; a shorter value is not masked, because it oc
 
 
 class BackendOptions(BaseModel):
-    """The options of a backend. A plugin subclasses it. Unknown options are refused, strings are converted."""
+    """The options of a backend. A plugin subclasses it. Unknown options are refused, strings are converted.
+
+    A name that pydantic has taken, such as `schema`, is the alias of a field: `schema_: str = Field(alias="schema")`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -56,19 +60,25 @@ class BackendOptions(BaseModel):
         return parse_options(cls, {**parts, **cls._fields_from_query(url, parts)}, scheme=url.scheme)
 
     @classmethod
+    def by_name(cls) -> Mapping[str, FieldInfo]:
+        """The fields by the names that their options have in URLs."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
+
+    @classmethod
     def is_secret(cls, option: str) -> bool:
         """Whether the option's value must not be shown."""
-        return _has_type(cls.model_fields[option].annotation, _SECRETS)
+        return _has_type(cls.by_name()[option].annotation, _SECRETS)
 
     @classmethod
     def _fields_from_query(cls, url: BackendURL, parts: Mapping[str, Any]) -> dict[str, str | list[str]]:
         fields: dict[str, str | list[str]] = {}
+        known = cls.by_name()
         for place, (name, value) in enumerate(url.query.items(), 1):
-            if name not in cls.model_fields:
-                raise ConfigError(_unknown_option(place, name, url.scheme, sorted(cls.model_fields)))
+            if name not in known:
+                raise ConfigError(_unknown_option(place, name, url.scheme, sorted(known)))
             if name in parts:
                 raise ConfigError(f"{url.scheme}: option {name} is given twice, in the address and in the query")
-            if _has_type(cls.model_fields[name].annotation, _COLLECTIONS):
+            if _has_type(known[name].annotation, _COLLECTIONS):
                 fields[name] = value if isinstance(value, list) else [value]
             elif isinstance(value, list):
                 raise ConfigError(f"{url.scheme}: option {name} is given {len(value)} times; give it once")

@@ -53,7 +53,7 @@ class BackendURL:
     def redacted(self, options: type[BackendOptions]) -> str:
         """The URL with `***` in place of credentials and secret options. With an unknown option, only the scheme."""
         # An unknown option may be the end of a password with a '?' in it.
-        if not self.query.keys() <= options.model_fields.keys():
+        if not self.query.keys() <= options.by_name().keys():
             return str(self)
         user = "" if self.user is None else ("***@" if self.password is None else "***:***@")
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -72,7 +72,7 @@ def is_free_of_secrets(text: str, options: type[BackendOptions]) -> bool:
     if not names:
         return False
     bare = parse_url(text, environ=dict.fromkeys(names, ""))
-    if not bare.query.keys() <= options.model_fields.keys():
+    if not bare.query.keys() <= options.by_name().keys():
         return False
     user = bare.user if bare.password is None else None
     values = [(name, value) for name, each in bare.query.items() for value in _as_list(each)]

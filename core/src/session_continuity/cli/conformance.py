@@ -66,21 +66,22 @@ conformance.__signature__ = inspect.Signature(list(_parameters()))  # type: igno
 
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="In lower case, such as mystore.")]
+_Scheme = Annotated[str | None, typer.Option(metavar="SCHEME", help="The scheme of the URL. Default: NAME.")]
 _Directory = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="The new directory. Default: session-continuity-NAME."),
 ]
 
 
-def new_backend(name: _Name, directory: _Directory = None, as_json: Json = False) -> None:
+def new_backend(name: _Name, directory: _Directory = None, scheme: _Scheme = None, as_json: Json = False) -> None:
     """Start a new backend.
 
-    Writes a complete distribution for NAME:// with the methods of the contract to fill in. Beside each method are the
-    clauses that test it. JSON: directory, files.
+    Writes a complete distribution with the methods of the contract to fill in. Beside each method are the clauses that
+    test it. Its URLs are NAME://, or SCHEME://. JSON: directory, files.
     """
     with _require_suite():
         from session_continuity_conformance import scaffold
-    _print_files(*scaffold.new_backend(name, directory), as_json=as_json)
+    _print_files(*scaffold.new_backend(name, directory, scheme=scheme), as_json=as_json)
 
 
 def new_extension(name: _Name, directory: _Directory = None, as_json: Json = False) -> None:

@@ -96,7 +96,7 @@ def finding_of_leftovers(clause: str, errors: Sequence[BaseException]) -> Findin
 
 def leftovers_in(error: BaseException | None) -> list[BaseException]:
     """The complaints that pytest has collected in this error. Empty where it is another error."""
-    each = error.exceptions if isinstance(error, BaseExceptionGroup) else [error]
+    each: Sequence[object] = getattr(error, "exceptions", [error])
     found = [one.__cause__ or one for one in each if isinstance(one, pytest.PytestUnraisableExceptionWarning)]
     return found if len(found) == len(each) else []
 

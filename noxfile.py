@@ -225,6 +225,9 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks: ratios to bare clients. `-- redis` and `-- dynamodb` start a server, `-- --peers` adds a peer."""
-    install(session, *(["openai-agents[redis]"] if "--peers" in session.posargs else []))
+    """The benchmarks: ratios to bare clients. `-- redis`, `-- dynamodb` and `-- postgres` start a server.
+
+    `-- --peers` adds openai-agents.
+    """
+    install(session, *(["openai-agents[redis,sqlalchemy]"] if "--peers" in session.posargs else []))
     session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONPATH": os.fspath(ROOT)})

@@ -1,6 +1,6 @@
 """`python -m benchmarks [BACKEND…] [--sizes 10,1000,10000] [--rounds 5] [--peers]`: measure, and print the ratios.
 
-Redis and DynamoDB start a server, or use the one at `--url`. `--latency` delays every reply of the server.
+Redis, DynamoDB and PostgreSQL start a server, or use the one at `--url`. `--latency` delays every reply of the server.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from benchmarks.setup import Setup
 from benchmarks.subjects.openai_agents import INSTALL, is_installed
 
 EMBEDDED = ("memory", "sqlite")
-SERVED = ("redis", "dynamodb")
-WITH_PEERS = ("sqlite", "redis")
+SERVED = ("redis", "dynamodb", "postgres")
+WITH_PEERS = ("sqlite", "redis", "postgres")
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.backends = arguments.backends or EMBEDDED
     if arguments.peers and not is_installed():
-        parser.error("openai-agents is not installed: pip install 'openai-agents[redis]'")
+        parser.error("openai-agents is not installed: pip install 'openai-agents[redis,sqlalchemy]'")
     if unknown := set(arguments.backends) - {*EMBEDDED, *SERVED}:
         parser.error(f"no benchmark for {', '.join(sorted(unknown))}")
     if (arguments.url or arguments.latency) and (len(arguments.backends) > 1 or arguments.backends[0] not in SERVED):

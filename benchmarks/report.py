@@ -10,6 +10,8 @@ GOALS = {
     "sqlite": {"append": "CPU ≤ 4", "last 20": "CPU ≤ 2.5", "all": "CPU ≤ 1.5", "list 100": "CPU ≤ 4"},
     "redis": {"append": "CPU ≤ 2.5", "last 20": "CPU ≤ 2.5", "all": "CPU ≤ 2.5", "list 100": "CPU ≤ 4"},
     "redis asyncio": {"append": "CPU ≤ 2.5"},
+    "postgres": {"append": "CPU ≤ 1.6", "last 20": "CPU ≤ 1.4", "all": "CPU ≤ 1.4", "list 100": "CPU ≤ 1.5"},
+    "postgres asyncio": {"append": "CPU ≤ 1.4"},
     "dynamodb": {
         "append": "CPU ≤ 1.5",
         "last 20": "CPU ≤ 0.8",

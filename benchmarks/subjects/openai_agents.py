@@ -14,14 +14,16 @@ INSTALL = "openai-agents is not compared; `nox -s bench -- --peers …` installs
 
 
 class OpenAIAgentsSubject(Subject):
-    """Sessions in a SQLite file, or on the server of an asyncio client of redis-py. Its methods are all async."""
+    """Sessions in a SQLite file, on the server of an asyncio client of redis-py, or behind an engine of SQLAlchemy. Its
+    methods are all async."""
 
     name = "openai-agents"
     awaited = True
     operations = ("append", "last 20", "all", "delete")
 
-    def __init__(self, *, path: str | None = None, client: Any = None) -> None:
+    def __init__(self, *, path: str | None = None, client: Any = None, engine: Any = None) -> None:
         self._path = path
+        self._engine = engine
         self._client = client
         self._sessions: dict[str, Any] = {}
 
@@ -42,7 +44,7 @@ class OpenAIAgentsSubject(Subject):
         return self._session(session).clear_session()
 
     def close(self) -> None:
-        """Close the files. The Redis client is closed by the comparison."""
+        """Close the files. Client and engine are closed by the comparison."""
         for session in self._sessions.values() if self._path is not None else ():
             session.close()
 
@@ -54,14 +56,18 @@ class OpenAIAgentsSubject(Subject):
     def _open(self, session: str) -> Any:
         if self._path is not None:
             return import_module("agents").SQLiteSession(session, self._path)
+        if self._engine is not None:
+            module = import_module("agents.extensions.memory.sqlalchemy_session")
+            return module.SQLAlchemySession(session, engine=self._engine, create_tables=True)
         module = import_module("agents.extensions.memory.redis_session")
         return module.RedisSession(session, redis_client=self._client)
 
 
 def is_installed() -> bool:
-    """Whether openai-agents can be imported, with its Redis session."""
+    """Whether openai-agents can be imported, with its sessions for Redis and SQLAlchemy."""
     try:
         import_module("agents.extensions.memory.redis_session")
+        import_module("agents.extensions.memory.sqlalchemy_session")
     except ImportError:
         return False
     return True

@@ -23,15 +23,21 @@ def test_a_run_without_openai_agents_says_how_to_get_it() -> None:
     run = benchmark("sqlite", "--sizes", "")
     assert ("`nox -s bench -- --peers …` installs it" in run.stdout) == missing
     insisting = benchmark("sqlite", "--sizes", "", "--peers")
-    assert ("pip install 'openai-agents[redis]'" in insisting.stderr, insisting.returncode != 0) == (missing, missing)
+    assert ("pip install 'openai-agents[redis,sqlalchemy]'" in insisting.stderr, insisting.returncode != 0) == (
+        missing,
+        missing,
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["oracle"], "no benchmark for oracle"),
-        (["memory", "--latency", "5"], "--url and --latency go with one of redis, dynamodb"),
-        (["redis", "dynamodb", "--url", "redis://127.0.0.1"], "--url and --latency go with one of redis, dynamodb"),
+        (["memory", "--latency", "5"], "--url and --latency go with one of redis, dynamodb, postgres"),
+        (
+            ["redis", "dynamodb", "--url", "redis://127.0.0.1"],
+            "--url and --latency go with one of redis, dynamodb, postgres",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], reason: str) -> None:

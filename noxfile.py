@@ -17,7 +17,7 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "long", "conformance", "agents"]
+nox.options.sessions = ["lint", "types", "tests", "conformance", "agents"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
@@ -113,7 +113,7 @@ for version in PYTHONS:
 
 @nox.session
 def long(session: nox.Session) -> None:
-    """The tests that take longest. The marker of each says why it is worth its time.
+    """The tests that take longest, which CI leaves out. The marker of each says why it is worth its time.
 
     They are shared out one by one, because one file has several. One test may take 25 minutes before it counts as
     hanging: a busy machine has taken more than five for one.

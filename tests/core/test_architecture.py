@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "_version": "",
     "errors": "",
     "json_problems": "",
+    "importing": "",
     "input_errors": "json_problems",
     "shared": "",
     "values": "json_problems",
@@ -58,6 +59,7 @@ CLIENTS = {
 
 FRAMEWORKS = {
     "claude_agent_sdk": {"claude_agent_sdk"},
+    "claude_code": {"claude_agent_sdk"},
     "google_adk": {"google"},
     "langchain": {"langchain", "langchain_core", "langgraph"},
     "openai_agents": {"agents"},
@@ -67,7 +69,8 @@ FRAMEWORKS = {
     "chatkit": {"chatkit"},
     "llama_index": {"llama_index"},
 }
-"""The framework that each adapter for agent frameworks imports. The other modules are shared, and import none."""
+"""The framework that each adapter for agent frameworks imports, and an importer if it is there. The other modules are
+shared, and import none."""
 
 ROOMS = {
     "session_continuity_dynamodb": {

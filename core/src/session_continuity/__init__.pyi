@@ -182,6 +182,11 @@ from .ids import (
     move_to as move_to,
     stable_id as stable_id,
 )
+from .importing import (
+    IMPORTS as IMPORTS,
+    ImportedConversation as ImportedConversation,
+    ImportSource as ImportSource,
+)
 from .json_problems import replace_invalid_text as replace_invalid_text
 from .manager.arguments import SessionQuery as SessionQuery
 from .manager.async_manager import (

@@ -43,7 +43,11 @@ _USAGE_ERRORS = (ConfigError, NotSupportedError, PluginError, ValidationError)
 _Command = tuple[str, Callable[..., None], Sequence[str]]
 _COMMANDS: list[_Command] = [
     ("demo", demo, ["", "--url redis://localhost:6379/0", "--transcript chat.jsonl --max-tokens 2000"]),
-    ("import", import_conversations, ["conversations.json sqlite:///chat.db", "train.jsonl --conversation 3"]),
+    (
+        "import",
+        import_conversations,
+        ["conversations.json sqlite:///chat.db", "--from openai-agents old.db sqlite:///chat.db"],
+    ),
     ("plugins", plugins, ["--check"]),
     ("setup", setup, ["sqlite:///chat.db"]),
     ("health", health, ["sqlite:///chat.db"]),

@@ -1,0 +1,395 @@
+"""`session-continuity import --from`: what frameworks have stored themselves, written by their own classes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from agents import SQLiteSession
+from agents.extensions.memory import AdvancedSQLiteSession
+from claude_agent_sdk import get_session_messages_from_store, list_sessions_from_store
+
+from session_continuity import Message, SessionManager, to_anthropic
+from session_continuity_agents.claude_agent_sdk import ClaudeSessionStore
+from session_continuity_agents.openai_agents import OpenAISession
+
+from ..kit.distributions import write_distribution
+from .stores import opened
+
+SCRIPT = Path(sys.executable).with_name("session-continuity")
+FAULTS = (Path(__file__).parents[1] / "cli/faults.py").read_text()
+
+SHARED = pytest.mark.on(url=["sqlite", "redis", "dynamodb"])
+SQLITE = pytest.mark.on(url=["sqlite"])
+
+
+def in_a_loop(test: Callable[..., Any]) -> Callable[..., None]:
+    """The test in an event loop. The command runs in another process."""
+
+    @wraps(test)
+    def run(*arguments: Any, **fixtures: Any) -> None:
+        asyncio.run(test(*arguments, **fixtures))
+
+    return run
+
+
+@dataclass
+class Imported:
+    """What a run printed."""
+
+    code: int
+    rows: list[list[str]]
+    problems: list[str]
+
+    @property
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """By session, how many messages were found, and how many were added."""
+        return {row[1]: (int(row[2]), int(row[3])) for row in self.rows}
+
+
+class Importer:
+    """Runs the command in a folder."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url = folder, url
+
+    def __call__(self, kind: str, source: object, *options: str, environ: dict[str, str] | None = None) -> Imported:
+        """The result of an import into the store."""
+        command = [os.fspath(SCRIPT), "import", "--from", kind, str(source), self.url, *options]
+        done = subprocess.run(
+            command, cwd=self.folder, env={**os.environ, **(environ or {})}, capture_output=True, text=True, check=False
+        )
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        return Imported(done.returncode, rows, done.stderr.splitlines())
+
+    def killed(self, kind: str, source: object, *, at: int, max_batch: int) -> Imported:
+        """An import that is killed at the event of this number. A batch has at most `max_batch` messages."""
+        folder = self.folder / "faults"
+        if not folder.exists():
+            extension = {"session_continuity.extensions": {"faults": "faults_module"}}
+            write_distribution(folder, "faults", entry_points=extension, modules={"faults_module": FAULTS})
+        faults = {"PYTHONPATH": str(folder), "FAULT_KILL_AT": str(at), "FAULT_MAX_BATCH": str(max_batch)}
+        done = self(kind, source, environ=faults)
+        assert done.code == -signal.SIGKILL
+        return done
+
+
+@pytest.fixture
+def importing(tmp_path: Path, url: str) -> Importer:
+    """The command, for an empty store."""
+    return Importer(tmp_path, url)
+
+
+def stored(url: str, session_id: str) -> list[Message]:
+    with SessionManager.open(url, setup=False) as manager:
+        return list(manager.get_messages(session_id))
+
+
+def sessions(url: str) -> set[str]:
+    with SessionManager.open(url, setup=False) as manager:
+        return {session.id for session in manager.iter_sessions()}
+
+
+# openai-agents
+
+TURN: list[Any] = [
+    {"role": "user", "content": "Where are 1 and 2?"},
+    {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"},
+    {"type": "function_call", "call_id": "a", "name": "status", "arguments": '{"order": 1}', "id": "fc_1"},
+    {"type": "function_call", "call_id": "b", "name": "status", "arguments": '{"order": 2}', "id": "fc_2"},
+    {"type": "function_call_output", "call_id": "a", "output": "here"},
+    {"type": "function_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "there"}]},
+    {"role": "assistant", "content": [{"type": "output_text", "text": "Here.", "annotations": []}], "type": "message"},
+    {"type": "made_up_item", "value": [1, None, "\ud800"]},
+]
+
+
+async def write_openai(path: Path, sessions: dict[str, list[Any]]) -> None:
+    """Add items to sessions of openai-agents."""
+    for name, items in sessions.items():
+        session = SQLiteSession(name, path)
+        await session.add_items(items)
+        session.close()
+
+
+@SHARED
+@in_a_loop
+async def test_openai_agents_goes_on_with_its_sessions(importing: Importer, tmp_path: Path, url: str) -> None:
+    await write_openai(tmp_path / "old.db", {"user-42": TURN, "user-43": TURN[:1]})
+    done = importing("openai-agents", tmp_path / "old.db")
+    assert (done.code, done.problems) == (0, [])
+    assert done.counts == {"user-42": (0, 8), "user-43": (0, 1)}
+    async with opened(url) as manager:
+        assert await OpenAISession("user-42", manager=manager).get_items() == TURN
+        assert (await manager.get_session("user-42")).metadata.source == "openai_agents"
+        said = to_anthropic(await manager.get_conversation_context("user-42"))["messages"]
+    assert [block["name"] for message in said for block in message["content"] if "name" in block] == ["status"] * 2
+
+
+@SQLITE
+@in_a_loop
+async def test_a_second_run_adds_what_the_source_has_more(importing: Importer, tmp_path: Path, url: str) -> None:
+    source = tmp_path / "old.db"
+    await write_openai(source, {"a": TURN[:3], "b": TURN})
+    importing("openai-agents", source)
+    assert importing("openai-agents", source).counts == {"a": (3, 0), "b": (8, 0)}
+    await write_openai(source, {"a": TURN[3:], "c": TURN})
+    assert importing("openai-agents", source).counts == {"a": (3, 5), "b": (8, 0), "c": (0, 8)}
+    async with opened(url) as manager:
+        assert await OpenAISession("a", manager=manager).get_items() == TURN
+
+
+@SQLITE
+@in_a_loop
+async def test_branches_are_conversations_of_their_own(importing: Importer, tmp_path: Path, url: str) -> None:
+    source = tmp_path / "old.db"
+    old = AdvancedSQLiteSession(session_id="s", db_path=source, create_tables=True)
+    for text in ("one", "two"):
+        await old.add_items([{"role": "user", "content": text}, {"role": "assistant", "content": text.upper()}])
+    await old.create_branch_from_turn(2, "other")
+    await old.add_items([{"role": "user", "content": "three"}])
+    expected = {branch: await old.get_items(branch_id=branch) for branch in ("main", "other")}
+    old.close()
+    assert importing("openai-agents", source).counts == {"s": (0, 4), "s/other": (0, 3)}
+    async with opened(url) as manager:
+        assert await OpenAISession("s", manager=manager).get_items() == expected["main"]
+        assert await OpenAISession("s/other", manager=manager).get_items() == expected["other"]
+
+
+@SQLITE
+@in_a_loop
+async def test_tables_may_have_other_names(importing: Importer, tmp_path: Path) -> None:
+    session = SQLiteSession("s", tmp_path / "old.db", sessions_table="users", messages_table="chats")
+    await session.add_items(TURN)
+    session.close()
+    assert "has no table agent_messages" in importing("openai-agents", "old.db").problems[0]
+    done = importing("openai-agents", "sqlite:///old.db?sessions_table=users&messages_table=chats")
+    assert done.counts == {"s": (0, 8)}
+    assert importing("openai-agents", "sqlite:///old.db?tables=x").code == 2
+
+
+# Every kind
+
+
+@SHARED
+@in_a_loop
+async def test_an_import_that_was_killed_goes_on(importing: Importer, tmp_path: Path, url: str) -> None:
+    items: list[Any] = [{"role": "user", "content": str(number)} for number in range(30)]
+    await write_openai(tmp_path / "old.db", {"a": items, "b": items})
+    importing.killed("openai-agents", "old.db", at=12, max_batch=7)
+    assert [message.content for message in stored(url, "a")] == [item["content"] for item in items][:14]
+    importing.killed("openai-agents", "old.db", at=19, max_batch=7)
+    done = importing("openai-agents", "old.db")
+    assert (done.code, done.problems) == (0, [])
+    assert sum(done.counts["a"]) == sum(done.counts["b"]) == 30
+    for name in ("a", "b"):
+        assert [message.content for message in stored(url, name)] == [item["content"] for item in items]
+
+
+@SHARED
+@in_a_loop
+async def test_a_dry_run_writes_nothing(importing: Importer, tmp_path: Path, url: str) -> None:
+    source = tmp_path / "old.db"
+    await write_openai(source, {"a": TURN})
+    done = importing("openai-agents", source, "--dry-run")
+    assert (done.code, done.rows) == (0, [["readable", "a", "0", "8", "0"]])
+    assert not (tmp_path / "chats.db").exists()
+    importing("openai-agents", source)
+    await write_openai(source, {"a": TURN, "b": TURN})
+    assert importing("openai-agents", source, "--dry-run").counts == {"a": (8, 8), "b": (0, 8)}
+    assert sessions(url) == {"a"}
+    assert len(stored(url, "a")) == 8
+
+
+@SQLITE
+@in_a_loop
+async def test_damaged_rows_are_told_and_left_out(importing: Importer, tmp_path: Path, url: str) -> None:
+    source = tmp_path / "old.db"
+    await write_openai(source, {"a": TURN})
+    with sqlite3.connect(source) as file:
+        for row, damage in enumerate(["{", "[1]", b"\xff\xfe", "null"], 2):
+            file.execute("UPDATE agent_messages SET message_data = ? WHERE id = ?", (damage, row))
+    file.close()
+    for counts in ((0, 4), (4, 0)):
+        done = importing("openai-agents", source)
+        assert done.code == 1
+        assert done.rows == [["imported", "a", *map(str, counts), "4"]]
+        assert done.problems == [
+            "problem: a: row 2 is not JSON",
+            "problem: a: row 3 is not an object of JSON",
+            "problem: a: row 4 is not JSON",
+            "problem: a: row 5 is not an object of JSON",
+        ]
+    async with opened(url) as manager:
+        assert await OpenAISession("a", manager=manager).get_items() == [TURN[0], *TURN[5:]]
+
+
+@pytest.mark.on(url=["dynamodb"])
+@in_a_loop
+async def test_a_message_that_the_store_refuses_is_left_out(importing: Importer, tmp_path: Path, url: str) -> None:
+    items: list[Any] = [{"role": "user", "content": text} for text in ("one", "x" * 4_100_000, "three")]
+    await write_openai(tmp_path / "old.db", {"a": items})
+    done = importing("openai-agents", "old.db")
+    assert (done.code, done.rows) == (1, [["imported", "a", "0", "2", "1"]])
+    assert [message.content for message in stored(url, "a")] == ["one", "three"]
+
+
+@SQLITE
+@in_a_loop
+async def test_a_session_that_was_not_imported_is_left_alone(importing: Importer, tmp_path: Path, url: str) -> None:
+    async with opened(url) as manager:
+        await OpenAISession("a", manager=manager).add_items([{"role": "user", "content": "mine"}])
+    await write_openai(tmp_path / "old.db", {"a": TURN, "b": TURN})
+    done = importing("openai-agents", "old.db")
+    assert (done.code, done.counts) == (1, {"a": (0, 0), "b": (0, 8)})
+    assert "holds another conversation" in done.problems[0]
+    assert [message.content for message in stored(url, "a")] == ["mine"]
+
+
+@SQLITE
+@in_a_loop
+async def test_a_conversation_that_went_on_here_and_there_keeps_both(
+    importing: Importer, tmp_path: Path, url: str
+) -> None:
+    await write_openai(tmp_path / "old.db", {"a": TURN[:1]})
+    importing("openai-agents", "old.db")
+    async with opened(url) as manager:
+        await OpenAISession("a", manager=manager).add_items([{"role": "user", "content": "here"}])
+    await write_openai(tmp_path / "old.db", {"a": [{"role": "user", "content": "there"}]})
+    assert importing("openai-agents", "old.db").counts == {"a": (1, 1)}
+    assert [message.content for message in stored(url, "a")] == [TURN[0]["content"], "here", "there"]
+
+
+@SQLITE
+def test_wrong_sources_and_kinds_are_told_before_a_store_is_created(importing: Importer, tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("This is a text, and a long one, so that it is not empty." * 20)
+    for kind, source, reason in (
+        ("openai-agents", "none.db", "there is no file none.db"),
+        ("openai-agents", "text.db", "text.db cannot be read: file is not a database"),
+        ("claude-code", "none", "there is no file or folder none"),
+        ("no-such-kind", "old.db", "--from no-such-kind is not known; the kinds are "),
+    ):
+        done = importing(kind, source)
+        assert (done.code, len(done.problems)) == (2, 1)
+        assert done.problems[0].startswith(f"error: {reason}")
+        assert not (tmp_path / "chats.db").exists()
+
+
+# Claude Code
+
+PROJECT, SESSION = "-home-ada-shop", "0b1e5ad4-6f0c-4c3c-9a52-0a63c1f0f9ce"
+
+
+def uuid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def transcript(first: int = 1) -> list[dict[str, Any]]:
+    """Entries as Claude Code writes them: silent ones, a call and its result beside words, thinking."""
+    common = {"sessionId": SESSION, "cwd": "/home/ada/shop", "version": "2.1", "timestamp": "2026-03-04T05:06:07.890Z"}
+    call = {"type": "tool_use", "id": f"toolu_{first}", "name": "Bash", "input": {"command": "ls"}}
+    result = {"type": "tool_result", "tool_use_id": f"toolu_{first}", "content": "a.py"}
+    answer = [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, {"type": "text", "text": "One file."}]
+    rest = {"type": "message", "model": "claude-x", "usage": {"input_tokens": 1}}
+    return [
+        {"type": "file-history-snapshot", "messageId": uuid(first), "snapshot": {}},
+        {"type": "mode", "mode": "default"},
+        {"type": "user", "uuid": uuid(first), "message": {"role": "user", "content": "What is here?"}, **common},
+        {
+            "type": "assistant",
+            "uuid": uuid(first + 1),
+            "parentUuid": uuid(first),
+            "message": {"role": "assistant", "content": [call], **rest, "id": "msg_1"},
+            **common,
+        },
+        {
+            "type": "user",
+            "uuid": uuid(first + 2),
+            "parentUuid": uuid(first + 1),
+            "toolUseResult": {"stdout": "a.py"},
+            "message": {"role": "user", "content": [result, {"type": "text", "text": "Go on."}]},
+            **common,
+        },
+        {
+            "type": "assistant",
+            "uuid": uuid(first + 3),
+            "parentUuid": uuid(first + 2),
+            "message": {"role": "assistant", "content": answer, **rest, "id": "msg_2"},
+            **common,
+        },
+        {"type": "mode", "mode": "default"},
+    ]
+
+
+def write_transcript(path: Path, entries: list[dict[str, Any]], mode: str = "w") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open(mode) as file:
+        file.write("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+@SQLITE
+@in_a_loop
+async def test_claude_goes_on_with_its_transcripts(importing: Importer, tmp_path: Path, url: str) -> None:
+    projects = tmp_path / "projects"
+    write_transcript(projects / PROJECT / f"{SESSION}.jsonl", transcript())
+    agent = projects / PROJECT / SESSION / "subagents/agent-1.jsonl"
+    write_transcript(agent, transcript(11))
+    agent.with_suffix(".meta.json").write_text('{"agentType": "Explore"}')
+    write_transcript(projects / "-other" / f"{uuid(99)}.jsonl", transcript(21))
+    done = importing("claude-code", projects)
+    assert (done.code, done.problems) == (0, [])
+    key: Any = {"project_key": PROJECT, "session_id": SESSION}
+    async with opened(url) as manager:
+        store = ClaudeSessionStore(manager=manager)
+        assert await store.load(key) == transcript()
+        assert await store.list_subkeys(key) == ["subagents/agent-1"]
+        metadata = {"agentType": "Explore", "type": "agent_metadata"}
+        assert await store.load({**key, "subpath": "subagents/agent-1"}) == [*transcript(11), metadata]
+        [summary] = await store.list_session_summaries(PROJECT)
+        assert summary["data"]["first_prompt"] == "What is here?"
+        assert len(await list_sessions_from_store(store, directory="/home/ada/shop")) == 1
+        assert len(await get_session_messages_from_store(store, SESSION, directory="/home/ada/shop")) == 4
+        first = next(message for message in await manager.get_messages(store.conversation_id(key)) if message.content)
+    assert (first.content, first.created_at.isoformat()) == ("What is here?", "2026-03-04T05:06:07.890000+00:00")
+
+
+@SQLITE
+@pytest.mark.parametrize("cut", [1, 3, 6])
+@in_a_loop
+async def test_a_transcript_may_grow_at_any_entry(importing: Importer, tmp_path: Path, url: str, cut: int) -> None:
+    entries = [*transcript(), *transcript(11)]
+    file = tmp_path / PROJECT / f"{SESSION}.jsonl"
+    write_transcript(file, entries[:cut])
+    importing("claude-code", file)
+    write_transcript(file, entries[cut:], "a")
+    importing("claude-code", file)
+    async with opened(url) as manager:
+        loaded = await ClaudeSessionStore(manager=manager).load({"project_key": PROJECT, "session_id": SESSION})
+    assert loaded == entries
+
+
+@SQLITE
+@in_a_loop
+async def test_damaged_lines_of_a_transcript_are_told(importing: Importer, tmp_path: Path, url: str) -> None:
+    file = tmp_path / PROJECT / f"{SESSION}.jsonl"
+    write_transcript(file, transcript())
+    with file.open("a") as lines:
+        lines.write('{"type": "user", "uuid": "cut o')
+    done = importing("claude-code", file)
+    assert (done.code, done.rows[0][4]) == (1, "1")
+    assert done.problems[0].endswith("line 8 is not JSON")
+    async with opened(url) as manager:
+        loaded = await ClaudeSessionStore(manager=manager).load({"project_key": PROJECT, "session_id": SESSION})
+    assert loaded == transcript()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ def sqlite_file(source: str, options: Collection[str] = ()) -> tuple[Path, dict[
 
 
 @contextmanager
-def opened_sqlite(path: Path, *tables: str) -> Iterator[sqlite3.Connection]:
+def opened_sqlite(path: Path, *tables: str) -> Generator[sqlite3.Connection]:
     """A file of SQLite, which is only read. Raises ConfigError if it does not have these tables."""
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
@@ -92,7 +92,7 @@ def read_messages(
 ) -> tuple[list[NewMessage], list[str]]:
     """The messages of records, each with its name, and the names of those that are damaged, with the reason.
 
-    Of two messages of one id the first counts.
+    Of two messages of one id the first counts. A message without a time gets that of the message before it.
     """
     messages: dict[str, NewMessage] = {}
     unreadable: list[str] = []
@@ -103,7 +103,18 @@ def read_messages(
         except _DAMAGE as error:
             plain = type(error) is ValueError
             unreadable.append(f"{name} {error if plain else f'is not a message ({type(error).__name__})'}")
-    return list(messages.values()), unreadable
+    return _with_times(list(messages.values())), unreadable
+
+
+def _with_times(messages: list[NewMessage]) -> list[NewMessage]:
+    """The messages, all of them with times if one has a time: one that is stored with the present would move the times
+    of all behind it."""
+    time = next((message.created_at for message in messages if message.created_at), None)
+    found: list[NewMessage] = []
+    for message in messages:
+        time = message.created_at or time
+        found.append(message.model_copy(update={"created_at": time}))
+    return found
 
 
 class Ids:

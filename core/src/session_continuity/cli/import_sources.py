@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -65,7 +65,7 @@ def _source(kind: str) -> ImportSource:
 
 
 @contextmanager
-def _opened_to_compare(url: str | None) -> Iterator[SessionManager | None]:
+def _opened_to_compare(url: str | None) -> Generator[SessionManager | None]:
     """A manager that creates nothing; None if the store does not exist yet. Raises ConfigError for a wrong URL."""
     with SessionManager.open(url, setup=False) as manager:
         try:

@@ -9,8 +9,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,21 @@ import pytest
 from agents import SQLiteSession
 from agents.extensions.memory import AdvancedSQLiteSession
 from claude_agent_sdk import get_session_messages_from_store, list_sessions_from_store
+from google.adk.events import Event, EventActions
+from google.adk.sessions import BaseSessionService, DatabaseSessionService
+from google.adk.sessions.sqlite_session_service import SqliteSessionService
+from google.genai import types
+from strands import Agent
+from strands.agent.conversation_manager import SlidingWindowConversationManager
+from strands.session import FileSessionManager
+from strands.types.session import SessionAgent, SessionMessage, decode_bytes_values, encode_bytes_values
 
 from session_continuity import Message, SessionManager, to_anthropic
 from session_continuity_agents.claude_agent_sdk import ClaudeSessionStore
+from session_continuity_agents.google_adk import AdkSessionService
 from session_continuity_agents.openai_agents import OpenAISession
+from session_continuity_agents.strands_agents import StrandsSessionManager
+from session_continuity_agents.strands_messages import decoded, encoded
 
 from ..kit.distributions import write_distribution
 from .stores import opened
@@ -393,3 +406,189 @@ async def test_damaged_lines_of_a_transcript_are_told(importing: Importer, tmp_p
     async with opened(url) as manager:
         loaded = await ClaudeSessionStore(manager=manager).load({"project_key": PROJECT, "session_id": SESSION})
     assert loaded == transcript()
+
+
+# strands
+
+
+def write_strands(folder: Path, first: int = 0) -> None:
+    """Two turns of two agents of a session, the second of them with a picture, as the framework's own manager does."""
+    state = SlidingWindowConversationManager().get_state()
+    for agent_id in ("default", "helper"):
+        old = FileSessionManager("user-42", storage_dir=str(folder))
+        if old.read_agent("user-42", agent_id) is None:
+            old.create_agent("user-42", SessionAgent(agent_id, {"mood": "good"}, state))
+        picture = {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}
+        call = {"toolUse": {"toolUseId": f"call-{first}", "name": "status", "input": {"order": 1}}}
+        result = {
+            "toolResult": {"toolUseId": f"call-{first}", "status": "success", "content": [{"text": "on its way"}]}
+        }
+        contents = [[{"text": f"hi {agent_id}"}, picture], [call], [result, {"text": "Go on."}], [{"text": "Done."}]]
+        for place, content in enumerate(contents):
+            message: Any = {"role": ("user", "assistant")[place % 2], "content": content}
+            old.create_message("user-42", agent_id, SessionMessage.from_message(message, first + place))
+
+
+def strands_messages(folder: Path, agent_id: str) -> list[Any]:
+    old = FileSessionManager("user-42", storage_dir=str(folder))
+    return [message.to_message() for message in old.list_messages("user-42", agent_id)]
+
+
+@SQLITE
+def test_strands_goes_on_with_its_sessions(importing: Importer, tmp_path: Path, url: str) -> None:
+    old = tmp_path / "old"
+    write_strands(old)
+    done = importing("strands", old)
+    assert (done.code, done.problems, done.counts) == (0, [], {"user-42": (0, 4), "user-42/helper": (0, 4)})
+    write_strands(old, 4)
+    assert importing("strands", old).counts == {"user-42": (4, 4), "user-42/helper": (4, 4)}
+    with closing(StrandsSessionManager("user-42", url=url)) as manager:
+        agent = Agent(session_manager=manager, callback_handler=None)
+        assert agent.messages == strands_messages(old, "default")
+        assert agent.state.get("mood") == "good"
+    with closing(StrandsSessionManager("user-42", url=url)) as manager:
+        assert Agent(session_manager=manager, agent_id="helper").messages == strands_messages(old, "helper")
+    assert stored(url, "user-42")[0].created_at < datetime.now(UTC) - timedelta(milliseconds=1)
+
+
+@SQLITE
+def test_damaged_files_of_strands_are_told(importing: Importer, tmp_path: Path, url: str) -> None:
+    write_strands(tmp_path / "old")
+    messages = tmp_path / "old/session_user-42/agents/agent_default/messages"
+    (messages / "message_1.json").write_text("{")
+    (messages / "message_3.json").write_text('{"message_id": 3}')
+    (tmp_path / "old/session_user-42/agents/agent_helper/agent.json").write_text("[]")
+    done = importing("strands", "old")
+    assert (done.code, done.counts) == (1, {"user-42": (0, 2), "user-42/helper": (0, 4)})
+    assert done.problems == [
+        "problem: user-42: message_1.json is not JSON",
+        "problem: user-42: message_3.json is not a message (KeyError)",
+        "problem: user-42/helper: agent.json is not an object of JSON",
+    ]
+    assert [message.id for message in stored(url, "user-42")] == ["strands-0", "strands-2"]
+
+
+@SQLITE
+def test_what_was_changed_in_the_source_since_is_told(importing: Importer, tmp_path: Path) -> None:
+    write_strands(tmp_path / "old")
+    importing("strands", "old")
+    manager = FileSessionManager("user-42", storage_dir=str(tmp_path / "old"))
+    message = manager.read_message("user-42", "default", 0)
+    assert message is not None
+    message.redact_message = {"role": "user", "content": [{"text": "redacted"}]}
+    manager.update_message("user-42", "default", message)
+    done = importing("strands", "old")
+    assert (done.code, done.counts["user-42"]) == (0, (4, 0))
+    assert done.problems == ["note: user-42: 1 stored record changed since, here or in the source; stays as it is here"]
+
+
+def test_bytes_are_written_as_strands_writes_them() -> None:
+    value = {"a": [b"\x00\xff", {"b": b""}], "c": None, "d": {"__bytes_encoded__": False, "data": "x"}}
+    assert encoded(value) == encode_bytes_values(value)
+    assert decoded(encode_bytes_values(value)) == decode_bytes_values(encode_bytes_values(value))
+    assert decoded(encoded(value)) == value
+
+
+# google-adk
+
+
+def adk_event(number: int) -> Event:
+    """An event: a question, a call, its response, or an answer. All have one time."""
+    parts = (
+        types.Part(text=f"question {number}"),
+        types.Part(function_call=types.FunctionCall(id="c", name="status", args={"order": number})),
+        types.Part(function_response=types.FunctionResponse(id="c", name="status", response={"is": "here"})),
+        types.Part(text="answer", thought_signature=b"\x01\x02"),
+    )
+    delta = {"n": number, "user:n": number, "app:n": number, "temp:n": number}
+    return Event(
+        author="user" if number % 4 == 0 else "clerk",
+        content=types.Content(role="user" if number % 2 == 0 else "model", parts=[parts[number % 4]]),
+        actions=EventActions(state_delta=delta),
+        timestamp=1_700_000_000.25 + number // 8,
+    )
+
+
+async def write_adk(service: BaseSessionService, first: int, users: Sequence[str] = ("ada", "grace")) -> None:
+    """Add eight events to a session of each user."""
+    for user in users:
+        names = {"app_name": "shop", "user_id": user, "session_id": "s/1"}
+        session = await service.get_session(**names) or await service.create_session(**names, state={"begun": True})
+        for number in range(first, first + 8):
+            await service.append_event(session, adk_event(number))
+
+
+async def adk_sessions(service: BaseSessionService) -> list[dict[str, Any]]:
+    listed = (await service.list_sessions(app_name="shop")).sessions
+    found = [
+        await service.get_session(app_name="shop", user_id=each.user_id, session_id=each.id)
+        for each in sorted(listed, key=lambda session: session.user_id)
+    ]
+    return [session.model_dump() for session in found if session]
+
+
+@asynccontextmanager
+async def adk_service(source: str) -> AsyncIterator[BaseSessionService]:
+    """The service of google-adk that writes this source."""
+    if "://" not in source:
+        yield SqliteSessionService(source)
+        return
+    service = DatabaseSessionService(source)
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+@SQLITE
+@pytest.mark.parametrize("source", ["{}/old.db", "sqlite+aiosqlite:///{}/old.db"])
+@in_a_loop
+async def test_google_adk_goes_on_with_its_sessions(importing: Importer, tmp_path: Path, url: str, source: str) -> None:
+    source = source.format(tmp_path)
+    async with adk_service(source) as old, opened(url) as manager:
+        new = AdkSessionService(manager=manager)
+        await write_adk(old, 0)
+        done = importing("adk", source)
+        assert (done.code, done.problems) == (0, [])
+        assert sorted(done.counts.values()) == [(0, 0), (0, 0), (0, 0), (0, 8), (0, 8)]
+        expected, found = await adk_sessions(old), await adk_sessions(new)
+        assert found == expected
+        assert found[0]["state"] == {"begun": True, "n": 7, "user:n": 7, "app:n": 7}
+        assert (await manager.get_session(new.conversation_id("shop", "ada", "s/1"))).user_id == "ada"
+        await write_adk(old, 8, ["ada"])
+        done = importing("adk", source)
+        assert sorted(done.counts.values()) == [(0, 0), (0, 0), (0, 0), (8, 0), (8, 8)]
+        assert [line.split(":")[0] for line in done.problems] == ["note"] * 2  # the states of the app and of ada
+        expected, found = await adk_sessions(old), await adk_sessions(new)
+        assert found[0]["events"] == expected[0]["events"]
+        assert found[0]["state"]["n"] == 15
+        await write_adk(new, 16, ["ada"])
+
+
+@SQLITE
+@in_a_loop
+async def test_damaged_events_of_google_adk_are_told(importing: Importer, tmp_path: Path) -> None:
+    source = f"{tmp_path}/old.db"
+    async with adk_service(source) as old:
+        await write_adk(old, 0, ["ada"])
+    with sqlite3.connect(source) as file:
+        damaged = [row[0] for row in file.execute("SELECT id FROM events WHERE rowid IN (2, 3) ORDER BY rowid")]
+        file.execute("UPDATE events SET event_data = '{}' WHERE rowid = 2")
+        file.execute("UPDATE events SET event_data = 'None' WHERE rowid = 3")
+        file.execute("UPDATE user_states SET state = ''")
+        file.execute("UPDATE sessions SET state = '[]'")
+    file.close()
+    done = importing("adk", source)
+    assert done.code == 1
+    assert done.problems == [
+        "problem: adk-user-state/shop/ada: the state is not JSON",
+        "problem: adk/shop/ada/s%2F1: the state is not an object of JSON",
+        f"problem: adk/shop/ada/s%2F1: event {damaged[0]} is not a message (KeyError)",
+        f"problem: adk/shop/ada/s%2F1: event {damaged[1]} is not JSON",
+    ]
+    assert done.counts["adk/shop/ada/s%2F1"] == (0, 6)
+    with sqlite3.connect(source) as file:
+        file.execute("ALTER TABLE events RENAME COLUMN event_data TO actions")
+    file.close()
+    older = importing("adk", source)
+    assert (older.code, "adk migrate session" in older.problems[0]) == (2, True)

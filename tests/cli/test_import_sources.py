@@ -47,7 +47,7 @@ def test_a_kind_of_another_package_is_imported_once(command: CommandLine) -> Non
 def test_an_import_is_json_too_and_shows_its_totals_on_a_terminal(command: CommandLine) -> None:
     install(command, "tapes", TAPES)
     done = command("import", "--from", "tapes", "a", STORE, "--json")
-    assert done.json["sessions"][0] == {"id": "a", "found": 0, "added": 2, "problems": []}
+    assert done.json["sessions"][0] == {"id": "a", "found": 0, "added": 2, "different": 0, "problems": []}
     assert done.json["sessions"][2]["problems"] == ["side B is torn"]
     shown = command.on_terminal("import", "--from", "tapes", "a,b", STORE)
     assert "imported: 4 conversations, 2 new messages, 1 problem" in shown.out

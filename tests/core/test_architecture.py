@@ -60,6 +60,7 @@ CLIENTS = {
 FRAMEWORKS = {
     "claude_agent_sdk": {"claude_agent_sdk"},
     "claude_code": {"claude_agent_sdk"},
+    "adk_database": {"sqlalchemy"},
     "google_adk": {"google"},
     "langchain": {"langchain", "langchain_core", "langgraph"},
     "openai_agents": {"agents"},

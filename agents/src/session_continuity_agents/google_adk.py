@@ -8,7 +8,7 @@ Tested with google-adk 2.13.0, and made for 2.0 and later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal, cast
@@ -20,8 +20,7 @@ from google.adk.errors.session_not_found_error import SessionNotFoundError as Ad
 from google.adk.events import Event
 from google.adk.sessions import BaseSessionService, Session as AdkSession
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
-from pydantic import PrivateAttr, ValidationError as PydanticError
-from pydantic_core import to_jsonable_python
+from pydantic import PrivateAttr
 
 from session_continuity import (
     AsyncSessionManager,
@@ -32,31 +31,35 @@ from session_continuity import (
     SessionExistsError,
     SessionNotFoundError,
     ThrottledError,
-    ValidationError,
     backoff,
-    from_gemini,
     gather,
-    replace_invalid_text,
     sleeper,
     stable_id,
-    to_gemini,
+)
+from session_continuity_agents.adk_events import (
+    FRAMEWORK,
+    State,
+    app_state_id,
+    contents_of,
+    conversation_id,
+    message_of_event,
+    owner_of,
+    scoped,
+    session_fields,
+    user_state_id,
 )
 from session_continuity_agents.handles import HasManager, ManagerHandle
-from session_continuity_agents.keeping import keep, kept, same_json
-from session_continuity_agents.keys import session_key
+from session_continuity_agents.keeping import kept
 from session_continuity_agents.settling import settled
 
 __all__ = ["FRAMEWORK", "AdkSessionService", "event_of", "message_of"]
 
-FRAMEWORK = "google_adk"
 PREFIX = "sc+"
 """What a URI begins with in services.yaml: google-adk has its own services for `sqlite` and other schemes."""
 
 _DEADLINE = 10.0  # seconds
 _PAGE = 1000
 _TICK = timedelta(milliseconds=2)  # more than a stored time may differ from an event's timestamp
-
-State = dict[str, Any]
 
 
 class _Session(AdkSession):
@@ -112,22 +115,19 @@ class AdkSessionService(HasManager, BaseSessionService):
     @staticmethod
     def conversation_id(app_name: str, user_id: str, session_id: str) -> str:
         """The id of the session for managers, the command line and other frameworks."""
-        return session_key("adk", app_name, user_id, session_id)
+        return conversation_id(app_name, user_id, session_id)
 
     async def create_session(
         self, *, app_name: str, user_id: str, state: State | None = None, session_id: str | None = None
     ) -> AdkSession:
         """Create a session with this state and return it. Raises AlreadyExistsError."""
         name = (session_id or "").strip() or str(uuid4())
-        own, user, app = _scoped(state or {})
+        own, user, app = scoped(state or {})
         now = datetime.now(UTC)
         entry = {"app": app_name, "user": user_id, "id": name, "state": own, "updated": now.timestamp(), "events": 0}
         create = self.manager.create_session(
             id=self.conversation_id(app_name, user_id, name),
-            user_id=_owner(user_id),
-            active_agent_id=stable_id(app_name),
-            metadata={"source": FRAMEWORK, "custom": {FRAMEWORK: entry}},
-            created_at=now,
+            **session_fields(entry, now),
         )
         try:
             stored = await settled(create)
@@ -148,8 +148,8 @@ class AdkSessionService(HasManager, BaseSessionService):
         since = config.after_timestamp if config else None
         reads: list[Callable[[], Any]] = [
             partial(self._read, key, recent, since),
-            partial(self._read_state, _user_key(app_name, user_id)),
-            partial(self._read_state, _app_key(app_name)),
+            partial(self._read_state, user_state_id(app_name, user_id)),
+            partial(self._read_state, app_state_id(app_name)),
         ]
         try:
             (stored, messages), user, app = await gather("async", reads)
@@ -162,11 +162,11 @@ class AdkSessionService(HasManager, BaseSessionService):
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
         """The sessions of an app, or of one user of it, without events, the one that was changed last at the end."""
-        owner = None if user_id is None else _owner(user_id)
+        owner = None if user_id is None else owner_of(user_id)
         page = await self.manager.list_sessions(limit=None, active_agent_id=stable_id(app_name), user_id=owner)
         found = [session for session in page if _is_of(session, app_name, user_id)]
         users = sorted({_entry(session)["user"] for session in found})
-        keys = [_app_key(app_name), *(_user_key(app_name, user) for user in users)]
+        keys = [app_state_id(app_name), *(user_state_id(app_name, user) for user in users)]
         reads: list[Callable[[], Any]] = [partial(self._read_state, key) for key in keys]
         app, *states = await gather("async", reads)
         by_user = dict(zip(users, states, strict=True))
@@ -183,7 +183,7 @@ class AdkSessionService(HasManager, BaseSessionService):
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> State:
         """The state of a user in an app, by keys without `user:`."""
-        return await self._read_state(_user_key(app_name, user_id))
+        return await self._read_state(user_state_id(app_name, user_id))
 
     async def append_event(self, session: AdkSession, event: Event) -> Event:
         """Store an event and the state that it changes, and update the session object.
@@ -196,7 +196,7 @@ class AdkSessionService(HasManager, BaseSessionService):
         changes = event.actions.state_delta
         session.state.update({key: value for key, value in changes.items() if key.startswith("temp:")})
         event.actions.state_delta = {key: value for key, value in changes.items() if not key.startswith("temp:")}
-        own, user, app = _scoped(event.actions.state_delta)
+        own, user, app = scoped(event.actions.state_delta)
         await settled(self._store(session, event, own, user, app))
         session.last_update_time = event.timestamp
         session.state.update(event.actions.state_delta)
@@ -256,7 +256,7 @@ class AdkSessionService(HasManager, BaseSessionService):
         return first.session, messages
 
     async def _read_shared(self, app_name: str, user_id: str) -> tuple[State, State]:
-        keys = (_user_key(app_name, user_id), _app_key(app_name))
+        keys = (user_state_id(app_name, user_id), app_state_id(app_name))
         user, app = await gather("async", [partial(self._read_state, key) for key in keys])
         return user, app
 
@@ -269,9 +269,9 @@ class AdkSessionService(HasManager, BaseSessionService):
     async def _store_shared(self, app_name: str, user_id: str, user: State, app: State) -> None:
         """Merge changes into the state of the user and of the app."""
         if user:
-            await self._merge(_user_key(app_name, user_id), _owner(user_id), user)
+            await self._merge(user_state_id(app_name, user_id), owner_of(user_id), user)
         if app:
-            await self._merge(_app_key(app_name), None, app)
+            await self._merge(app_state_id(app_name), None, app)
 
     async def _merge(self, key: str, owner: str | None, changes: State) -> None:
         async for _ in backoff(sleeper("async"), deadline=_DEADLINE):
@@ -295,20 +295,13 @@ class AdkSessionService(HasManager, BaseSessionService):
 
 def message_of(event: Event) -> NewMessage:
     """An event as a message that everybody can read. `event_of` makes the same event of it again."""
-    raw = event.model_dump(mode="json", exclude_none=True)
-    content = raw.get("content")
-    message = _said(content)
-    if content is not None and same_json(_contents(message), [content]):
-        del raw["content"]
-    message = keep(message, FRAMEWORK, raw)
-    created_at = datetime.fromtimestamp(event.timestamp, UTC)
-    return message.model_copy(update={"id": stable_id(event.id or str(uuid4())), "created_at": created_at})
+    return message_of_event(event.model_dump(mode="json", exclude_none=True))
 
 
 def event_of(message: Message, author: str = "assistant") -> Event:
     """The event of a message, whoever wrote it. `author` is the agent that the answers of others are attributed to."""
     raw = kept(message, FRAMEWORK)
-    contents = _contents(message)
+    contents = contents_of(message)
     if raw is not None:
         return Event.model_validate({"content": contents[0] if contents else None, **raw})
     return Event.model_validate(
@@ -319,22 +312,6 @@ def event_of(message: Message, author: str = "assistant") -> Event:
             "timestamp": message.created_at.timestamp(),
         }
     )
-
-
-def _said(content: dict[str, Any] | None) -> NewMessage:
-    """The message of what an event says; an empty one if it says nothing."""
-    if content is not None:
-        try:
-            read = from_gemini([replace_invalid_text(content)])
-        except (ValidationError, PydanticError):
-            read = []
-        if read and (read[0].content or read[0].metadata.tool_calls or read[0].metadata.tool_results):
-            return read[0]
-    return NewMessage(role="assistant", content="")
-
-
-def _contents(message: Message | NewMessage) -> list[dict[str, Any]]:
-    return cast("list[dict[str, Any]]", to_gemini([message])["contents"])
 
 
 def _entry(session: Session) -> dict[str, Any]:
@@ -382,29 +359,3 @@ def _is_of(session: Session, app_name: str, user_id: str | None) -> bool:
     """Whether a session was created by this service for the app and user; two long names may have one listing."""
     entry = _entry(session)
     return entry["app"] == app_name and user_id in (None, entry["user"])
-
-
-def _scoped(changes: Mapping[str, Any]) -> tuple[State, State, State]:
-    """Changes of the state of a session, of the user and of the app, as JSON. A value that is not JSON becomes text."""
-    own, user, app = State(), State(), State()
-    plain = cast("State", to_jsonable_python(dict(changes), fallback=str))
-    for key, value in plain.items():
-        if key.startswith("app:"):
-            app[key.removeprefix("app:")] = value
-        elif key.startswith("user:"):
-            user[key.removeprefix("user:")] = value
-        elif not key.startswith("temp:"):
-            own[key] = value
-    return own, user, app
-
-
-def _owner(user_id: str) -> str | None:
-    return stable_id(user_id) if user_id else None
-
-
-def _app_key(app_name: str) -> str:
-    return session_key("adk-app-state", app_name)
-
-
-def _user_key(app_name: str, user_id: str) -> str:
-    return session_key("adk-user-state", app_name, user_id)

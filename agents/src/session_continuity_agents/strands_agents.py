@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-from pydantic import ValidationError as PydanticError
 from strands.hooks import (
     AfterInvocationEvent,
     AfterMultiAgentInvocationEvent,
@@ -47,23 +46,23 @@ from session_continuity import (
     SessionExistsError,
     SessionNotFoundError,
     ThrottledError,
-    ValidationError,
     backoff,
-    from_bedrock_converse,
-    replace_invalid_text,
     sleeper,
-    stable_id,
-    to_bedrock_converse,
 )
 from session_continuity_agents.handles import HasManager, ManagerHandle
-from session_continuity_agents.keeping import keep, kept, same_json
-from session_continuity_agents.keys import session_key
+from session_continuity_agents.keeping import same_json
 from session_continuity_agents.settling import settled
+from session_continuity_agents.strands_messages import (
+    DEFAULT_AGENT,
+    FRAMEWORK,
+    conversation_id,
+    message_of,
+    runs,
+    strands_messages_of,
+)
 
 __all__ = ["FRAMEWORK", "StrandsRepository", "StrandsSessionManager", "message_of", "strands_messages_of"]
 
-FRAMEWORK = "strands"
-_DEFAULT_AGENT = "default"  # what strands calls an agent without an agent_id
 _DEADLINE = 10.0  # seconds
 _PAGE = 100
 
@@ -98,9 +97,9 @@ class StrandsSessionManager(HasManager, RepositorySessionManager):
         self._handle.run(self.aclose())
 
     @staticmethod
-    def conversation_id(session_id: str, agent_id: str = _DEFAULT_AGENT) -> str:
+    def conversation_id(session_id: str, agent_id: str = DEFAULT_AGENT) -> str:
         """The id of the session with an agent's messages."""
-        return _key(session_id, agent_id)
+        return conversation_id(session_id, agent_id)
 
     def register_hooks(self, registry: HookRegistry, **_: Any) -> None:
         """Call this manager when something happens that is to be stored. No store keeps the event loop waiting."""
@@ -224,13 +223,13 @@ class StrandsRepository(SessionRepository):
     def create_session(self, session: StrandsSession, **_: Any) -> StrandsSession:
         """Store a new session. Raises SessionException if it is there."""
         entry = {"session": {**session.to_dict(), "session_type": str(session.session_type.value)}}
-        self._records.create(_key(session.session_id), entry, f"Session {session.session_id} already exists")
+        self._records.create(conversation_id(session.session_id), entry, f"Session {session.session_id} already exists")
         return session
 
     def read_session(self, session_id: str, **_: Any) -> StrandsSession | None:
         """The session; None if there is none. A conversation of another framework is a session too."""
         try:
-            stored = self._records.read(_key(session_id))
+            stored = self._records.read(conversation_id(session_id))
         except SessionNotFoundError:
             return None
         entry = _entry(stored).get("session") or {
@@ -247,8 +246,8 @@ class StrandsRepository(SessionRepository):
 
     def create_agent(self, session_id: str, session_agent: SessionAgent, **_: Any) -> None:
         """Store a new agent of a session. Raises SessionException if there is no such session."""
-        key, entry = _key(session_id, session_agent.agent_id), session_agent.to_dict()
-        if key != _key(session_id):
+        key, entry = conversation_id(session_id, session_agent.agent_id), session_agent.to_dict()
+        if key != conversation_id(session_id):
             self._records.create(
                 key, {"agent": entry}, f"Agent {session_agent.agent_id} already exists in {session_id}"
             )
@@ -257,7 +256,7 @@ class StrandsRepository(SessionRepository):
 
     def read_agent(self, session_id: str, agent_id: str, **_: Any) -> SessionAgent | None:
         """The agent; None if there is none."""
-        key = _key(session_id, agent_id)
+        key = conversation_id(session_id, agent_id)
         try:
             stored = self._records.known[key] if key in self._pages else self._records.read(key)
         except SessionNotFoundError:
@@ -267,7 +266,7 @@ class StrandsRepository(SessionRepository):
 
     def update_agent(self, session_id: str, session_agent: SessionAgent, **_: Any) -> None:
         """Store the state of an agent, if it has changed."""
-        key = _key(session_id, session_agent.agent_id)
+        key = conversation_id(session_id, session_agent.agent_id)
         missing = f"Agent {session_agent.agent_id} does not exist in session {session_id}"
         before = self._records.entry(key, missing).get("agent")
         if before is None:
@@ -278,7 +277,7 @@ class StrandsRepository(SessionRepository):
 
     def change_with_next_message(self, session_id: str, session_agent: SessionAgent) -> None:
         """Store this state of the agent in one step with its next message, if it has changed."""
-        key = _key(session_id, session_agent.agent_id)
+        key = conversation_id(session_id, session_agent.agent_id)
         before = self._records.entry(key, f"Agent {session_agent.agent_id} does not exist").get("agent")
         self._changes.pop(key, None)
         if before is not None and _is_changed(before, session_agent):
@@ -288,7 +287,7 @@ class StrandsRepository(SessionRepository):
 
     def create_message(self, session_id: str, agent_id: str, session_message: SessionMessage, **_: Any) -> None:
         """Store a message at the end of an agent's conversation."""
-        key = _key(session_id, agent_id)
+        key = conversation_id(session_id, agent_id)
         message, changes = message_of(session_message.to_message()), self._changes.pop(key, None)
         try:
             stored = self._handle.run(self._records.append(key, message, changes))
@@ -298,7 +297,7 @@ class StrandsRepository(SessionRepository):
 
     def read_message(self, session_id: str, agent_id: str, message_id: int, **_: Any) -> SessionMessage | None:
         """The message with this index; None if there is none."""
-        key = _key(session_id, agent_id)
+        key = conversation_id(session_id, agent_id)
         try:
             id = self._ids.get((key, message_id)) or self._id_at(key, message_id)
             stored = self._handle.run(self._manager.get_message(key, id))
@@ -308,7 +307,7 @@ class StrandsRepository(SessionRepository):
 
     def update_message(self, session_id: str, agent_id: str, session_message: SessionMessage, **_: Any) -> None:
         """Replace a message. What was redacted is not stored any more."""
-        key, index = _key(session_id, agent_id), session_message.message_id
+        key, index = conversation_id(session_id, agent_id), session_message.message_id
         message = message_of(session_message.to_message())
         fields = {"role": message.role, "content": message.content, "metadata": message.metadata}
         try:
@@ -321,7 +320,7 @@ class StrandsRepository(SessionRepository):
         self, session_id: str, agent_id: str, limit: int | None = None, offset: int = 0, **_: Any
     ) -> list[SessionMessage]:
         """The messages of an agent, oldest first, without the `offset` oldest; at most `limit`."""
-        key = _key(session_id, agent_id)
+        key = conversation_id(session_id, agent_id)
         try:
             stored = self._handle.run(self._newest(key, offset, self._pages.pop(key, None)))
         except SessionNotFoundError:
@@ -335,14 +334,14 @@ class StrandsRepository(SessionRepository):
         """Store the state of a graph or swarm."""
         state = cast("State", encode_bytes_values(multi_agent.serialize_state()))
         missing = f"Session {session_id} does not exist"
-        states = _multi_agents(self._records.entry(_key(session_id), missing))
+        states = _multi_agents(self._records.entry(conversation_id(session_id), missing))
         if states.get(multi_agent.id) != state:
-            self._records.merge(_key(session_id), {"multi_agents": {multi_agent.id: state}}, missing)
+            self._records.merge(conversation_id(session_id), {"multi_agents": {multi_agent.id: state}}, missing)
 
     def read_multi_agent(self, session_id: str, multi_agent_id: str, **_: Any) -> State | None:
         """The state of a graph or swarm; None if there is none."""
         try:
-            states = _multi_agents(_entry(self._records.read(_key(session_id))))
+            states = _multi_agents(_entry(self._records.read(conversation_id(session_id))))
         except SessionNotFoundError:
             return None
         return cast("State | None", decode_bytes_values(states.get(multi_agent_id)))
@@ -350,7 +349,7 @@ class StrandsRepository(SessionRepository):
     def update_multi_agent(self, session_id: str, multi_agent: Any, **_: Any) -> None:
         """Store the state of a graph or swarm that is stored already, if it has changed."""
         missing = f"MultiAgent {multi_agent.id} does not exist in session {session_id}"
-        if multi_agent.id not in _multi_agents(self._records.entry(_key(session_id), missing)):
+        if multi_agent.id not in _multi_agents(self._records.entry(conversation_id(session_id), missing)):
             raise SessionException(missing)
         self.create_multi_agent(session_id, multi_agent)
 
@@ -362,7 +361,7 @@ class StrandsRepository(SessionRepository):
 
         A conversation of another framework gets this agent.
         """
-        key = _key(session_id, session_agent.agent_id)
+        key = conversation_id(session_id, session_agent.agent_id)
         known = self._records.known.get(key)
         if known is None or known.message_count or "agent" in _entry(known):
             try:
@@ -396,7 +395,7 @@ class StrandsRepository(SessionRepository):
         """The messages as strands keeps them. `first` is the index of the first one."""
         found: list[SessionMessage] = []
         place = 0
-        for run in _runs(stored):
+        for run in runs(stored):
             messages = strands_messages_of(run)
             for behind, message in zip(run[-len(messages) :], messages, strict=False):
                 index = first + place + run.index(behind)
@@ -405,62 +404,6 @@ class StrandsRepository(SessionRepository):
                 found.append(SessionMessage(message, index, None, *times))
             place += len(run)
         return found
-
-
-def message_of(message: StrandsMessage) -> NewMessage:
-    """A message of strands as one that everybody can read. `strands_messages_of` makes the same one again."""
-    item = cast("dict[str, Any]", encode_bytes_values(message))
-    neutral = _neutral(item)
-    plain = strands_messages_of([neutral])
-    is_same = len(plain) == 1 and same_json(encode_bytes_values(plain[0]), item)
-    return keep(neutral, FRAMEWORK, {} if is_same else {"message": item})
-
-
-def strands_messages_of(messages: Sequence[Message | NewMessage]) -> list[StrandsMessage]:
-    """The messages of strands for messages, whoever wrote them. System messages are left out: they are the agent's.
-
-    Results of tools that stand in several messages become one, as strands has them.
-    """
-    found: list[StrandsMessage] = []
-    for run in _runs(messages):
-        item = kept(run[0], FRAMEWORK)
-        if isinstance(item, dict) and "message" in item:
-            found.append(cast("StrandsMessage", decode_bytes_values(cast("State", item)["message"])))
-        else:
-            found += cast("list[StrandsMessage]", to_bedrock_converse(run)["messages"])
-    return found
-
-
-def _neutral(item: State) -> NewMessage:
-    """What a message says. Results and text that strands has in one message stay in one."""
-    try:
-        read = from_bedrock_converse([decode_bytes_values(replace_invalid_text(item))])
-    except (ValidationError, PydanticError):
-        read = []
-    if len(read) == 1:
-        return read[0]
-    results = [result for message in read for result in message.metadata.tool_results]
-    blocks = [block for message in read for block in _blocks(message)]
-    role = "tool" if results else item["role"]
-    return NewMessage.model_validate({"role": role, "content": blocks, "metadata": {"tool_results": results}})
-
-
-def _blocks(message: NewMessage) -> list[dict[str, Any]]:
-    if isinstance(message.content, str):
-        return [{"type": "text", "text": message.content}] if message.content else []
-    return cast("list[dict[str, Any]]", message.content)
-
-
-def _runs(messages: Sequence[Any]) -> list[list[Any]]:
-    """The messages that strands wrote one by one, and those of others between them together."""
-    runs: list[list[Any]] = []
-    is_own = True
-    for message in messages:
-        was_own, is_own = is_own, kept(message, FRAMEWORK) is not None
-        if was_own or is_own:
-            runs.append([])
-        runs[-1].append(message)
-    return runs
 
 
 def _is_changed(before: State, after: SessionAgent) -> bool:
@@ -487,7 +430,3 @@ def _with(stored: Session, changes: State) -> Session:
     custom = {**stored.metadata.custom, FRAMEWORK: {**before, **changes}}
     metadata = stored.metadata.model_copy(update={"custom": custom})
     return stored.model_copy(update={"metadata": metadata, "version": stored.version + 1})
-
-
-def _key(session_id: str, agent_id: str = _DEFAULT_AGENT) -> str:
-    return stable_id(session_id) if agent_id == _DEFAULT_AGENT else session_key(session_id, agent_id)

@@ -72,14 +72,16 @@ def object_in(text: Any) -> dict[str, Any]:
 
 
 def moment(value: Any) -> datetime | None:
-    """A time that is stored as seconds or as ISO text, in UTC if it has no zone; None for anything else."""
+    """A time that is stored as such, as seconds or as ISO text, in UTC if it has no zone; None for anything else."""
     try:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
     except (ValueError, OverflowError, OSError):
         return None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+    if not isinstance(found, datetime):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def dated(message: NewMessage, time: Any) -> NewMessage:

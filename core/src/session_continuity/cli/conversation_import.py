@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 from session_continuity import (
     ImportedConversation,
     Message,
     MessageTooLargeError,
     NewMessage,
+    Session,
     SessionManager,
     SessionMetadata,
     SessionNotFoundError,
@@ -26,17 +28,22 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True, kw_only=True)
 class StoredConversation:
-    """The result: `found` messages were stored before, `added` are new. `problems` say what was left out and why."""
+    """The result: `found` messages were stored before, `added` are new. `problems` say what was left out and why.
+
+    `different` counts what was stored before and is not as in the source now: it was changed here or there since, and
+    stays as it is here.
+    """
 
     found: int = 0
     added: int = 0
+    different: int = 0
     problems: list[str] = field(default_factory=list[str])
 
 
 def compare_conversation(manager: SessionManager | None, conversation: ImportedConversation) -> StoredConversation:
     """What `store_conversation` would do. Nothing is written. Without a manager, nothing is stored yet."""
-    ids = None if manager is None else _stored_ids(manager, conversation.id)
-    done, new = _new_messages(conversation, ids)
+    before = None if manager is None else _Before.read(manager, conversation.id)
+    done, new = _new_messages(conversation, before)
     done.added = len(new)
     return done
 
@@ -49,11 +56,11 @@ def store_conversation(
     Each batch is stored whole or not at all. The session is created with the first. A session that was not imported is
     left alone. `report` is called with the number of messages that are stored, and with that of all.
     """
-    ids = _stored_ids(manager, conversation.id)
-    done, new = _new_messages(conversation, ids)
+    before = _Before.read(manager, conversation.id)
+    done, new = _new_messages(conversation, before)
     if conversation.fields is None:
         return done
-    if ids is None and not conversation.messages:
+    if before is None and not conversation.messages:
         manager.create_session(id=conversation.id, **conversation.fields)
     added: list[NewMessage] = []
     for batch in split_batches(new, max_batch):
@@ -61,27 +68,53 @@ def store_conversation(
         done.added = len(added)
         report(done.found + done.added, len(conversation.messages))
     if added:
-        if ids is not None and ids <= {message.id for message in conversation.messages}:
+        if before is not None and before.messages.keys() <= {message.id for message in conversation.messages}:
             _refresh(manager, conversation)
         done.problems += _differences(manager, conversation.id, added)
     return done
 
 
-def _stored_ids(manager: SessionManager, session_id: str) -> set[str] | None:
-    """The ids of the messages of a session; None if there is none."""
-    try:
-        return {message.id for message in manager.iter_messages(session_id)}
-    except SessionNotFoundError:
-        return None
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A session before the import, and the digests of its messages by their ids."""
+
+    session: Session
+    messages: Mapping[str, bytes]
+
+    @classmethod
+    def read(cls, manager: SessionManager, session_id: str) -> _Before | None:
+        """What is stored; None if there is no such session."""
+        try:
+            session = manager.get_session(session_id)
+            return cls(session, {message.id: _digest(message) for message in manager.iter_messages(session_id)})
+        except SessionNotFoundError:
+            return None
+
+    def different(self, conversation: ImportedConversation) -> int:
+        """How many of the messages that are stored differ, or 1 for a state without messages that differs."""
+        if not conversation.messages and not self.messages:
+            return int(_custom_after(self.session, conversation) != self.session.metadata.custom)
+        digests = ((self.messages.get(str(each.id)), each) for each in conversation.messages)
+        return sum(digest is not None and digest != _digest(message) for digest, message in digests)
+
+
+def _custom_after(stored: Session, conversation: ImportedConversation) -> Mapping[str, Any]:
+    """The custom metadata of a session with what the source has of it."""
+    wanted = SessionMetadata.model_validate((conversation.fields or {}).get("metadata") or {})
+    return {**stored.metadata.custom, **wanted.custom}
 
 
 def _new_messages(
-    conversation: ImportedConversation, ids: set[str] | None
+    conversation: ImportedConversation, before: _Before | None
 ) -> tuple[StoredConversation, list[NewMessage]]:
     """What is known before anything is stored, and the messages that are not stored yet."""
-    new = [message for message in conversation.messages if message.id not in (ids or ())]
-    done = StoredConversation(found=len(conversation.messages) - len(new), problems=list(conversation.unreadable))
-    if ids and new and not done.found:
+    done = StoredConversation(problems=list(conversation.unreadable))
+    if before is None:
+        return done, list(conversation.messages)
+    new = [message for message in conversation.messages if message.id not in before.messages]
+    done.found = len(conversation.messages) - len(new)
+    done.different = before.different(conversation)
+    if before.messages and new and not done.found:
         done.problems.append(
             "a session with this id holds another conversation, so nothing was stored; delete it, or import into "
             "another store or namespace"
@@ -106,9 +139,8 @@ def _store_batch(
 
 def _refresh(manager: SessionManager, conversation: ImportedConversation) -> None:
     """Store what the framework keeps in the session now, for a conversation that was not continued here."""
-    wanted = SessionMetadata.model_validate((conversation.fields or {}).get("metadata") or {})
     stored = manager.get_session(conversation.id)
-    custom = {**stored.metadata.custom, **wanted.custom}
+    custom = _custom_after(stored, conversation)
     if custom != stored.metadata.custom:
         metadata = stored.metadata.model_copy(update={"custom": custom})
         manager.update_session(conversation.id, metadata=metadata, expected_version=stored.version)

@@ -103,12 +103,15 @@ class _Report:
         """Print a conversation."""
         for problem in done.problems:
             print_notice("problem", f"{session_id}: {problem}")
+        if done.different:
+            what = count(done.different, "stored record")
+            print_notice("note", f"{session_id}: {what} changed since, here or in the source; stays as it is here")
         left_out = f", {count(len(done.problems), 'problem')}" if done.problems else ""
         display = styled(f"{session_id}  {count(done.added, 'new message')}, {done.found} found{left_out}")
         self.output.line(self.word, session_id, done.found, done.added, len(done.problems), display=display)
         self.added += done.added
         self.problems += len(done.problems)
-        counts = {"found": done.found, "added": done.added, "problems": done.problems}
+        counts = {"found": done.found, "added": done.added, "different": done.different, "problems": done.problems}
         self.sessions.append({"id": session_id, **counts})
 
     def end(self) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from session_continuity import ConfigError, Cost, MessageQuery, Registry, innermost, run_now
+from session_continuity import ConfigError, Cost, MessageQuery, Registry, SessionFilter, innermost, run_now
 from session_continuity_conformance.checks import ViolationError
-from session_continuity_conformance.cost_budgets import LONG, SHORT, Budget, Spent, Talk
+from session_continuity_conformance.cost_budgets import FEW, LONG, MANY, SHORT, Budget, Spent, Talk
 from session_continuity_conformance.drivers import BlockingDriver
 from session_continuity_conformance.reference import cost_meter
 from session_continuity_conformance.reference.storage import ReferenceTarget
@@ -64,6 +64,41 @@ def test_the_least_of_several_tries_counts_and_first_calls_do_not() -> None:
     (spent,) = run_now(example())
     assert lengths == [6, *[SHORT] * 3, *[LONG] * 3]
     assert spent.short == spent.long == Cost(requests=2, reads=20)
+
+
+def test_the_long_conversation_also_has_many_more_batches() -> None:
+    store = StoreFixture(ReferenceTarget(), BlockingDriver())
+    sessions: list[str] = []
+
+    async def call(talk: Talk) -> None:
+        sessions.append(talk.session.id)
+
+    async def example() -> None:
+        await store.start()
+        await (await Budget.of(store)).spend({"call": call})
+
+    run_now(example())
+    appends = [each.args[0] for each in store.log.calls if each.method == "append_messages"]
+    short, long = (appends.count(session_id) for session_id in dict.fromkeys(sessions[1:]))
+    assert long > 7 * short
+
+
+def test_a_listing_is_measured_among_few_and_among_many() -> None:
+    store = StoreFixture(ReferenceTarget(), BlockingDriver())
+
+    async def example() -> tuple[Spent, int]:
+        await store.start()
+        budget = await Budget.of(store)
+        spent = await budget.spend_among(
+            "a page", lambda: budget.on.list_sessions(SessionFilter(user_id="u"), limit=1000), user_id="u"
+        )
+        return spent, len(await store.listing(user_id="u"))
+
+    spent, sessions = run_now(example())
+    assert (spent.short, spent.long) == (Cost(requests=1, reads=FEW), Cost(requests=1, reads=MANY))
+    assert sessions == MANY
+    with pytest.raises(ViolationError, match=f"reads of a page at {MANY} sessions: expected at most 23.5; it is 15 at"):
+        spent.does_not_grow()
 
 
 def test_store_without_a_probe_is_not_judged() -> None:

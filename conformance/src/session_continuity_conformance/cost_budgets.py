@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from session_continuity import Cost, CostMeter, Message, Role, Session, StorageAdapter, TokenBudget, innermost
 from session_continuity_conformance.checks import holds
@@ -23,6 +24,13 @@ REQUESTS_ONLY = Reservation(
 TOKENS = 5
 CONTEXT = 12
 """The messages that fit into the token budget of these sessions, beside the system message."""
+
+BATCH = 10
+"""The messages of one append of these conversations. A store that keeps a batch in one place shall not look as if it
+read little."""
+
+FEW, MANY = 15, 150
+"""The sessions among which a listing is measured."""
 
 TRIES = 3
 """The measurements of each call, each with another message. The smallest counts, because a store may clean up now and
@@ -59,11 +67,13 @@ Call = Callable[[Talk], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The costs of one call in both conversations."""
+    """The costs of one call in both conversations, or among few sessions and many. `few` and `many` say which."""
 
     what: str
     short: Cost
     long: Cost
+    few: str = str(SHORT)
+    many: str = f"{LONG} messages"
 
     def does_not_grow(self) -> None:
         """Check that the call costs no more in the longer conversation."""
@@ -75,9 +85,9 @@ class Spent:
 
     def _bounded(self, measure: str, short: float, long: float, bound: float) -> None:
         holds(
-            f"{measure} of {self.what} at {LONG} messages",
+            f"{measure} of {self.what} at {self.many}",
             long <= bound,
-            expected=f"at most {bound:g}; it is {short:g} at {SHORT}",
+            expected=f"at most {bound:g}; it is {short:g} at {self.few}",
             observed=long,
         )
 
@@ -114,9 +124,27 @@ class Budget:
             for what, call in calls.items():
                 await call(fresh)
                 spent.append(Spent(what, await _least(call, short, meter), await _least(call, long, meter)))
+        self._reserve(spent)
+        return spent
+
+    async def spend_among(self, what: str, call: Callable[[], Awaitable[object]], **fields: Any) -> Spent:
+        """Measure a call among few sessions with these fields, and again among many."""
+
+        costs: list[Cost] = []
+        raw = self.store.raw if self.on is self.store.adapter else self.store.adapters[-1]
+        with self.cost_meter(innermost(raw)) as meter:
+            for more in (FEW, MANY - FEW):
+                for _ in range(more):
+                    session = await self.store.create_session(**fields)
+                await call()
+                costs.append(await _least(lambda _: call(), Talk(session, []), meter))
+        spent = Spent(what, costs[0], costs[1], f"{FEW}", f"{MANY} sessions")
+        self._reserve([spent])
+        return spent
+
+    def _reserve(self, spent: Sequence[Spent]) -> None:
         if all(each.short.reads is None and each.short.units is None for each in spent):
             self.store.reservations.append(REQUESTS_ONLY)
-        return spent
 
 
 async def _least(call: Call, talk: Talk, meter: Callable[[], Cost]) -> Cost:
@@ -145,7 +173,7 @@ async def _talk(store: StoreFixture, length: int, role: Role) -> Talk:
     budget = TokenBudget(max_tokens=TOKENS * (CONTEXT + 2) - 1)
     session = await store.create_session(token_budget=budget)
     messages = list(await store.append(session.id, "rules", role="system", tokens=TOKENS))
-    size = min(store.capabilities.max_batch or 100, 100)
+    size = min(store.capabilities.max_batch or BATCH, BATCH)
     while len(messages) < length:
         batch = [
             store.message(session.id, f"text {number}", role=role, tokens=TOKENS)

@@ -410,3 +410,12 @@ class StoresTheFirstHundred(ReferenceStorage):
         self, session_id: str, messages: Sequence[Message], *, client_ids: Collection[str] = (), **terms: Any
     ) -> Appended:
         return await super().append_messages(session_id, messages[:100], client_ids=client_ids, **terms)
+
+
+@breaks("SC-APP-024")
+class SortsTheBatch(Model):
+    """A batch whose times decrease is stored in the order of its times."""
+
+    def append_messages(self, session_id: str, messages: Sequence[Message], **options: Any) -> Appended:
+        ordered = sorted(messages, key=lambda message: message.created_at)
+        return super().append_messages(session_id, ordered, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from session_continuity import (
@@ -14,9 +15,11 @@ from session_continuity import (
     Page,
     Patch,
     Session,
+    SessionFilter,
 )
 from session_continuity_conformance.mutants.registry import breaks
 from session_continuity_conformance.reference.storage import ReferenceStorage
+from session_continuity_conformance.store_fixture import FAR
 
 PAGE = 10
 
@@ -126,3 +129,21 @@ class LooksThroughItsRules(ReferenceStorage):
         while page.next_cursor is not None:
             page = await super().get_messages(session_id, rules, cursor=page.next_cursor)
         return await super().append_messages(session_id, messages, client_ids=client_ids, **terms)
+
+
+@breaks("SC-COST-009")
+class ListsAllOfTheUser(ReferenceStorage):
+    """A page of sessions is cut from a list of all."""
+
+    async def list_sessions(self, filter: SessionFilter, *, limit: int, cursor: str | None = None) -> Page[Session]:
+        await super().list_sessions(filter, limit=1000)
+        return await super().list_sessions(filter, limit=limit, cursor=cursor)
+
+
+@breaks("SC-COST-010")
+class LooksAtWhatExpiresLater(ReferenceStorage):
+    """Every session that ever expires is looked at."""
+
+    async def get_expired_sessions(self, before: datetime, *, limit: int, cursor: str | None = None) -> Page[str]:
+        await super().get_expired_sessions(FAR, limit=1000)
+        return await super().get_expired_sessions(before, limit=limit, cursor=cursor)

@@ -11,6 +11,7 @@ from session_continuity import (
     Message,
     MessageQuery,
     Page,
+    minted_at,
     move_to,
 )
 from session_continuity_conformance.mutants.registry import breaks
@@ -140,3 +141,12 @@ class LosesConcurrentAppends(ReferenceStorage):
             return model.append_messages(session_id, list(messages), **options)
 
         return self.work("append_messages", write)
+
+
+@breaks("SC-ORD-004")
+class MintsOnlyWhatLooksMinted(Model):
+    """When a batch gets later times, only ids that look minted are minted again."""
+
+    def move_up(self, record: SessionRecord, batch: Sequence[Message], client_ids: Chosen) -> Sequence[Message]:
+        odd = {message.id for message in batch if minted_at(message.id) is None}
+        return super().move_up(record, batch, {*client_ids, *odd})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -110,6 +111,17 @@ async def test_refused_batch_leaves_no_part_behind(store: StoreFixture) -> None:
         session.id,
         TokenBudgetExceededError,
     )
+
+
+@clause("SC-APP-024")
+async def test_batch_whose_times_decrease_is_refused(store: StoreFixture) -> None:
+    if store.capabilities.max_batch == 1:
+        raise NotApplicableError("the store takes one message per append")
+    session = await store.create_session()
+    later, earlier = store.tick() + timedelta(seconds=5), store.tick()
+    batch = [store.message(session.id, "later", at=later), store.message(session.id, "earlier", at=earlier)]
+    await refused("a batch whose times decrease", store.adapter.append_messages(session.id, batch), ValidationError)
+    same("conversation", await store.texts(session.id), [])
 
 
 @clause("SC-APP-004")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from session_continuity import Appended, MessageQuery, Patch, Role, conversation_of
+from datetime import timedelta
+
+from session_continuity import Appended, MessageQuery, Patch, Role, SessionFilter, conversation_of
 from session_continuity_conformance.cases import clause
 from session_continuity_conformance.checks import holds, same
 from session_continuity_conformance.cost_budgets import CONTEXT, SHORT, Budget, Talk
@@ -10,6 +12,7 @@ from session_continuity_conformance.manager_in_mode import Application
 from session_continuity_conformance.store_fixture import StoreFixture
 
 LAST = 20
+PAGE = 10
 
 
 async def append(budget: Budget, talk: Talk, size: int = 1, role: Role = "user") -> Appended:
@@ -135,3 +138,26 @@ async def test_append_costs_the_same_among_many_system_messages(store: StoreFixt
     )
     for each in spent:
         each.does_not_grow()
+
+
+@clause("SC-COST-009")
+async def test_page_of_a_user_costs_the_same_among_many_sessions(store: StoreFixture) -> None:
+    budget = await Budget.of(store)
+    spent = await budget.spend_among(
+        "list_sessions of a user", lambda: budget.on.list_sessions(SessionFilter(user_id="u"), limit=PAGE), user_id="u"
+    )
+    spent.does_not_grow()
+
+
+@clause("SC-COST-010")
+async def test_finding_what_has_expired_costs_the_same_among_many_sessions(store: StoreFixture) -> None:
+    budget = await Budget.of(store)
+    now = store.now()
+    await store.create_session(expires_at=now + timedelta(hours=1))
+    before = now + timedelta(hours=2)
+    spent = await budget.spend_among(
+        "get_expired_sessions",
+        lambda: budget.on.get_expired_sessions(before, limit=PAGE),
+        expires_at=now + timedelta(hours=3),
+    )
+    spent.does_not_grow()

@@ -94,6 +94,19 @@ async def test_moved_batch_mints_ids_anew(store: StoreFixture) -> None:
 
 
 @clause("SC-ORD-004")
+async def test_moved_batch_mints_ids_of_any_shape_anew(store: StoreFixture) -> None:
+    session = await store.create_session()
+    (first,) = await store.append(session.id, "question")
+    for name in ("m", "00000000-0000-0000-0000-000000000000", "n" * 256, 'é👍\x00"\\'):
+        late = store.message(session.id, f"answer {name}", at=first.created_at - timedelta(seconds=2), id=name)
+        (moved,) = (await store.adapter.append_messages(session.id, [late])).messages
+        same("the time in the new id", minted_at(moved.id), moved.created_at)
+        same("get_message of the old id", await store.adapter.get_message(session.id, name), None)
+        changed = late.model_copy(update={"id": moved.id, "created_at": moved.created_at})
+        same("the message by its new id", await store.adapter.get_message(session.id, moved.id), changed)
+
+
+@clause("SC-ORD-004")
 async def test_moved_batch_keeps_chosen_ids(store: StoreFixture) -> None:
     session = await store.create_session()
     (first,) = await store.append(session.id, "question")

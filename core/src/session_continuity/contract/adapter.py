@@ -169,10 +169,11 @@ class StorageAdapter(ABC):
         activity. Elsewhere they may be those of the session's creation, and core marks the page by `stale_totals`;
         `get_session` always returns current ones.
 
-        `limit` (1 to 1000) counts sessions that match. Following the cursors yields every session that matches
-        throughout exactly once, also while others are written and deleted. A page may hold fewer than `limit` and still
-        have a cursor. A page without a cursor is the last. Raises ValidationError for a limit out of range and for a
-        cursor of another filter or another store.
+        A page of a user's sessions in the order of creation, without other conditions, costs what it has in it, however
+        many sessions there are. `limit` (1 to 1000) counts sessions that match. Following the cursors yields every
+        session that matches throughout exactly once, also while others are written and deleted. A page may hold fewer
+        than `limit` and still have a cursor. A page without a cursor is the last. Raises ValidationError for a limit
+        out of range and for a cursor of another filter or another store.
         """
 
     @abstractmethod
@@ -190,6 +191,7 @@ class StorageAdapter(ABC):
         along the conversation. If the batch is older than the last message, the store moves the batch's times up
         (`move_to`), which also mints new ids for those not in `client_ids`. A store may also do this for a batch that
         is not later than `last_activity_at`, when the message of that time has been deleted.
+        A batch whose own times decrease is refused.
         *Totals.* `message_count`, `token_count`, `system_message_ids` and `last_activity_at` (the last message's
         `created_at`, or the old value if that is later) change in the same atomic step. A reader sees both or neither.
         `version` stays.
@@ -204,9 +206,9 @@ class StorageAdapter(ABC):
         where it knows that without another request.
 
         Raises SessionNotFoundError; SessionClosedError when the status is `completed` or `expired`;
-        TokenBudgetExceededError; ValidationError when two ids of the batch are the same, when one is stored already for
-        another message or was changed since, and when only part of the batch is stored; MessageTooLargeError before
-        sending. If several apply, the store may raise any of them.
+        TokenBudgetExceededError; ValidationError when two ids of the batch are the same, when its times decrease, when
+        an id is stored already for another message or was changed since, and when only part of the batch is stored;
+        MessageTooLargeError before sending. If several apply, the store may raise any of them.
         """
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from session_continuity.contract.terms import Existing
 from session_continuity.errors import ValidationError
@@ -19,11 +20,16 @@ __all__ = [
 
 
 def check_batch(messages: Sequence[Message]) -> None:
-    """Raise ValidationError for an empty batch, and when two messages of it have the same id."""
+    """Raise ValidationError for an empty batch, when two messages of it have the same id, and when its times
+    decrease."""
     if not messages:
         raise ValidationError("a batch has at least one message")
     if len(messages) > 1 and len({message.id for message in messages}) < len(messages):
         raise ValidationError("two messages of the batch have the same id; give each its own")
+    if any(one.created_at > next.created_at for one, next in pairwise(messages)):
+        raise ValidationError(
+            "the times of the batch decrease; give each message the time of the one before, or a later one"
+        )
 
 
 def is_repeated_create(stored: Session, sent: Session) -> bool:

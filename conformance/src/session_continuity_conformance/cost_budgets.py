@@ -134,10 +134,9 @@ class Budget:
         raw = self.store.raw if self.on is self.store.adapter else self.store.adapters[-1]
         with self.cost_meter(innermost(raw)) as meter:
             for more in (FEW, MANY - FEW):
-                for _ in range(more):
-                    session = await self.store.create_session(**fields)
+                sessions = [await self.store.create_session(**fields) for _ in range(more)]
                 await call()
-                costs.append(await _least(lambda _: call(), Talk(session, []), meter))
+                costs.append(await _least(lambda _: call(), Talk(sessions[-1], []), meter))
         spent = Spent(what, costs[0], costs[1], f"{FEW}", f"{MANY} sessions")
         self._reserve([spent])
         return spent

@@ -26,7 +26,7 @@ SHARED = [name for name, clause in all_clauses().items() if clause.capability ==
 def test_conformant_store_is_told_so(conformance: ConformanceCommand, tmp_path: Path) -> None:
     code, report = conformance("memory://test")
     assert code == 0, report
-    assert f"{CONFORMANT}  " in report
+    assert f"{CONFORMANT} (costs: not counted)  " in report
     assert "backend  memory: session-continuity-memory " in report
     assert "modes    async, blocking, portal" in report
     assert re.search(r"examples of \d+ clauses; async \d+\.\d s, blocking \d+\.\d s, portal \d+\.\d s", report)
@@ -267,7 +267,7 @@ def test_costs_that_were_counted_by_requests_only_are_told_in_the_verdict(confor
     code, report, store = conformance.with_document("--harness", "stores:counting_requests", *asked)
     assert code == 0
     assert f"\n{CONFORMANT} (only the one clause asked for; costs: requests only)  " in report
-    assert "  SC-COST-003 passed with a reservation, costs: requests only: the cost meter tells no reads" in report
+    assert "  costs: requests only: the cost meter tells no reads and no units. A call that looks through" in report
     assert [each["clauses"] for each in store["reservations"]] == [["SC-COST-003"]]
     _, report, store = conformance.with_document("--harness", "stores:good", *asked)
     assert "requests only" not in report

@@ -6,7 +6,7 @@ import pytest
 
 from session_continuity import ConfigError, Cost, MessageQuery, Registry, SessionFilter, innermost, run_now
 from session_continuity_conformance.checks import ViolationError
-from session_continuity_conformance.cost_budgets import FEW, LONG, MANY, SHORT, Budget, Spent, Talk
+from session_continuity_conformance.cost_budgets import FEW, LONG, MANY, NOT_COUNTED, SHORT, Budget, Spent, Talk
 from session_continuity_conformance.drivers import BlockingDriver
 from session_continuity_conformance.reference import cost_meter
 from session_continuity_conformance.reference.storage import ReferenceTarget
@@ -105,6 +105,7 @@ def test_store_without_a_probe_is_not_judged() -> None:
     store = StoreFixture(UrlTarget("memory://"), BlockingDriver())
     with pytest.raises(NotApplicableError, match="no cost meter"):
         run_now(Budget.of(store))
+    assert store.reservations == [NOT_COUNTED]
 
 
 def test_probe_of_the_reference_stops_counting_at_its_end() -> None:

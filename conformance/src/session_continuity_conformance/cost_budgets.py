@@ -16,6 +16,11 @@ SHORT, LONG = 30, 300
 SLACK = 1.5
 """The factor by which reads and units may grow: trees are a level deeper in the long conversation."""
 
+NOT_COUNTED = Reservation(
+    "costs: not counted",
+    "the plugin names no cost meter. A store that looks through a whole conversation in every call passes.",
+)
+
 REQUESTS_ONLY = Reservation(
     "costs: requests only",
     "the cost meter tells no reads and no units. A call that looks through a whole conversation in one request passes.",
@@ -109,6 +114,7 @@ class Budget:
         """The budget of a store. Raises NotApplicableError where it has no cost meter."""
         cost_meter = store.target.cost_meter()
         if cost_meter is None:
+            store.reservations.append(NOT_COUNTED)
             raise NotApplicableError("the plugin has no cost meter")
         return cls(store, await store.open_second_or_first(), cost_meter)
 

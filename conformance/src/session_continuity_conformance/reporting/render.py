@@ -95,11 +95,9 @@ def _inapplicable(report: StoreReport) -> list[str]:
 
 
 def _reserved(report: StoreReport) -> list[str]:
-    """The clauses that passed with a reservation."""
+    """What could not be checked, and what that means."""
     return _after_a_gap(
-        line
-        for reservation, ids in report.reservations.items()
-        for line in _hanging(f"{', '.join(ids)} passed with a reservation, {reservation.short}: {reservation.sentence}")
+        line for reservation in report.reservations for line in _hanging(f"{reservation.short}: {reservation.sentence}")
     )
 
 

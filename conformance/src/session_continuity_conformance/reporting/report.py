@@ -148,10 +148,10 @@ class StoreReport:
 
     @property
     def reservations(self) -> dict[Reservation, list[str]]:
-        """What could not be checked of clauses that passed, with the ids of the clauses."""
+        """What could not be checked, with the ids of the clauses."""
         found: dict[Reservation, dict[str, None]] = {}
         for result in self.results:
-            for each in result.reservations if result.outcome == "passed" else ():
+            for each in result.reservations:
                 found.setdefault(each, {})[result.clause] = None
         return {each: list(clauses) for each, clauses in found.items()}
 

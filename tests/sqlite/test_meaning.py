@@ -200,18 +200,6 @@ def test_an_older_batch_moves_up_to_the_last_message_that_is_left(store: Storage
     assert run_now(store.append_messages("s", [earliest])).messages == (earliest,)
 
 
-def test_a_batch_that_goes_back_in_time_is_stored_in_its_own_order(store: StorageAdapter) -> None:
-    store_session(store, 1)
-    speaker = Speaker(clock=TickingClock(START + timedelta(hours=1)))
-    first, second = speaker.says("first"), speaker.says("second")
-    back = second.model_copy(update={"created_at": START + timedelta(minutes=1)})
-    run_now(store.append_messages("s", [first, back]))
-    stored = stored_messages(store)
-    assert [message.content for message in stored] == ["message 0", "first", "second"]
-    assert stored[1].created_at <= stored[2].created_at
-    assert stored_contents(store, query=MessageQuery(after=START + timedelta(minutes=30))) == ["first", "second"]
-
-
 def test_a_repeated_batch_changes_nothing_even_when_it_is_old_and_the_session_closed(store: StorageAdapter) -> None:
     speaker = Speaker()
     batch = [speaker.says("one"), speaker.says("two")]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from session_continuity import (
@@ -122,13 +121,8 @@ def clear(connection: sqlite3.Connection, scope: Scope, session_id: str) -> int:
     return count
 
 
-def is_in_order(messages: Sequence[Message]) -> bool:
-    """Whether no message is older than one before it."""
-    return all(earlier.created_at <= later.created_at for earlier, later in pairwise(messages))
-
-
 def store(connection: sqlite3.Connection, scope: Scope, session_id: str, messages: Sequence[Message]) -> Stored | None:
-    """Store a batch whose times are in order. None if the session does not accept it as it is."""
+    """Store a batch. None if the session does not accept it as it is."""
     times = [format_timestamp(message.created_at) for message in messages]
     tokens = [message.token_count or 0 for message in messages]
     parameters = scope.parameters(session_id, count=len(messages), tokens=sum(tokens), first=times[0], last=times[-1])
@@ -188,9 +182,8 @@ def _check_gate(session_id: str, state: SessionState, messages: Sequence[Message
 
 
 def _move(messages: Sequence[Message], last_message_at: str | None, client_ids: Collection[str]) -> Sequence[Message]:
-    """The batch, moved up in time if a message of it is older than one that comes before it."""
+    """The batch, moved up in time if it is older than the last message."""
     last = codec.time_of(last_message_at)
-    if is_in_order(messages) and (last is None or last <= messages[0].created_at):
+    if last is None or last <= messages[0].created_at:
         return messages
-    latest = max(message.created_at for message in messages)
-    return move_to(latest if last is None else max(latest, last), messages, client_ids=client_ids)
+    return move_to(last, messages, client_ids=client_ids)

@@ -25,7 +25,7 @@ from session_continuity import (
 )
 from session_continuity_sqlite import codec, session_rows
 from session_continuity_sqlite.message_pages import COLUMNS, get
-from session_continuity_sqlite.message_rows import StoredIdError, is_in_order, store, store_checked
+from session_continuity_sqlite.message_rows import StoredIdError, store, store_checked
 from session_continuity_sqlite.schema import SEQUENCE_BITS
 from session_continuity_sqlite.session_rows import Scope, SessionState
 
@@ -58,7 +58,7 @@ def append(
 
     Raises StoredIdError if an id is taken. The transaction must then be rolled back, and `append_checked` called.
     """
-    if not terms and is_in_order(messages) and (stored := store(connection, scope, session_id, messages)):
+    if not terms and (stored := store(connection, scope, session_id, messages)):
         return Appended(messages=tuple(stored.messages), slides=stored.slides)
     return append_checked(connection, scope, session_id, messages, client_ids, terms)
 

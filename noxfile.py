@@ -188,7 +188,8 @@ def histories(session: nox.Session) -> None:
 def upstream(session: nox.Session) -> None:
     """Tests of the frameworks' own repositories, with our classes in the place of theirs, and without as a comparison.
 
-    They are in the source distributions, which pip downloads. `-- openai-agents` runs those of one framework.
+    They are in the source distributions, which pip downloads. `-- redis openai-agents` takes Redis instead of SQLite,
+    and runs those of one framework.
     """
     install_with_frameworks(
         session,

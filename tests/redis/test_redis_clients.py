@@ -52,6 +52,19 @@ def test_one_async_store_serves_every_event_loop_and_leaves_no_connection_behind
     asyncio.run(store.close())
 
 
+@pytest.mark.on(mode=["async"])
+def test_a_new_connection_reads_nothing_from_the_disk(
+    server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading would hold up the event loop. redis-py looks up its own version, unless it is told."""
+    looked_up: list[str] = []
+    store = Registry().create(f"{server.url}?namespace={namespace}", "async")
+    monkeypatch.setattr("redis.utils.metadata.version", lambda name: looked_up.append(name) or "0")
+    asyncio.run(_use(store, "s"))
+    asyncio.run(store.close())
+    assert looked_up == []
+
+
 async def _use(store: StorageAdapter, session_id: str) -> None:
     await store.create_session(new_session(session_id, now=utc_now()))
     found = await asyncio.gather(*(store.get_session(session_id) for _ in range(3)))

@@ -1,5 +1,6 @@
 """Runs tests of a framework's own repository twice, without and with our classes, and compares: `nox -s upstream`.
 
+`-- redis openai-agents` takes Redis as the store, and runs the tests of one framework; without, it is SQLite, and all.
 The tests come from the source distribution of the version that is installed. A test that fails only with our classes is
 an error, unless `LEFT_OUT` says why it cannot pass. So is one that is listed there and passes.
 """
@@ -10,12 +11,17 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.kit import harnesses
+
 HERE = Path(__file__).parent
+STORES = ("memory", "sqlite", "redis", "dynamodb", "postgres")
 
 
 @dataclass(frozen=True)
@@ -178,11 +184,11 @@ def source_of(distribution: str, folder: Path) -> Path:
     return folder / archive.name.removesuffix(".tar.gz")
 
 
-def outcomes(source: Path, selection: Selection, *, swapped: bool) -> dict[tuple[str, str], str]:
+def outcomes(source: Path, selection: Selection, store: str, *, swapped: bool) -> dict[tuple[str, str], str]:
     """What became of each test, by its class and name: `passed`, `failed` or `skipped`."""
     report = source / f"{selection.kind}-{swapped}.xml"
     plugin = ["-p", selection.plugin] if swapped else []
-    environ = {**os.environ, "SC_SWAP": selection.kind, "PYTHONPATH": os.fspath(HERE)}
+    environ = {**os.environ, "SC_SWAP": selection.kind, "SC_STORE": store, "PYTHONPATH": os.fspath(HERE)}
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-W", "ignore", f"--junitxml={report}", *plugin]
     subprocess.run([*command, *selection.files], cwd=source, env=environ, check=False)
     found: dict[tuple[str, str], str] = {}
@@ -195,10 +201,10 @@ def outcomes(source: Path, selection: Selection, *, swapped: bool) -> dict[tuple
     return found
 
 
-def compare(source: Path, selection: Selection) -> list[str]:
+def compare(source: Path, selection: Selection, store: str) -> list[str]:
     """The tests that fail only with our classes, and those that are listed and pass. Prints the numbers."""
-    ours = outcomes(source, selection, swapped=True)
-    base = outcomes(source, selection, swapped=False) if selection.has_base else dict.fromkeys(ours, "passed")
+    ours = outcomes(source, selection, store, swapped=True)
+    base = outcomes(source, selection, store, swapped=False) if selection.has_base else dict.fromkeys(ours, "passed")
     listed = {name: reason for reason, names in selection.left_out.items() for name in names}
     worse = {test[1] for test, outcome in base.items() if outcome == "passed" and ours.get(test) != "passed"}
     numbers = [f"{sum(outcome == 'passed' for outcome in run.values())} of {len(run)}" for run in (base, ours)]
@@ -210,16 +216,30 @@ def compare(source: Path, selection: Selection) -> list[str]:
     return new + [f"{name} passes, and is listed as left out" for name in sorted(listed.keys() - worse)]
 
 
-def main(folder: str, *distributions: str) -> int:
-    """Run the selections of these distributions, or all. Returns the exit code."""
-    chosen = [each for each in SELECTIONS if not distributions or each.distribution in distributions]
+def main(folder: str, *arguments: str) -> int:
+    """Run the selections of these distributions, or all, on a store, or on SQLite. Returns the exit code."""
+    named = [each for each in SELECTIONS if each.distribution in arguments]
+    [scheme] = [each for each in arguments if each in STORES] or ["sqlite"]
     problems: list[str] = []
-    for distribution in dict.fromkeys(each.distribution for each in chosen):
-        source = source_of(distribution, Path(folder).resolve())
-        for selection in (each for each in chosen if each.distribution == distribution):
-            problems += compare(source, selection)
+    with store_of(scheme) as store:
+        for distribution in dict.fromkeys(each.distribution for each in named or SELECTIONS):
+            source = source_of(distribution, Path(folder).resolve())
+            for selection in (each for each in SELECTIONS if each.distribution == distribution):
+                problems += compare(source, selection, store)
     sys.stdout.write("".join(f"{problem}\n" for problem in problems))
     return 1 if problems else 0
+
+
+@contextmanager
+def store_of(scheme: str) -> Iterator[str]:
+    """What SC_STORE must be for a store: its scheme, or the URL of a server that is started for it."""
+    if scheme in ("memory", "sqlite"):
+        yield scheme
+        return
+    with getattr(harnesses, scheme)() as found:
+        if not isinstance(found, str):
+            raise SystemExit(f"no server for {scheme} is installed")
+        yield found
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
+from swap_stores import url_of  # beside this file, which is on the path of modules
 
 from session_continuity_agents.chatkit import ChatKitStore
 
@@ -29,8 +30,7 @@ class SQLiteStore(ChatKitStore[Any]):
     """Called as theirs is."""
 
     def __init__(self, db_path: str) -> None:
-        name = re.sub(r"\W", "_", db_path)
-        super().__init__(url=f"sqlite:///{_folder}/{name}.db")
+        super().__init__(url=url_of(f"{_folder}/{re.sub(r'[^a-z0-9]', '_', db_path)}.db"))
         self.db_path = db_path
         global _calls
         _calls += 1

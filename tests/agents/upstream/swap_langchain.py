@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
 
 import langchain_core.chat_history
 from langchain_core.messages import BaseMessage
+from swap_stores import url_of  # beside this file, which is on the path of modules
 
 from session_continuity_agents.langchain import ConversationHistory
 
@@ -16,13 +16,13 @@ _theirs = langchain_core.chat_history.InMemoryChatMessageHistory
 
 
 class InMemoryChatMessageHistory(ConversationHistory):
-    """Called as theirs is: an empty store in memory, equal to another with the same messages, whatever their ids.
+    """Called as theirs is: an empty store, equal to another with the same messages, whatever their ids.
 
     The store gives an id to a message without one.
     """
 
     def __init__(self, messages: Sequence[BaseMessage] = ()) -> None:
-        super().__init__("chat", url=f"memory://{uuid4().hex}")
+        super().__init__("chat", url=url_of())
         if messages:
             self.add_messages(messages)
         global _calls

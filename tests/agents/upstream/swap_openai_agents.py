@@ -1,6 +1,6 @@
 """A pytest plugin for the tests of openai-agents: SQLiteSession and the list in memory of its test helpers are ours.
 
-A path becomes a SQLite file, `:memory:` a store in memory. The variable SC_SWAP is `sqlite` or `simple`.
+The variable SC_SWAP is `sqlite` or `simple`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Coroutine
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
+
+from swap_stores import url_of  # beside this file, which is on the path of modules
 
 from session_continuity_agents.handles import ManagerHandle
 from session_continuity_agents.openai_agents import OpenAISession
@@ -36,8 +37,7 @@ class SQLiteSession(OpenAISession):
         session_settings: Any = None,
         **__: str,
     ) -> None:
-        url = f"memory://{uuid4().hex}" if str(db_path) == ":memory:" else f"sqlite:///{db_path}"
-        super().__init__(session_id, url=url, session_settings=session_settings)
+        super().__init__(session_id, url=url_of(db_path), session_settings=session_settings)
         self.db_path = db_path
         global _calls
         _calls += 1
@@ -52,7 +52,7 @@ class SimpleListSession(OpenAISession):
     _ignore_ids_for_matching = False
 
     def __init__(self, session_id: str = "test", history: list[Any] | None = None) -> None:
-        super().__init__(session_id, url=f"memory://{uuid4().hex}")
+        super().__init__(session_id, url=url_of())
         self.session_settings = None
         if history:
             _wait(OpenAISession.add_items(self, list(history)))

@@ -11,7 +11,8 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+from swap_stores import url_of  # beside this file, which is on the path of modules
 
 from session_continuity_agents.handles import ManagerHandle
 from session_continuity_agents.strands_agents import StrandsRepository, StrandsSessionManager
@@ -25,20 +26,20 @@ def _counted() -> None:
 
 
 class MockedSessionRepository(StrandsRepository):
-    """Called as theirs is: an empty store in memory."""
+    """Called as theirs is: an empty store."""
 
     def __init__(self) -> None:
-        super().__init__(ManagerHandle(f"memory://{uuid4().hex}", None))
+        super().__init__(ManagerHandle(url_of(), None))
         _counted()
 
 
 class FileSessionManager(StrandsSessionManager):
-    """Called as theirs is: a SQLite file in the folder."""
+    """Called as theirs is: a store for each folder."""
 
     def __init__(self, session_id: str, storage_dir: str | None = None, **_: Any) -> None:
         self.storage_dir = storage_dir or tempfile.mkdtemp()
         Path(self.storage_dir).mkdir(parents=True, exist_ok=True)
-        super().__init__(session_id, url=f"sqlite:///{self.storage_dir}/sessions.db")
+        super().__init__(session_id, url=url_of(f"{self.storage_dir}/sessions.db"))
         _counted()
 
     def __getattr__(self, name: str) -> Any:

@@ -14,12 +14,20 @@ import redis.cluster
 import redis.retry
 import redis.sentinel
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.driver_info import DriverInfo
 
 from session_continuity import Mode
+from session_continuity_redis._version import __version__
 from session_continuity_redis.client import Client
 from session_continuity_redis.config import ClusterOptions, RedisOptions, SentinelOptions, UnixOptions
 
 _BACKOFF = {"base": 0.02, "cap": 1.0}
+
+_DRIVER = DriverInfo().add_upstream_driver("session-continuity-redis", __version__)
+"""What CLIENT LIST of a server shows, from Redis 7.2 on.
+
+Without one, redis-py looks up its own version on the disk for each connection, which holds up the event loop.
+"""
 
 
 def open_clients(scheme: str, options: RedisOptions, mode: Mode) -> Sequence[Client]:
@@ -34,7 +42,7 @@ def open_clients(scheme: str, options: RedisOptions, mode: Mode) -> Sequence[Cli
 def _single(options: RedisOptions, mode: Mode, *, tls: bool) -> Client:
     module: Any = redis.asyncio if mode == "async" else redis
     kinds: Any = module.connection
-    arguments: dict[str, Any] = {**_connection(options, mode), "db": options.db}
+    arguments: dict[str, Any] = {**_connection(options, mode), "db": options.db, "driver_info": _DRIVER}
     if isinstance(options, UnixOptions):
         arguments |= {"connection_class": kinds.UnixDomainSocketConnection, "path": options.path}
     else:
@@ -61,7 +69,9 @@ def _by_sentinel(options: SentinelOptions, mode: Mode) -> Sequence[Client]:
     password = options.sentinel_password
     timeouts = {"socket_timeout": options.timeout, "socket_connect_timeout": options.connect_timeout}
     to_sentinels = {**timeouts, **tls, **({"password": password.get_secret_value()} if password else {})}
-    sentinels = kind(options.nodes(), sentinel_kwargs=to_sentinels, **_connection(options, mode), **tls)
+    sentinels = kind(
+        options.nodes(), sentinel_kwargs=to_sentinels, driver_info=_DRIVER, **_connection(options, mode), **tls
+    )
     primary = sentinels.master_for(options.service, db=options.db, max_connections=options.max_connections)
     return [primary, *sentinels.sentinels]
 

@@ -13,11 +13,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from urllib.parse import parse_qs, quote, urlsplit
+from uuid import UUID, uuid4
 
+import boto3
 import pytest
 from agents import SQLiteSession
 from agents.extensions.memory import AdvancedSQLiteSession
@@ -26,6 +29,17 @@ from google.adk.events import Event, EventActions
 from google.adk.sessions import BaseSessionService, DatabaseSessionService
 from google.adk.sessions.sqlite_session_service import SqliteSessionService
 from google.genai import types
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    message_chunk_to_message,
+    message_to_dict,
+)
+from redis import Redis
 from strands import Agent
 from strands.agent.conversation_manager import SlidingWindowConversationManager
 from strands.session import FileSessionManager
@@ -34,6 +48,7 @@ from strands.types.session import SessionAgent, SessionMessage, decode_bytes_val
 from session_continuity import Message, SessionManager, to_anthropic
 from session_continuity_agents.claude_agent_sdk import ClaudeSessionStore
 from session_continuity_agents.google_adk import AdkSessionService
+from session_continuity_agents.langchain import ConversationHistory
 from session_continuity_agents.openai_agents import OpenAISession
 from session_continuity_agents.strands_agents import StrandsSessionManager
 from session_continuity_agents.strands_messages import decoded, encoded
@@ -592,3 +607,101 @@ async def test_damaged_events_of_google_adk_are_told(importing: Importer, tmp_pa
     file.close()
     older = importing("adk", source)
     assert (older.code, "adk migrate session" in older.problems[0]) == (2, True)
+
+
+# LangChain
+
+HISTORY: list[BaseMessage] = [
+    SystemMessage("Be brief."),
+    HumanMessage([{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": "data:,x"}}]),
+    AIMessage("", id="run-1", tool_calls=[{"id": "a", "name": "f", "args": {"x": 1.5}}], usage_metadata=None),
+    ToolMessage("no", tool_call_id="a", status="error", artifact={"deep": [1]}),
+    AIMessage("ok", response_metadata={"model": "m", "logprobs": None}),
+    HumanMessage("ok"),
+    HumanMessage("ok"),
+    AIMessageChunk(content="streamed", id="run-2"),
+]
+"""Messages of all kinds, two of them equal."""
+
+
+def dumped(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """What the histories of langchain-community store of messages."""
+    return [message_to_dict(message) for message in messages]
+
+
+def read_back(url: str, session_id: str) -> list[dict[str, Any]]:
+    """The messages that LangChain reads now. Ids are left out where the history had none."""
+    history = ConversationHistory(session_id, url=url)
+    try:
+        found = dumped(history.messages)
+    finally:
+        asyncio.run(history.aclose())
+    for one, other in zip(found, HISTORY, strict=False):
+        one["data"]["id"] = one["data"]["id"] if other.id else None
+    return found
+
+
+EXPECTED = dumped([message_chunk_to_message(each) if isinstance(each, AIMessageChunk) else each for each in HISTORY])
+
+
+@SQLITE
+def test_langchain_goes_on_with_its_histories_in_redis(importing: Importer, url: str, redis_server: str) -> None:
+    prefix = f"store[{uuid4().hex}]*:"
+    source = f"{redis_server}?key_prefix={quote(prefix)}"
+    with closing(Redis.from_url(redis_server)) as server:
+        for name in ("user:42", "user-43"):
+            server.lpush(prefix + name, *(json.dumps(each) for each in dumped(HISTORY[:6])))
+        server.set(prefix + "other", "not a list")
+        server.expire(prefix + "user-43", 3600)
+        done = importing("langchain-redis", source)
+        assert (done.code, done.problems) == (0, [])
+        assert done.counts == {"user-43": (0, 6), "user:42": (0, 6)}
+        assert read_back(url, "user:42") == EXPECTED[:6]
+        server.lpush(prefix + "user:42", *(json.dumps(each) for each in dumped(HISTORY[6:])), "{", '{"type": "ai"}')
+        done = importing("langchain-redis", source)
+    assert (done.code, done.counts["user:42"]) == (1, (6, 2))
+    assert done.problems == [
+        "problem: user:42: message 9 is not JSON",
+        "problem: user:42: message 10 is not a message (KeyError)",
+    ]
+    assert read_back(url, "user:42") == EXPECTED
+    with SessionManager.open(url) as manager:
+        left = manager.get_session("user-43").expires_at
+        assert left is not None
+        assert left <= datetime.now(UTC) + timedelta(hours=1)
+        assert manager.get_session("user:42").expires_at is None
+
+
+def decimals(value: Any) -> Any:
+    return json.loads(json.dumps(value), parse_float=Decimal)
+
+
+@SQLITE
+def test_langchain_goes_on_with_its_histories_in_dynamodb(importing: Importer, url: str, dynamodb_server: str) -> None:
+    [endpoint] = parse_qs(urlsplit(dynamodb_server).query)["endpoint_url"]
+    name = f"histories-{uuid4().hex}"
+    server = boto3.resource("dynamodb", endpoint_url=endpoint, region_name="us-east-1")
+    keys = [{"AttributeName": "SessionId", "KeyType": "HASH"}, {"AttributeName": "User", "KeyType": "RANGE"}]
+    types_of = [{"AttributeName": key["AttributeName"], "AttributeType": "S"} for key in keys]
+    table = server.create_table(
+        TableName=name, KeySchema=keys, AttributeDefinitions=types_of, BillingMode="PAY_PER_REQUEST"
+    )
+    table.wait_until_exists()
+    now = int(datetime.now(UTC).timestamp())
+    long = [HumanMessage(str(number) + "x" * 20_000) for number in range(10)]
+    for user, messages, expires in (("ada", HISTORY, now + 3600), ("eve", HISTORY, now - 3600), ("long", long, None)):
+        item = {"SessionId": "s/1", "User": user, "History": decimals(dumped(messages))}
+        table.put_item(Item=item if expires is None else {**item, "expireAt": expires})
+    for number in range(6):  # a scan reads a megabyte at once
+        table.put_item(Item={"SessionId": f"filler-{number}", "User": "x", "History": decimals(dumped(long))})
+    source = f"dynamodb://{name}?region=us-east-1&endpoint_url={quote(endpoint, safe='')}"
+    done = importing("langchain-dynamodb", source)
+    assert (done.code, done.problems) == (1, ["problem: s%2F1/eve: the history has expired"])
+    assert len(done.rows) == 9
+    assert (done.counts["s%2F1/ada"], done.counts["s%2F1/long"]) == ((0, 8), (0, 10))
+    assert read_back(url, "s%2F1/ada") == EXPECTED
+    with SessionManager.open(url) as manager:
+        assert manager.get_session("s%2F1/ada").expires_at is not None
+    assert importing("langchain-dynamodb", source).counts["s%2F1/ada"] == (8, 0)
+    missing = importing("langchain-dynamodb", source.replace(name, "none"))
+    assert (missing.code, "cannot be read" in missing.problems[0]) == (2, True)

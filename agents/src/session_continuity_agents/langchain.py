@@ -8,9 +8,9 @@ Tested with langchain 1.5.2, and made for 1.5 and later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any, NotRequired
 
 from langchain.agents.middleware import AgentMiddleware, AgentState
 from langchain.agents.middleware.types import PrivateStateAttr
@@ -27,33 +27,23 @@ from langchain_core.messages import (
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES  # pyright: ignore[reportMissingTypeStubs]
 from langgraph.runtime import Runtime
-from pydantic_core import to_jsonable_python
 
 from session_continuity import (
     AsyncSessionManager,
     ContextOptions,
     Message,
     NewMessage,
-    Role,
     SessionFields,
     SessionNotFoundError,
     TokenBudget,
-    replace_invalid_text,
     stable_id,
     to_openai,
 )
 from session_continuity_agents.handles import HasManager, ManagerHandle
-from session_continuity_agents.keeping import keep, kept, same_json
+from session_continuity_agents.langchain_dicts import FRAMEWORK, dict_of_message, message_of_dict
 from session_continuity_agents.settling import settled
 
 __all__ = ["FRAMEWORK", "ConversationHistory", "ConversationMiddleware", "langchain_messages_of", "message_of"]
-
-FRAMEWORK = "langchain"
-
-_ROLES: Mapping[str, Role] = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
-_TYPES = {role: kind for kind, role in _ROLES.items()}
-_CALL_BLOCKS = frozenset(["tool_use", "tool_call", "function_call"])
-_NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 UserId = str | Callable[[Runtime[Any]], str | None] | None
 
@@ -233,65 +223,15 @@ def message_of(message: BaseMessage) -> NewMessage:
     An `artifact` of a tool that is not JSON becomes text.
     """
     whole = message_chunk_to_message(message) if isinstance(message, BaseMessageChunk) else message
-    dumped = message_to_dict(whole)
-    data = cast("dict[str, Any]", to_jsonable_python(dumped["data"], fallback=repr, inf_nan_mode="constants"))
-    neutral = _neutral(str(dumped["type"]), replace_invalid_text(data))
-    plain = _plain(neutral)
-    rest = {key: value for key, value in data.items() if not _is_same(plain.get(key), value)}
-    return keep(neutral, FRAMEWORK, {"type": dumped["type"], "data": rest})
+    return message_of_dict(message_to_dict(whole))
 
 
 def langchain_messages_of(message: Message | NewMessage) -> list[BaseMessage]:
     """The messages of LangChain for a message, whoever wrote it: one, or one for each result of a tool."""
-    item = kept(message, FRAMEWORK)
-    if item is not None:
-        return messages_from_dict([{"type": item["type"], "data": {**_plain(message), **item["data"]}}])
+    own = dict_of_message(message)
+    if own is not None:
+        return messages_from_dict([own])
     written = convert_to_messages(to_openai([message]))
     for place, each in enumerate(written):
         each.id = f"{message.id}#{place}" if place else message.id
     return written
-
-
-def _neutral(kind: str, data: Mapping[str, Any]) -> NewMessage:
-    calls = [
-        {"id": call.get("id") or f"call-{place}", "name": call["name"], "arguments": call["args"]}
-        for place, call in enumerate(cast("Iterable[dict[str, Any]]", data.get("tool_calls") or ()))
-    ]
-    fields: dict[str, Any] = {"role": _ROLES.get(kind, "user"), "content": _content(data["content"])}
-    metadata: dict[str, Any] = {"tool_calls": calls}
-    if kind == "tool":
-        fields["content"] = ""
-        result = {"tool_call_id": data["tool_call_id"], "result": data["content"], "name": data.get("name")}
-        metadata["tool_results"] = [{**result, "is_error": data.get("status") == "error"}]
-    if data.get("id"):
-        fields["id"] = stable_id(data["id"])
-    return NewMessage.model_validate({**fields, "metadata": metadata})
-
-
-def _content(content: Any) -> Any:
-    """The content without its calls of tools, which LangChain has beside it too."""
-    if isinstance(content, str):
-        return content
-    blocks = [
-        {"type": "text", "text": each} if isinstance(each, str) else {"type": "object", **each} for each in content
-    ]
-    return [block for block in blocks if block["type"] not in _CALL_BLOCKS]
-
-
-def _plain(message: Message | NewMessage) -> dict[str, Any]:
-    """What the data of LangChain's message is without anything that only LangChain has."""
-    metadata = message.metadata
-    data: dict[str, Any] = {"content": message.content, "id": message.id, "type": _TYPES[message.role]}
-    if metadata.tool_calls:
-        data["tool_calls"] = [
-            {"id": call.id, "name": call.name, "args": call.arguments, "type": "tool_call"}
-            for call in metadata.tool_calls
-        ]
-    for result in metadata.tool_results:
-        status = "error" if result.is_error else "success"
-        data |= {"content": result.result, "tool_call_id": result.tool_call_id, "name": result.name, "status": status}
-    return data
-
-
-def _is_same(plain: Any, value: Any) -> bool:
-    return (value in _NOTHING and plain in _NOTHING) or same_json(plain, value)

@@ -6,19 +6,47 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from session_continuity import ConfigError, NewMessage, SessionContinuityError
 
-__all__ = ["Ids", "dated", "moment", "object_in", "opened_sqlite", "read_messages", "sqlite_file"]
+__all__ = [
+    "Ids",
+    "client",
+    "dated",
+    "moment",
+    "object_in",
+    "opened_sqlite",
+    "read_messages",
+    "split_options",
+    "sqlite_file",
+]
 
 _BEFORE_PATHS = "sqlite:///"
 _DAMAGE = (SessionContinuityError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def client(name: str, what: str) -> Any:
+    """A module that reads a store. Raises ConfigError, which says what to install."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        package = name.partition(".")[0]
+        raise ConfigError(f"{what} is read with {package}: pip install {package}") from None
+
+
+def split_options(source: str, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """A URL without the options named, and these, with their defaults for those that the URL does not have."""
+    parts = urlsplit(source)
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    rest = urlencode([(name, value) for name, value in given if name not in options])
+    return urlunsplit(parts._replace(query=rest)), {**options, **{key: value for key, value in given if key in options}}
 
 
 def sqlite_file(source: str, options: Collection[str] = ()) -> tuple[Path, dict[str, str]]:

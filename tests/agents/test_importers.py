@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 import boto3
 import pytest
 from agents import SQLiteSession
-from agents.extensions.memory import AdvancedSQLiteSession
+from agents.extensions.memory import AdvancedSQLiteSession, SQLAlchemySession
 from claude_agent_sdk import get_session_messages_from_store, list_sessions_from_store
 from google.adk.events import Event, EventActions
 from google.adk.sessions import BaseSessionService, DatabaseSessionService
@@ -53,7 +53,9 @@ from session_continuity_agents.openai_agents import OpenAISession
 from session_continuity_agents.strands_agents import StrandsSessionManager
 from session_continuity_agents.strands_messages import decoded, encoded
 
+from ..kit import harnesses
 from ..kit.distributions import write_distribution
+from ..kit.missing import skip_test
 from .stores import opened
 
 SCRIPT = Path(sys.executable).with_name("session-continuity")
@@ -190,7 +192,8 @@ async def test_branches_are_conversations_of_their_own(importing: Importer, tmp_
     await old.add_items([{"role": "user", "content": "three"}])
     expected = {branch: await old.get_items(branch_id=branch) for branch in ("main", "other")}
     old.close()
-    assert importing("openai-agents", source).counts == {"s": (0, 4), "s/other": (0, 3)}
+    await write_openai(source, {"plain": TURN})
+    assert importing("openai-agents", source).counts == {"s": (0, 4), "s/other": (0, 3), "plain": (0, 8)}
     async with opened(url) as manager:
         assert await OpenAISession("s", manager=manager).get_items() == expected["main"]
         assert await OpenAISession("s/other", manager=manager).get_items() == expected["other"]
@@ -206,6 +209,17 @@ async def test_tables_may_have_other_names(importing: Importer, tmp_path: Path) 
     done = importing("openai-agents", "sqlite:///old.db?sessions_table=users&messages_table=chats")
     assert done.counts == {"s": (0, 8)}
     assert importing("openai-agents", "sqlite:///old.db?tables=x").code == 2
+
+
+@SQLITE
+@in_a_loop
+async def test_sessions_that_sqlalchemy_has_written_are_read_too(importing: Importer, tmp_path: Path, url: str) -> None:
+    old = SQLAlchemySession.from_url("s", url=f"sqlite+aiosqlite:///{tmp_path}/old.db", create_tables=True)
+    await old.add_items(TURN)
+    await old.engine.dispose()
+    assert importing("openai-agents", "old.db").counts == {"s": (0, 8)}
+    async with opened(url) as manager:
+        assert await OpenAISession("s", manager=manager).get_items() == TURN
 
 
 # Every kind
@@ -578,6 +592,25 @@ async def test_google_adk_goes_on_with_its_sessions(importing: Importer, tmp_pat
         assert found[0]["events"] == expected[0]["events"]
         assert found[0]["state"]["n"] == 15
         await write_adk(new, 16, ["ada"])
+
+
+@SQLITE
+@in_a_loop
+async def test_google_adk_goes_on_with_its_sessions_in_postgresql(importing: Importer, url: str) -> None:
+    with harnesses.postgres() as server:
+        if not isinstance(server, str):
+            skip_test("this test needs a PostgreSQL server: install the package postgresql")
+        source = server.replace("postgresql:", "postgresql+psycopg:")
+        async with adk_service(source) as old, opened(url) as manager:
+            await write_adk(old, 0, ["ada"])
+            done = importing("adk", source)
+            assert (done.code, done.problems) == (0, [])
+            assert await adk_sessions(AdkSessionService(manager=manager)) == await adk_sessions(old)
+            assert importing("adk", source).counts["adk/shop/ada/s%2F1"] == (8, 0)
+        missing = importing("adk", source.replace("/postgres", "/none"))
+        assert (missing.code, missing.problems) == (2, ["error: the source cannot be read (OperationalError)"])
+        unknown = importing("adk", source.replace("psycopg", "pg8000"))
+        assert (unknown.code, "needs the module pg8000" in unknown.problems[0]) == (2, True)
 
 
 @SQLITE

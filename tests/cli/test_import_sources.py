@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from session_continuity import SessionManager
 
 from ..kit.distributions import write_distribution
@@ -18,6 +20,25 @@ TAPES = """
             yield ImportedConversation(id=name, fields={"user_id": "ada"}, messages=messages)
         yield ImportedConversation(id="state", fields={"metadata": {"custom": {"volume": 11}}})
         yield ImportedConversation(id="torn", fields=None, unreadable=["side B is torn"])
+"""
+
+
+LOSSY = """
+    import os
+    from dataclasses import replace
+    from session_continuity import ForwardingAdapter, hookimpl
+
+    class Lossy(ForwardingAdapter):
+        async def append_messages(self, session_id, messages, **terms):
+            match os.environ["LOSSY"]:
+                case "loses": messages = messages[:-1]
+                case "changes": messages = [each.model_copy(update={"content": "?"}) for each in messages]
+                case "turns": messages = messages[::-1]
+            return await super().append_messages(session_id, messages, **terms)
+
+    @hookimpl
+    def sc_wrap_adapter(adapter):
+        return Lossy(adapter)
 """
 
 
@@ -73,6 +94,24 @@ def test_what_cannot_be_read_is_told_with_what_to_install(command: CommandLine) 
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(message)
     assert not (command.folder / "chat.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "problems"),
+    [
+        ("loses", ["message a-two is not stored"]),
+        ("changes", [f"message a-{name} was changed while it was stored" for name in ("one", "two")]),
+        ("turns", ["the messages are stored in another order than the source has"]),
+    ],
+)
+def test_a_store_that_does_not_keep_what_it_got_is_found_out(
+    command: CommandLine, fault: str, problems: list[str]
+) -> None:
+    install(command, "tapes", TAPES)
+    command.install("lossy", LOSSY)
+    done = command("import", "--from", "tapes", "a", STORE, "--json", environ={"LOSSY": fault})
+    assert done.code == 1
+    assert done.json["sessions"][0]["problems"] == problems
 
 
 def test_options_of_files_are_not_for_sources(command: CommandLine) -> None:

@@ -36,16 +36,18 @@ def conversations(source: str) -> Iterator[ImportedConversation]:
         for row in file.execute(f"SELECT session_id, created_at FROM {_quoted(sessions)}").fetchall():
             name = str(row["session_id"])
             fields: SessionFields = {"metadata": {"source": FRAMEWORK}, "created_at": moment(row["created_at"])}
-            for branch in _branches(file, name) if has_branches else [_MAIN]:
-                rows = _rows(file, messages, name, branch if has_branches else None)
+            branches: list[str | None] = [*_branches(file, name)] if has_branches else []
+            for branch in branches or [None]:
+                rows = _rows(file, messages, name, branch)
                 found, unreadable = read_messages(((f"row {row['id']}", row) for row in rows), _messages)
-                id = stable_id(name) if branch == _MAIN else session_key(name, branch)
+                id = stable_id(name) if branch in (None, _MAIN) else session_key(name, branch)
                 yield ImportedConversation(id=id, fields=fields, messages=found, unreadable=unreadable)
 
 
 def _branches(file: sqlite3.Connection, session_id: str) -> list[str]:
-    query = "SELECT DISTINCT branch_id FROM message_structure WHERE session_id = ?"
-    return sorted({_MAIN, *(str(row["branch_id"]) for row in file.execute(query, (session_id,)))})
+    """The branches of a session; none if `SQLiteSession` has written it beside sessions with branches."""
+    query = "SELECT DISTINCT branch_id FROM message_structure WHERE session_id = ? ORDER BY branch_id"
+    return [str(row["branch_id"]) for row in file.execute(query, (session_id,))]
 
 
 def _rows(file: sqlite3.Connection, table: str, session_id: str, branch: str | None) -> list[sqlite3.Row]:

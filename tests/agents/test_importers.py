@@ -329,6 +329,21 @@ def test_wrong_sources_and_kinds_are_told_before_a_store_is_created(importing: I
         assert not (tmp_path / "chats.db").exists()
 
 
+def test_every_kind_is_loaded_without_a_framework() -> None:
+    program = """if True:
+        import sys
+        from importlib.metadata import entry_points
+        for entry in entry_points(group="session_continuity.imports"):
+            assert callable(entry.load())
+            print(entry.name)
+        packages = ("agents", "claude_agent_sdk", "google.adk", "strands", "langchain_core", "redis", "boto3")
+        assert [name for name in packages if name in sys.modules] == []
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    kinds = ["adk", "claude-code", "langchain-dynamodb", "langchain-redis", "openai-agents", "strands"]
+    assert sorted(done.stdout.split()) == kinds
+
+
 # Claude Code
 
 PROJECT, SESSION = "-home-ada-shop", "0b1e5ad4-6f0c-4c3c-9a52-0a63c1f0f9ce"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from session_continuity import Message, MessageQuery, Patch, Session, SessionFilter, StorageAdapter, run_now
+from session_continuity import Message, MessageQuery, Patch, Role, Session, SessionFilter, StorageAdapter, run_now
 from session_continuity_dynamodb.operations.system_messages import MOST
 
 from ..kit.dynamodb_engines import TRUSTED
-from ..kit.dynamodb_proxy import Call, DynamoDBProxy, Rule
+from ..kit.dynamodb_proxy import Answer, Call, DynamoDBProxy, Rule
 from .bench import Bench
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=["blocking"])
@@ -167,6 +167,38 @@ def test_tail_that_is_replaced_while_all_are_deleted_goes_too(
     proxy.rules["TransactWriteItems"] = [after(lambda: run_now(store.replace_tail(session.id, sent[0].id, new)))]
     assert run_now(slow.delete_all_messages(session.id)) == 2
     assert sorts(bench, session) == ["META", "MSG$ACTIVITY"]
+
+
+@pytest.mark.parametrize("count", [9, 250])
+@pytest.mark.parametrize("role", ["user", "system"])
+def test_deleting_all_makes_progress_although_appends_go_on(
+    bench: Bench,
+    store: StorageAdapter,
+    slow: StorageAdapter,
+    session: Session,
+    proxy: DynamoDBProxy,
+    count: int,
+    role: Role,
+) -> None:
+    """A message is appended before each of its requests. It reads once, and removes what was there at the call."""
+    for start in range(0, count, 40):
+        bench.append(store, session, min(40, count - start), role=role)
+    late: list[Message] = []
+
+    def busy(call: Call) -> Answer:
+        late.extend(bench.append(store, session, role=role))
+        return call.forward()
+
+    proxy.rules |= {"Query": [busy] * 2, "TransactWriteItems": [busy]}
+    removed = run_now(slow.delete_all_messages(session.id))
+    assert count <= removed <= count + 1  # the first append comes before the first look at the messages
+    kept = run_now(store.get_messages(session.id, MessageQuery())).items
+    assert list(kept) == late[removed - count :]
+    held = run_now(bench.open().get_session(session.id))
+    assert held is not None
+    assert (held.message_count, held.token_count) == (len(kept), 3 * len(kept))
+    assert held.system_message_ids == [message.id for message in kept if role == "system"]
+    assert proxy.seen.count("Query") == (1 if count < 100 else 3)
 
 
 @pytest.mark.parametrize("append", ["atomic", "serial"])

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from session_continuity import Session, SessionStatus, format_timestamp
 from session_continuity_dynamodb.items import names
-from session_continuity_dynamodb.items.values import Item
+from session_continuity_dynamodb.items.values import Item, Value
 
 META = "META"
 EXPIRY = "EXPIRY"
@@ -32,6 +32,8 @@ PART = "PART#"
 FORK = "FORK#"
 AFTER_FORKS = "FORK$"
 SYSTEM = "SYSTEM#"
+
+_REVISION_LENGTH = 8
 
 USER_INDEX = "GSI1"
 """Sessions by user, and the markers of sessions that expire."""
@@ -132,3 +134,9 @@ def part(parts: str, number: int) -> str:
 def new_write_id() -> str:
     """A random id for one write. It also names the parts of a large message."""
     return uuid.uuid4().hex
+
+
+def short_revision(write_id: str) -> Value:
+    """A revision of the counters that this write leaves, as short as it may be: every append pays for each kilobyte of
+    them."""
+    return {"S": write_id[:_REVISION_LENGTH]}

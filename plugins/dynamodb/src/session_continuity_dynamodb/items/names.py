@@ -74,6 +74,10 @@ SYSTEM_ROWS = "systemRows"
 """Further system messages are listed in rows. The value is the id of the write that added the first row, so that a
 session made anew under the same id has another one."""
 
+EDIT_REVISION = "editRev"
+"""On the counters: the last write that edited or removed single messages. A change that is computed from all messages
+must not meet one since it read them. An append does not matter to it."""
+
 SYSTEM_REVISION = "systemRev"
 """The id of the last write that changed the list of system messages, other than an append."""
 

@@ -42,7 +42,6 @@ from session_continuity_dynamodb.items.values import Item, as_sent, integer, ite
 from session_continuity_dynamodb.operations.context import TableContext
 from session_continuity_dynamodb.operations.lookup import find_rows
 from session_continuity_dynamodb.operations.session_counters import load_session, session_is_there
-from session_continuity_dynamodb.operations.session_creation import heads_revision
 from session_continuity_dynamodb.operations.session_heads import PendingTailError, is_live, read_heads
 from session_continuity_dynamodb.operations.session_removal import remove_remains
 from session_continuity_dynamodb.operations.system_messages import MOST, list_rows
@@ -232,7 +231,7 @@ def _stands(claim: str) -> Expression:
 
 def _heads(context: TableContext, source: _Source, fork: Session, write_id: str, claim: str | None) -> list[Action]:
     """The actions that make the fork visible, if its source is still there."""
-    written: Item = {names.WRITE_ID: {"S": write_id}, names.HEADS_REVISION: heads_revision(write_id)}
+    written: Item = {names.WRITE_ID: {"S": write_id}, names.HEADS_REVISION: keys.short_revision(write_id)}
     listed: Item = {names.FORK_OF: {"S": link_of(fork, source.session_id)}}
     if len(source.system_places()) > MOST:
         listed[names.SYSTEM_ROWS] = {"S": write_id}

@@ -19,7 +19,7 @@ from session_continuity_dynamodb.operations.message_conditions import is_as_assu
 from session_continuity_dynamodb.operations.message_rows import MessagePages
 from session_continuity_dynamodb.operations.session_counters import adopt_session, check_open_session, recount
 from session_continuity_dynamodb.operations.system_messages import NO_ENTRIES, removal_actions
-from session_continuity_dynamodb.operations.tails import replace_tail
+from session_continuity_dynamodb.operations.tails import remove_all
 from session_continuity_dynamodb.requests.batches import delete_items, get_item
 from session_continuity_dynamodb.requests.errors import CancelledTransactionError, contention
 from session_continuity_dynamodb.requests.expressions import Expression
@@ -42,7 +42,7 @@ async def delete_all_messages(context: TableContext, session_id: str) -> int:
     Without transactions it is the messages that the session has at the call, one after the other.
     """
     if context.sender.atomic:
-        return (await replace_tail(context, session_id, None)).removed_count
+        return await remove_all(context, session_id)
     await set_gate_beside_kit(context, session_id)
     newest = await _read_newest(context, session_id)
     if newest is None:

@@ -178,6 +178,7 @@ def recount(
         change.absent_or(names.WRITE_ID, "<>", write_id),
     )
     change.set(names.WRITE_ID, write_id)
+    change.set(names.EDIT_REVISION, keys.short_revision(write_id))
     tokens = [sum(integer(row, names.TOKEN_COUNT) for row in rows) for rows in (before, after)]
     if len(after) != len(before):
         change.add(names.MESSAGE_COUNT, len(after) - len(before))

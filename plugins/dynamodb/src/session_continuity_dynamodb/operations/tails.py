@@ -1,7 +1,8 @@
 """Replacing the end of a conversation: one transaction, or one and removals behind a mark, see `pending_tails`.
 
 The tail is read first. The transaction is conditional on the counters being as read with it: every write of messages
-changes them. New messages always lie behind the places of the old ones.
+changes them. New messages always lie behind the places of the old ones. So the removal of all messages allows appends
+meanwhile: however many there are, and however long it reads, it is done at the first attempt.
 """
 
 from __future__ import annotations
@@ -44,20 +45,31 @@ from session_continuity_dynamodb.operations.pending_tails import finish, mark_of
 from session_continuity_dynamodb.operations.session_counters import adopt_session, session_is_there
 from session_continuity_dynamodb.operations.session_heads import PendingTailError, not_expired
 from session_continuity_dynamodb.operations.system_messages import MOST, list_keys, list_rows
+from session_continuity_dynamodb.requests.batches import get_item
 from session_continuity_dynamodb.requests.errors import CancelledTransactionError, contention
 from session_continuity_dynamodb.requests.expressions import Update
 from session_continuity_dynamodb.requests.pages import Pages, query
 from session_continuity_dynamodb.requests.transactions import Action, delete, put, put_new, transact, update
 
+_SAME = (names.WRITE_ID, names.LAST_KEY, names.STATUS)
+"""What no write of messages leaves as it is on the counters."""
+
+_SAME_BUT_FOR_APPENDS = (names.HEADS_REVISION, names.EDIT_REVISION, names.TAIL_REVISION, names.STATUS)
+"""What an append leaves as it is on the counters. The first tells a session from one made anew under its id."""
+
 
 @dataclass(frozen=True)
 class _Tail:
-    """The messages behind a place, and the counters as they were read with them."""
+    """The messages behind a place, and the counters as they were read with them.
+
+    With `is_open`, messages that are appended after the counters were read stay.
+    """
 
     after: str
     after_id: str
     rows: list[Item]
     item: Item
+    is_open: bool = False
 
     @property
     def counters(self) -> Counters:
@@ -103,18 +115,39 @@ async def replace_tail(
             for place, message in placed
         ]
         try:
-            is_finished = await _commit(context, session_id, tail, rows)
+            await _replace(context, session_id, tail, rows)
         except CancelledTransactionError:
             continue
-        if not is_finished:
-            await finish(context, session_id)
-        for message_id in tail.ids:
-            context.hints.forget_row(session_id, message_id)
-        context.hints.forget_last_row(session_id)
         removed = old if return_removed else ()
         stored = tuple(row.message for row in rows)
         return Replaced(messages=stored, removed_count=len(tail.rows), removed=removed)
     raise contention()
+
+
+async def remove_all(context: TableContext, session_id: str) -> int:
+    """Remove the messages that a session has, and return how many. Raises SessionNotFoundError."""
+    await set_gate_beside_kit(context, session_id)
+    # The TypeScript kit appends without the counters, so its last messages may lie behind the end that they know.
+    is_open = not context.options.beside_kit
+    async for _ in context.sender.attempts():
+        tail = await _read_tail(context, session_id, None, is_open=is_open)
+        if not tail.rows:
+            return 0
+        try:
+            await _replace(context, session_id, tail, [])
+        except CancelledTransactionError:
+            continue
+        return len(tail.rows)
+    raise contention()
+
+
+async def _replace(context: TableContext, session_id: str, tail: _Tail, rows: Sequence[NewRow]) -> None:
+    """Write the new tail in place of the old one. Raises CancelledTransactionError if others wrote meanwhile."""
+    if not await _commit(context, session_id, tail, rows):
+        await finish(context, session_id)
+    for message_id in tail.ids:
+        context.hints.forget_row(session_id, message_id)
+    context.hints.forget_last_row(session_id)
 
 
 async def _decode(
@@ -126,23 +159,39 @@ async def _decode(
     return tuple(messages), unreadable
 
 
-async def _read_tail(context: TableContext, session_id: str, after_id: str | None) -> _Tail:
+async def _read_tail(context: TableContext, session_id: str, after_id: str | None, *, is_open: bool = False) -> _Tail:
     """Raises SessionNotFoundError and MessageNotFoundError."""
     after = await _place(context, session_id, after_id)
-    params = query(context.keys.partition(session_id), keys.MESSAGE + after, keys.COUNTERS, consistent=True)
-    rows = [row async for page in Pages(context.sender, params) for row in page]
-    item = by_sort_key(rows).get(keys.COUNTERS)
+    item, rows = await _read_behind(context, session_id, after)
     if item is None:
         await adopt_session(context, session_id)
-        return await _read_tail(context, session_id, after_id)
+        return await _read_tail(context, session_id, after_id, is_open=is_open)
     if is_gone(item, context.now()):
         raise SessionNotFoundError(session_id)
     if names.REPLACING in item:
         raise PendingTailError
     found = [row for row in rows if is_message(row)]
+    if is_open:
+        last = Counters.of(item).last_place
+        found = [row for row in found if keys.place_in(row) <= last]
     if after_id is not None and (not found or found.pop(0)[names.ID]["S"] != after_id):
         raise MessageNotFoundError(session_id, after_id)
-    return _Tail(after, after_id or "", found, item)
+    return _Tail(after, after_id or "", found, item, is_open)
+
+
+async def _read_behind(context: TableContext, session_id: str, after: str) -> tuple[Item | None, list[Item]]:
+    """The counters, and the rows from a place on. None where the session has no counters.
+
+    The counters are those that were there before the first row was read. In one page both are of one moment. An edit
+    of a row that was read, before the next page, would not be seen otherwise.
+    """
+    params = query(context.keys.partition(session_id), keys.MESSAGE + after, keys.COUNTERS, consistent=True)
+    pages = Pages(context.sender, params, limit=context.options.transaction_items + 1)
+    rows = await anext(pages)
+    if pages.ended:
+        return by_sort_key(rows).get(keys.COUNTERS), rows
+    item = await get_item(context.sender, context.keys.counters(session_id), consistent=True)
+    return item, [row async for page in Pages(context.sender, params) for row in page]
 
 
 async def _place(context: TableContext, session_id: str, message_id: str | None) -> str:
@@ -246,8 +295,9 @@ def _change_counters(
     lists_rows: bool,
 ) -> Action:
     change = Update()
+    same = _SAME_BUT_FOR_APPENDS if tail.is_open else _SAME
     change.where(
-        *[change.same(name, tail.item.get(name)) for name in (names.WRITE_ID, names.LAST_KEY, names.STATUS)],
+        *[change.same(name, tail.item.get(name)) for name in same],
         not_expired(context, change),
         change.absent(names.REPLACING),
     )
@@ -257,7 +307,11 @@ def _change_counters(
     if rows:
         change.set(names.LAST_KEY, rows[-1].place)
         change.set(names.LAST_ACTIVITY_AT, rows[-1].item[names.CREATED_AT])
-    change.set(names.SYSTEM_PLACES, string_set(places) if places else None)
+    left = set(tail.counters.system_places) - set(places)
+    if not tail.is_open:
+        change.set(names.SYSTEM_PLACES, string_set(places) if places else None)
+    elif left:
+        change.take_out(names.SYSTEM_PLACES, string_set(left))
     if lists_rows:
         change.set_once(names.SYSTEM_ROWS, write_id)
     for name, value in mark.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -84,3 +85,15 @@ def proxy(bench: Bench) -> Iterator[DynamoDBProxy]:
     """A proxy in front of the engine."""
     with proxy_to(bench.engine.url) as held:
         yield held
+
+
+_tables = itertools.count()
+
+
+@pytest.fixture
+def shared(bench: Bench) -> Iterator[Bench]:
+    """A bench without a namespace, whose formats are the kit's, on a table of its own."""
+    bench.namespace = ""
+    bench.table = f"shared-{next(_tables)}"
+    yield bench
+    bench.raw("delete_table")

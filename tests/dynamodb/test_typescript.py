@@ -1,13 +1,8 @@
-"""One table with the TypeScript kit: what it wrote is read, listed, edited and deleted here, and the other way round.
-
-The rows below have the names and formats that the kit was seen to write.
-"""
+"""One table with the TypeScript kit: what it wrote is read, listed, edited and deleted here, and vice versa."""
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,96 +31,19 @@ from session_continuity_dynamodb.items.values import decode
 from ..kit.dynamodb_engines import TRUSTED
 from ..kit.modes import MODES
 from .bench import Bench
+from .kit_rows import (
+    CREATED,
+    EXPIRES,
+    PLAIN_ID,
+    ROWS,
+    SESSION,
+    Row,
+    message,
+    message_id,
+    meta,
+)
 
 pytestmark = pytest.mark.on(engine=TRUSTED, mode=MODES)
-
-SESSION = "4f6d0f0e-9d6b-4a55-9a1e-5a3f2f1f0c11"
-CREATED = "2036-03-01T11:00:00.000Z"
-EXPIRES = datetime(2036, 3, 1, 18, 0, 0, tzinfo=UTC)
-
-Row = dict[str, Any]
-
-_numbers = itertools.count()
-
-
-def meta(session: str = SESSION, **changes: Any) -> Row:
-    row: Row = {
-        "PK": {"S": f"SESSION#{session}"},
-        "SK": {"S": "META"},
-        "GSI1PK": {"S": "USER#u-ts"},
-        "GSI1SK": {"S": f"CREATED_AT#{CREATED}"},
-        "GSI2PK": {"S": "AGENT#a-ts"},
-        "GSI2SK": {"S": "STATUS#active"},
-        "id": {"S": session},
-        "userId": {"S": "u-ts"},
-        "activeAgentId": {"S": "a-ts"},
-        "status": {"S": "active"},
-        "metadata": {"S": json.dumps({"title": "From there", "tags": ["vip"], "custom": {"plan": "pro"}})},
-        "participants": {"S": json.dumps([{"id": "p1", "role": "user", "joinedAt": CREATED, "unknown": 1}])},
-        "tokenBudget": {
-            "M": {
-                "maxTokens": {"N": "100"},
-                "reserveTokens": {"N": "0"},
-                "overflowStrategy": {"S": "error"},
-            }
-        },
-        "compression": {"M": {"strategy": {"S": "sliding_window"}, "targetTokens": {"N": "50"}}},
-        "schemaVersion": {"N": "1"},
-        "version": {"N": "3"},
-        "tokenCount": {"N": "30"},
-        "messageCount": {"N": "3"},
-        "createdAt": {"S": CREATED},
-        "lastActivityAt": {"S": "2036-03-01T11:00:03.000Z"},
-        "expiresAt": {"N": str(int(EXPIRES.timestamp()))},
-        "ttl": {"N": str(int(EXPIRES.timestamp()))},
-    }
-    return {name: value for name, value in {**row, **changes}.items() if value is not None}
-
-
-def message_id(second: int) -> str:
-    moment = datetime.fromisoformat(CREATED) + timedelta(seconds=second)
-    return f"{int(moment.timestamp() * 1000):015d}-000000-0b0e7c2a-5d0f-4e53-8a5e-1f3c5a7b9d0{second}"
-
-
-def message(second: int, session: str = SESSION, **changes: Any) -> Row:
-    created = f"2036-03-01T11:00:0{second}.000Z"
-    held = changes.pop("as_id", message_id(second))
-    row: Row = {
-        "PK": {"S": f"SESSION#{session}"},
-        "SK": {"S": f"MSG#{created}#{held}"},
-        "id": {"S": held},
-        "sessionId": {"S": session},
-        "role": {"S": "user"},
-        "content": {"S": f"text {second}"},
-        "tokenCount": {"N": "10"},
-        "createdAt": {"S": created},
-    }
-    return {name: value for name, value in {**row, **changes}.items() if value is not None}
-
-
-CALLS = {
-    "toolCalls": [{"id": "c1", "name": "find", "arguments": '{"q":1}'}],
-    "toolResults": [{"toolCallId": "c0", "result": "none", "isError": True}],
-    "annotations": {"k": ["v", 1.5]},
-}
-PLAIN_ID = "2b1f6e4e-7c55-4f0d-9a69-5b8f7f1c2d3e"
-
-ROWS = [
-    meta(),
-    message(1, role={"S": "system"}),
-    message(2, content={"L": [{"M": {"type": {"S": "text"}, "text": {"S": "hi"}}}]}, metadata={"S": json.dumps(CALLS)}),
-    message(3, as_id=PLAIN_ID, sequence={"N": "3"}, updatedAt={"S": CREATED}),
-    {"PK": {"S": f"SESSION#{SESSION}"}, "SK": {"S": "MSG#2036-03-01T11:00:02.500Z#ghost"}, "content": {"S": "edit"}},
-]
-
-
-@pytest.fixture
-def shared(bench: Bench) -> Iterator[Bench]:
-    """A bench without a namespace, whose formats are the kit's, on a table of its own."""
-    bench.namespace = ""
-    bench.table = f"shared-{next(_numbers)}"
-    yield bench
-    bench.raw("delete_table")
 
 
 @pytest.fixture
@@ -426,141 +344,6 @@ def test_session_that_cannot_be_read_is_named(shared: Bench, store: StorageAdapt
         assert (page.items, set(page.unreadable)) == ((), {"damaged", "late"})
     assert shared.run(store.delete_session("late"))
     assert shared.run(store.delete_session("damaged"))
-
-
-@pytest.fixture
-def beside(shared: Bench) -> StorageAdapter:
-    """A store that knows that the kit writes too."""
-    return shared.open(beside_kit=True)
-
-
-def kit_deletes(shared: Bench, session_id: str) -> None:
-    """What the kit's delete does: it removes META and the messages, and leaves what it does not know."""
-    for row in shared.rows(session_id):
-        if row["SK"]["S"] == "META" or row["SK"]["S"].startswith("MSG#"):
-            shared.raw("delete_item", Key={name: row[name] for name in ("PK", "SK")})
-
-
-def kit_sets(shared: Bench, session_id: str, **attributes: Any) -> None:
-    """What an update of the kit's adapter does: it changes META alone."""
-    key = {"PK": {"S": f"SESSION#{session_id}"}, "SK": {"S": "META"}}
-    names = {f"#{name}": name for name in attributes}
-    values = {f":{name}": value for name, value in attributes.items()}
-    change = "SET " + ", ".join(f"#{name} = :{name}" for name in attributes)
-    shared.raw(
-        "update_item",
-        Key=key,
-        UpdateExpression=change,
-        ExpressionAttributeNames=names,
-        ExpressionAttributeValues=values,
-    )
-
-
-def seconds(moment: datetime) -> Row:
-    return {"N": str(moment.timestamp())}
-
-
-def test_append_after_a_delete_by_the_kit_is_refused(shared: Bench, beside: StorageAdapter) -> None:
-    session = shared.create(beside)
-    sent = shared.append(beside, session, 2)
-    kit_deletes(shared, session.id)
-    left = shared.rows(session.id)
-    for store in (beside, shared.open(beside_kit=True)):
-        with pytest.raises(SessionNotFoundError):
-            shared.append(store, session)
-        for order in ("asc", "desc"):
-            with pytest.raises(SessionNotFoundError):
-                shared.run(store.get_messages(session.id, MessageQuery(order=order)))
-        with pytest.raises(SessionNotFoundError):
-            shared.run(store.get_message(session.id, sent[0].id))
-        with pytest.raises(SessionNotFoundError):
-            shared.run(store.delete_all_messages(session.id))
-    assert shared.rows(session.id) == left
-
-
-def test_late_message_of_the_kit_is_not_in_the_next_session(shared: Bench, beside: StorageAdapter) -> None:
-    session = shared.create(beside)
-    shared.append(beside, session)
-    assert shared.run(beside.delete_session(session.id))
-    shared.write_rows([message(3, session.id)])
-    shared.clock.advance(seconds=1)
-    anew = session.model_copy(update={"created_at": shared.clock(), "last_activity_at": shared.clock()})
-    assert shared.run(beside.create_session(anew)) == anew
-    assert len(shared.run(beside.get_messages(session.id, MessageQuery()))) == 0
-
-
-def test_append_obeys_a_status_that_the_kit_sets(shared: Bench, beside: StorageAdapter) -> None:
-    session = shared.create(beside)
-    shared.append(beside, session)
-    kit_sets(shared, session.id, status={"S": "completed"})
-    with pytest.raises(SessionClosedError):
-        shared.append(beside, session)
-    kit_sets(shared, session.id, status={"S": "active"})
-    assert len(shared.append(beside, session)) == 1
-
-
-@pytest.mark.parametrize("form", ["number", "text"])
-def test_expiry_that_the_kit_moves_is_obeyed_everywhere(shared: Bench, beside: StorageAdapter, form: str) -> None:
-    session = shared.create(beside, expires_at=shared.clock() + timedelta(minutes=1))
-    [sent] = shared.append(beside, session)
-    later = shared.clock() + timedelta(hours=5)
-    text = {"S": later.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
-    kit_sets(shared, session.id, expiresAt=seconds(later) if form == "number" else text)
-    shared.clock.advance(minutes=2)
-    page = shared.run(beside.get_messages(session.id, MessageQuery(order="desc")))
-    assert page.items == (sent,)
-    assert shared.run(beside.get_message(session.id, sent.id)) == sent
-    assert shared.run(beside.update_message(session.id, sent.id, Patch({"content": "new"}))).content == "new"
-    shared.append(beside, session)
-    shared.clock.advance(hours=6)
-    with pytest.raises(SessionNotFoundError):
-        shared.append(beside, session)
-    assert session.id in shared.run(beside.get_expired_sessions(shared.clock(), limit=10)).items
-
-
-def test_hard_limit_counts_what_the_kit_adds_and_sets(shared: Bench, beside: StorageAdapter) -> None:
-    session = shared.create(beside, token_budget=TokenBudget(max_tokens=50, overflow_strategy="error"))
-    shared.append(beside, session, tokens=10)
-    kit_sets(shared, session.id, tokenCount={"N": "30"}, messageCount={"N": "1"})
-    with pytest.raises(TokenBudgetExceededError):
-        shared.append(beside, session, tokens=11)
-    budget = {"maxTokens": {"N": "60"}, "reserveTokens": {"N": "0"}, "overflowStrategy": {"S": "error"}}
-    kit_sets(shared, session.id, tokenBudget={"M": budget})
-    shared.append(beside, session, tokens=11)
-
-
-def test_update_brings_appends_in_line_with_what_the_kit_set(shared: Bench, store: StorageAdapter) -> None:
-    session = shared.create(store)
-    shared.append(store, session)
-    kit_sets(shared, session.id, status={"S": "completed"})
-    shared.append(store, session)  # without beside_kit an append does not look at META
-    shared.run(store.update_session(session.id, Patch({"user_id": "u"})))
-    with pytest.raises(SessionClosedError):
-        shared.append(store, session)
-
-
-def test_append_beside_the_kit_is_one_request_of_two_more_units(shared: Bench, beside: StorageAdapter) -> None:
-    session = shared.create(beside)
-    shared.append(beside, session)
-    with shared.meter.counting() as made:
-        shared.append(beside, session)
-    assert [request.api for request in made] == ["TransactWriteItems"]
-    assert shared.transaction_units(made[0]) == 6
-
-
-def test_message_of_the_kit_with_an_id_without_a_time_is_found(shared: Bench, beside: StorageAdapter) -> None:
-    session = shared.create(beside)
-    shared.append(beside, session)
-    shared.write_rows([message(3, session.id, as_id=PLAIN_ID)])
-    assert shared.run(beside.get_message(session.id, PLAIN_ID)) is not None
-
-
-def test_empty_text_beside_the_kit_is_a_text(shared: Bench, beside: StorageAdapter) -> None:
-    session = shared.create(beside)
-    [sent] = shared.run(beside.append_messages(session.id, [shared.message(session, "")])).messages
-    [row] = [row for row in shared.rows(session.id) if row["SK"]["S"].startswith("MSG#")]
-    assert row["content"] == {"S": ""}
-    assert shared.run(beside.get_message(session.id, sent.id)) == sent
 
 
 def test_reserve_of_no_tokens_is_written(shared: Bench, store: StorageAdapter) -> None:

@@ -144,7 +144,8 @@ async def _append(
 
 async def _read_meta(context: TableContext, session_id: str, terms: MetaTerms) -> MetaTerms:
     """The terms after their condition on META failed. Raises ConcurrencyError and SessionNotFoundError."""
-    await check_version(context, session_id, terms.expected_version)
+    if terms.expected_version is not None or context.options.namespace:
+        await check_version(context, session_id, terms.expected_version)
     if not context.options.namespace:
         await sync_gate(context, session_id)
     return await meta_terms(context, session_id, terms.patch, terms.expected_version)
@@ -163,10 +164,12 @@ def _new_rows(
 
 @dataclass(frozen=True, slots=True)
 class _Append:
-    """One attempt. The actions of its transaction are the pointers, the counters, perhaps META, and the messages."""
+    """One attempt. The actions of its transaction are the pointers, the counters, perhaps META, and the messages.
+    `heads` are the places of the actions between pointers and messages."""
 
     write_id: str
     actions: list[Action]
+    heads: range
     pointers: list[Item]
     rows: Sequence[NewRow]
     parts: list[Item]
@@ -196,7 +199,8 @@ def _prepare(
         *[put_new(row.item) for row in rows],
         *map(put, entries.rows),
     ]
-    return _Append(write_id, actions, pointers, rows, parts)
+    heads = range(len(pointers), len(pointers) + 1 + len(on_terms))
+    return _Append(write_id, actions, heads, pointers, rows, parts)
 
 
 def _advance(
@@ -335,7 +339,7 @@ async def _find_stored(
 ) -> list[Message | None] | None:
     """The messages of the batch that are stored already, None for each that is not. None if no id is taken."""
     reasons, pointers = cancelled.reasons, append.pointers
-    is_any_taken = any(reason.failed for place, reason in enumerate(reasons) if place != len(pointers))
+    is_any_taken = any(reason.failed for place, reason in enumerate(reasons) if place not in append.heads)
     # A transaction has a reason for each message that exists. Writes one by one stop at the counters, before them.
     if not is_any_taken and not pointers and context.sender.atomic:
         return None

@@ -15,6 +15,7 @@ from session_continuity_dynamodb.items.counters import UNLIMITED, Counters, hard
 from session_continuity_dynamodb.items.session_codec import marker_item, session_changes, session_of
 from session_continuity_dynamodb.items.values import YES, Item, integer, seconds, time_of
 from session_continuity_dynamodb.operations.context import TableContext
+from session_continuity_dynamodb.operations.kit_messages import take_in_messages
 from session_continuity_dynamodb.operations.session_counters import adopt_session, unchanged
 from session_continuity_dynamodb.operations.session_heads import is_live, read_heads
 from session_continuity_dynamodb.requests.errors import CancelledTransactionError, contention
@@ -28,6 +29,7 @@ _WATCHED = (
     names.EXPIRES_AT,
     names.TOKEN_BUDGET,
     names.TOKEN_COUNT,
+    names.MESSAGE_COUNT,
     names.DELETING,
 )
 
@@ -55,6 +57,9 @@ async def sync_gate(context: TableContext, session_id: str) -> Item:
                 await _set_from(context, meta, item, session)
             continue
         watched = {name: meta[name] for name in _WATCHED if name in meta}
+        is_new = context.options.beside_kit and watched != context.hints.meta(session_id)
+        if is_new and await take_in_messages(context, session_id, item):
+            continue
         context.hints.remember_meta(session_id, watched)
         return watched
     raise contention()

@@ -8,7 +8,7 @@ meanwhile: however many there are, and however long it reads, it is done at the 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from session_continuity import (
     ConversationChangedError,
@@ -24,7 +24,7 @@ from session_continuity import (
 )
 from session_continuity_dynamodb.config import MAX_BATCH_BYTES
 from session_continuity_dynamodb.items import keys, names
-from session_continuity_dynamodb.items.counters import OPEN_STATUSES, Counters, is_gone
+from session_continuity_dynamodb.items.counters import OPEN_STATUSES, UNLIMITED, Counters, is_gone
 from session_continuity_dynamodb.items.large_messages import (
     NewRow,
     check_batch_fits,
@@ -37,7 +37,7 @@ from session_continuity_dynamodb.items.places import NO_MESSAGE, place_batch
 from session_continuity_dynamodb.items.pointers import pointer_item, pointer_sort
 from session_continuity_dynamodb.items.values import Item, Value, by_sort_key, integer, item_size, key_of, string_set
 from session_continuity_dynamodb.operations.context import TableContext
-from session_continuity_dynamodb.operations.gate import set_gate_beside_kit
+from session_continuity_dynamodb.operations.gate import set_gate_beside_kit, sync_gate, watch_meta
 from session_continuity_dynamodb.operations.large_bodies import complete
 from session_continuity_dynamodb.operations.lookup import find_rows
 from session_continuity_dynamodb.operations.one_tail import tail_revision
@@ -57,12 +57,15 @@ _SAME = (names.WRITE_ID, names.LAST_KEY, names.STATUS)
 _SAME_BUT_FOR_APPENDS = (names.HEADS_REVISION, names.EDIT_REVISION, names.TAIL_REVISION, names.STATUS)
 """What an append leaves as it is on the counters. The first tells a session from one made anew under its id."""
 
+_NO_TOTALS: Item = {names.MESSAGE_COUNT: {"N": "0"}, names.TOKEN_COUNT: {"N": "0"}}
+
 
 @dataclass(frozen=True)
 class _Tail:
     """The messages behind a place, and the counters as they were read with them.
 
-    With `is_open`, messages that are appended after the counters were read stay.
+    With `is_open`, messages that are appended after the counters were read stay. `known` is META where the totals are
+    set and not changed, because the TypeScript kit may have removed messages without counting.
     """
 
     after: str
@@ -70,6 +73,7 @@ class _Tail:
     rows: list[Item]
     item: Item
     is_open: bool = False
+    known: Item | None = None
 
     @property
     def counters(self) -> Counters:
@@ -126,19 +130,28 @@ async def replace_tail(
 
 async def remove_all(context: TableContext, session_id: str) -> int:
     """Remove the messages that a session has, and return how many. Raises SessionNotFoundError."""
-    await set_gate_beside_kit(context, session_id)
-    # The TypeScript kit appends without the counters, so its last messages may lie behind the end that they know.
-    is_open = not context.options.beside_kit
+    beside_kit = context.options.beside_kit
     async for _ in context.sender.attempts():
-        tail = await _read_tail(context, session_id, None, is_open=is_open)
-        if not tail.rows:
+        known = await sync_gate(context, session_id) if beside_kit else None
+        # The TypeScript kit appends without the counters, so its last messages may lie behind the end that they know.
+        tail = await _read_tail(context, session_id, None, is_open=not beside_kit)
+        if not tail.rows and (known is None or _is_counted_empty(tail.counters, known)):
             return 0
         try:
-            await _replace(context, session_id, tail, [])
+            await _replace(context, session_id, replace(tail, known=known), [])
         except CancelledTransactionError:
             continue
+        if known is not None:
+            context.hints.remember_meta(session_id, {**known, **_NO_TOTALS})
         return len(tail.rows)
     raise contention()
+
+
+def _is_counted_empty(counters: Counters, meta: Item) -> bool:
+    return (integer(meta, names.MESSAGE_COUNT), integer(meta, names.TOKEN_COUNT)) == (
+        counters.base_messages - counters.messages,
+        counters.base_tokens - counters.tokens,
+    )
 
 
 async def _replace(context: TableContext, session_id: str, tail: _Tail, rows: Sequence[NewRow]) -> None:
@@ -316,6 +329,14 @@ def _change_counters(
         change.set_once(names.SYSTEM_ROWS, write_id)
     for name, value in mark.items():
         change.set(name, value)
+    if tail.known is not None:
+        for name, value in _NO_TOTALS.items():
+            change.set(name, value)
+        for name in (names.BASE_MESSAGES, names.BASE_TOKENS):
+            change.remove(name)
+        limit = tail.counters.token_limit
+        change.set(names.TOKENS_LEFT, UNLIMITED if limit is None else limit)
+        return update(context.keys.counters(session_id), change)
     tokens = sum(row.message.token_count or 0 for row in rows) - tail.tokens
     change.add(names.MESSAGE_COUNT, len(rows) - len(tail.rows))
     change.add(names.TOKEN_COUNT, tokens)
@@ -332,6 +353,9 @@ def _change_meta(context: TableContext, session_id: str, tail: _Tail, write_id: 
     change = Update()
     change.where(session_is_there(change))
     change.set(names.TAIL_REVISION, _revision(tail, write_id))
+    if tail.known is not None:
+        change.where(*watch_meta(change, tail.known))
+        mark = {**mark, **_NO_TOTALS}
     for name, value in mark.items():
         change.set(name, value)
     return update(context.keys.meta(session_id), change)

@@ -164,8 +164,8 @@ def test_answer_to_a_message_of_the_kit_comes_after_it_whatever_the_clocks(
     session = shared.create(beside, created_at=datetime.fromisoformat(CREATED))
     shared.append(beside, session, created_at=datetime.fromisoformat(CREATED))
     question = kit_appends(shared, session.id, 9)
-    shared.clock.now = datetime.fromisoformat(CREATED) + timedelta(seconds=6)  # three seconds behind the kit's
-    [answer] = shared.append(beside, session)
+    behind = datetime.fromisoformat(CREATED) + timedelta(seconds=6)  # three seconds behind the kit's clock
+    [answer] = shared.append(beside, session, created_at=behind)
     page = shared.run(beside.get_messages(session.id, MessageQuery(order="desc", limit=2)))
     assert [each.id for each in page] == [answer.id, question]
 

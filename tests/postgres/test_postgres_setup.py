@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from session_continuity_postgres.connections import transaction
 from ..kit.conversations import new_session
 from ..kit.modes import ModeRunner
 from ..kit.postgres_servers import PostgresServer
+from ..kit.waiting import wait_until
 from .conftest import Bench
 
 PROCESSES = 8
@@ -202,3 +204,36 @@ async def _open(url: str) -> None:
     from session_continuity import Registry
 
     Registry().create(url, "async")
+
+
+@pytest.fixture
+def certificate(own_server: PostgresServer) -> str:
+    """The file of the certificate, for another host, which the server has from now on."""
+    file, key = own_server.data / "other.crt", own_server.data / "other.key"
+    subject = ["-subj", "/CN=db.example", "-addext", "subjectAltName=DNS:db.example"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*made, "-keyout", str(key), "-out", str(file)], check=True, capture_output=True)
+    for each in (file, key):
+        shutil.chown(each, own_server.data.owner())
+    own_server.execute(
+        "ALTER SYSTEM SET ssl_cert_file = 'other.crt'",
+        "ALTER SYSTEM SET ssl_key_file = 'other.key'",
+        "ALTER SYSTEM SET ssl = on",
+        "SELECT pg_reload_conf()",
+    )
+    wait_until(lambda: own_server.execute("SHOW ssl") == [("on",)], "TLS", seconds=30)
+    return str(file)
+
+
+def test_a_certificate_that_does_not_fit_is_named_and_no_passing_failure(
+    own_server: PostgresServer, certificate: str
+) -> None:
+    for options, told in (
+        (f"sslmode=verify-full&sslrootcert={certificate}", "is for another host; name that host in the URL"),
+        ("sslmode=verify-full&sslrootcert=/missing.pem", "wants a certificate to trust"),
+    ):
+        with pytest.raises(StorageError, match=told) as caught:
+            SessionManager.open(f"{own_server.url}?{options}")
+        assert not caught.value.retryable
+    with SessionManager.open(f"{own_server.url}?sslmode=verify-ca&sslrootcert={certificate}") as manager:
+        assert manager.create_session().version == 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -37,6 +40,7 @@ from session_continuity_sqlite import SqliteStorage
 from session_continuity_sqlite.pool import LARGEST_IDLE_LOG, SQLITE_WAIT
 
 from ..kit.conversations import Speaker, new_message, new_session, store_session, stored_contents, stored_messages
+from ..kit.missing import skip_test
 from .pools import pool_of
 
 if TYPE_CHECKING:
@@ -506,3 +510,28 @@ class TestNewFiles:
             run_now(store.append_messages("s", [new_message(f"m{number}")]))
         assert (tmp_path / "chat.db-wal").stat().st_size <= LARGEST_IDLE_LOG
         run_now(store.close())
+
+
+def in_mount_namespace(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that may mount file systems, which only it sees."""
+    unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["sudo", "-n", "unshare", "-m"]
+    try:
+        subprocess.run([*unshare, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        skip_test("mounts need root, or sudo without a password")
+    return subprocess.run([*unshare, *command], capture_output=True, text=True)
+
+
+def test_a_read_only_file_system_is_named_and_can_be_read(tmp_path: Path) -> None:
+    program = Path(__file__).parent / "programs/read_only.py"
+    done = in_mount_namespace(sys.executable, str(program), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert (answers["open"], answers["read"]) == (1, 1)
+    for refused in ("open a missing file", "write"):
+        kind, retryable, text = answers[refused]
+        assert (kind, retryable) == ("StorageError", False)
+        assert "is read-only; mount it writable" in text
+    status, remedy = answers["health"]
+    assert status == "degraded"
+    assert "is read-only; mount it writable" in remedy

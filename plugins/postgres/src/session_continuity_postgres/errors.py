@@ -97,6 +97,10 @@ _REFUSED: Mapping[str, str] = {
     'no pg_hba.conf entry|role ".*" does not exist|authentication failed': _REMEDIES["28000"],
     'database ".*" does not exist': _REMEDIES["3D000"],
     "certificate verify failed": "the server's certificate is not trusted; name its authority by sslrootcert",
+    "does not match host name": "the server's certificate is for another host; name that host in the URL, or set "
+    "sslmode=verify-ca, which checks its authority alone",
+    "root certificate file .* does not exist": "sslmode wants a certificate to trust; name its file by sslrootcert, or "
+    "set sslrootcert=system",
     "server does not support SSL": "the server offers no TLS; set sslmode=prefer, or turn TLS on in the server",
 }
 """Patterns of libpq's texts in English, which is the server's language too unless it was set to another."""

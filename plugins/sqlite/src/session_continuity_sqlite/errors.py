@@ -13,6 +13,7 @@ from session_continuity import (
     UnavailableError,
     ValidationError,
 )
+from session_continuity_sqlite.files import is_read_only
 
 TOO_MANY_TOKENS = "the session's token_count would exceed 2**53, the largest number that is kept; nothing was written"
 
@@ -40,6 +41,11 @@ _NO_SHARED_MEMORY = frozenset(
         sqlite3.SQLITE_IOERR_SHMLOCK,
         sqlite3.SQLITE_IOERR_SHMMAP,
     }
+)
+
+_READ_ONLY = (
+    "the file system of {path} is read-only; mount it writable, or open the store with setup=False and only read; "
+    "nothing was written"
 )
 
 
@@ -98,6 +104,8 @@ def _translate_sqlite(error: sqlite3.Error, operation: str, place: Place) -> Ses
         return _cannot_open(operation, place.path)
     if extended in _NO_SHARED_MEMORY:
         return StorageError(f"the file system of {place.path} has no shared memory; put the file on a local disk")
+    if code == sqlite3.SQLITE_READONLY and is_read_only(place.path):
+        return StorageError(_READ_ONLY.format(path=place.path), sqlite=name)
     facts = {"path": place.path, "busy_timeout": place.busy_timeout, "name": name}
     if code in _UNAVAILABLE:
         return UnavailableError(_UNAVAILABLE[code].format(**facts), sqlite=name)
@@ -114,6 +122,8 @@ def _cannot_open(operation: str, path: str) -> SessionContinuityError:
         )
     if not os.path.isdir(directory):
         return ConfigError(f"sqlite: there is no directory {directory}; create it, or name a file elsewhere")
+    if operation == "setup" and is_read_only(path):
+        return StorageError(_READ_ONLY.format(path=path))
     if not os.path.exists(path) and operation != "setup":
         return StorageError(f"there is no file {path}; call setup() to create it, or put it back", needs_setup=True)
     return UnavailableError(

@@ -54,10 +54,15 @@ def _cannot_change(path: str) -> bool:
     There SQLite cannot create the shared memory that it needs beside a log. It does not need it for a file that nobody
     changes.
     """
+    return is_read_only(path) and not os.path.exists(f"{path}-wal")
+
+
+def is_read_only(path: str) -> bool:
+    """Whether the file system of a file, or of the directory where it would be, is read-only."""
     if not hasattr(os, "statvfs"):
         return False
     try:
-        is_read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-        return is_read_only and not os.path.exists(f"{path}-wal")
+        place = path if os.path.exists(path) else os.path.dirname(path)
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
     except OSError:
         return False

@@ -19,6 +19,7 @@ from unicodedata import normalize
 
 from session_continuity import PluginError
 from session_continuity_sqlite.errors import NotSetUpError, UnusableFileError
+from session_continuity_sqlite.files import is_read_only
 
 APPLICATION_ID = 0x53435354
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
@@ -147,6 +148,9 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Choose the journal that lets readers and a writer work at once. A restored file may have another."""
     ((mode,),) = connection.execute("PRAGMA journal_mode = WAL")
     if mode not in ("wal", "memory"):
+        ((_, _, path),) = connection.execute("PRAGMA database_list")
+        if is_read_only(path):  # where nobody can write, no journal is needed
+            return
         raise UnusableFileError("its file system has no shared memory; put the file on a local disk")
 
 

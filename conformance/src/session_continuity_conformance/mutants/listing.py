@@ -295,3 +295,13 @@ class ActivityPagesByNumber(Model):
         end = start + limit
         more = encode_cursor(end, bound_to=filter.key()) if len(found) > end else None
         return Page(tuple(found[start:end]), more)
+
+
+@breaks("SC-LST-019")
+class ComparesTheBeginningOfTags(Model):
+    """Tags are indexed by their first 1,000 characters."""
+
+    def selects(self, filter: SessionFilter, session: Session) -> bool:
+        tags = [tag[:1000] for tag in session.metadata.tags]
+        cut = session.model_copy(update={"metadata": session.metadata.model_copy(update={"tags": tags})})
+        return super().selects(replace(filter, tags=frozenset(tag[:1000] for tag in filter.tags)), cut)

@@ -89,6 +89,21 @@ async def test_listing_times_may_be_the_first_and_the_last(store: StoreFixture) 
         await store.check_listing("after the last moment", [], created_after=LAST_MOMENT, **scope)
 
 
+@clause("SC-LST-019")
+async def test_long_tag_is_found(store: StoreFixture) -> None:
+    beginning = "long tag " * 555
+    tags = [f"{beginning}{end}" for end in ("one", "two")]
+    created = [
+        (await store.create_session(user_id="u", metadata=SessionMetadata(tags=each))).id
+        for each in ([tags[0]], [tags[1]], tags, [beginning], [])
+    ]
+    found = await store.current(created[2])
+    same("the tags", found.metadata.tags, tags)
+    for tag, places in ((tags[0], (2, 0)), (tags[1], (2, 1)), (beginning, (3,))):
+        wanted = [created[place] for place in places]
+        await store.check_listing("sessions with a long tag", wanted, user_id="u", tags=frozenset({tag}))
+
+
 @clause("SC-LST-007")
 async def test_conditions_of_a_filter_hold_together(store: StoreFixture) -> None:
     start = store.tick()

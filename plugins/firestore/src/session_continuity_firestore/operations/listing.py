@@ -16,12 +16,15 @@ from session_continuity_firestore.wire.values import Moment, encode, moment_in, 
 MOST_TAGS = 30
 """Values that one condition compares with. With more tags, the sessions are filtered here."""
 
+MOST_TAG_BYTES = 1500
+"""The longest value that an index holds, as UTF-8. A condition on a longer one is refused."""
+
 _ROUNDS = 10
 """Requests for one page, if few of the sessions match. It then ends early, with a cursor."""
 
 
 async def list_sessions(context: Context, filter: SessionFilter, limit: int, cursor: str | None) -> Page[Session]:
-    """One page of the sessions that match, newest first. Titles, and more than 30 tags, are compared here."""
+    """One page of the sessions that match, newest first. Titles, long tags and more than 30 tags are compared here."""
     bound_to = f"{context.owner!r} {filter.key()}"
     after = _start(cursor, bound_to)
     where = _where(context, filter)
@@ -69,10 +72,11 @@ def _where(context: Context, filter: SessionFilter) -> list[Where] | None:
         return None
     equal = {names.USER_ID: user, names.AGENT_ID: filter.active_agent_id, names.STATUS: filter.status}
     where = [Where(field, "==", encode(value)) for field, value in equal.items() if value is not None]
-    if len(filter.tags) == 1:
-        where.append(Where(names.TAGS, "array-contains", encode(next(iter(filter.tags)))))
-    elif 1 < len(filter.tags) <= MOST_TAGS:
-        where.append(Where(names.TAGS, "array-contains-any", encode(sorted(filter.tags))))
+    tags = filter.tags if all(len(tag.encode()) <= MOST_TAG_BYTES for tag in filter.tags) else frozenset[str]()
+    if len(tags) == 1:
+        where.append(Where(names.TAGS, "array-contains", encode(next(iter(tags)))))
+    elif 1 < len(tags) <= MOST_TAGS:
+        where.append(Where(names.TAGS, "array-contains-any", encode(sorted(tags))))
     after, before = filter.created_bounds()
     times: tuple[tuple[Operator, datetime | None], ...] = ((">", after), ("<", before))
     where += [Where(names.CREATED_AT, operator, encode(time)) for operator, time in times if time is not None]

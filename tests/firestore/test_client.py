@@ -76,7 +76,7 @@ def test_a_forked_process_opens_its_own_connection(bench: Bench) -> None:
 def test_a_dead_connection_is_replaced(bench: Bench) -> None:
     """gRPC does not notice that a connection is dead, and a new channel would get the same one."""
     with Freezer(bench.emulator) as freezer:
-        store = bench.open(emulator_host=freezer.address, timeout=1.0)
+        store = bench.open(emulator_host=freezer.address, timeout=4.0)
         session = bench.create(store)
         freezer.freeze()
         assert bench.run(store.get_session(session.id)) == session
@@ -89,7 +89,7 @@ def proxied(bench: Bench) -> Iterator[tuple[Proxy, StorageAdapter]]:
     """A store behind a proxy."""
     host, _, port = bench.emulator.rpartition(":")
     with Proxy(host, int(port)) as proxy:
-        store = bench.open(emulator_host=f"{proxy.host}:{proxy.port}", timeout=1.0)
+        store = bench.open(emulator_host=f"{proxy.host}:{proxy.port}", timeout=4.0)
         yield proxy, store
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from session_continuity import Message, move_to
 from session_continuity_firestore.wire.values import FIRST_MOMENT, LAST_MOMENT, Moment, moment_of, time_of
@@ -22,20 +21,13 @@ def placed(
 ) -> tuple[Sequence[Message], Sequence[Moment]]:
     """The messages behind the place `last`, with their places. They are moved in time where they have to be."""
     last_time = time_of(max(last, FIRST_MOMENT))
-    if not _is_in_order(messages):
-        latest = max(message.created_at for message in messages)
-        messages = move_to(max(latest, last_time), messages, client_ids=client_ids)
-    elif messages[0].created_at < last_time:
+    if messages[0].created_at < last_time:
         messages = move_to(last_time, messages, client_ids=client_ids)
     places = _places(messages, last)
     if not _agree(messages, places):  # the millisecond is full
         messages = move_to(last_time + _MILLISECOND, messages, client_ids=client_ids)
         places = _places(messages, last)
     return messages, places
-
-
-def _is_in_order(messages: Sequence[Message]) -> bool:
-    return all(earlier.created_at <= later.created_at for earlier, later in pairwise(messages))
 
 
 def _places(messages: Sequence[Message], last: Moment) -> list[Moment]:

@@ -6,15 +6,17 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from session_continuity import Appended, Session, StorageAdapter, StorageError, run_now
+from session_continuity import Appended, Session, SessionNotFoundError, StorageAdapter, StorageError, run_now
 
 from ..kit.conversations import read_messages
 from ..kit.modes import MODES
+from ..kit.threads import run_in_threads
 from ..kit.waiting import wait_until
 from .bench import Bench, driver_of
 
@@ -83,6 +85,26 @@ def test_a_delete_against_a_storm_of_appends_leaves_nothing(bench: Bench) -> Non
             thread.join()
         assert bench.left_of(session.id) == 0
         assert bench.run(store.get_session(session.id)) is None
+
+
+def test_of_two_deletes_beside_appends_one_has_deleted_the_session(bench: Bench) -> None:
+    """The appends make the Commits of both fail, so that both mark the session. Only the first mark counts."""
+    stores = [bench.open() for _ in range(4)]
+    for number in range(20):
+        session = bench.create(stores[0])
+        deletes = [partial(delete, store, session) for store in stores[:2]]
+        told = run_in_threads([*deletes, *(partial(append_until_gone, bench, store, session) for store in stores[2:])])
+        assert sorted(told[:2]) == [False, True], (number, told)
+
+
+def delete(store: StorageAdapter, session: Session) -> bool:
+    return run_now(store.delete_session(session.id))
+
+
+def append_until_gone(bench: Bench, store: StorageAdapter, session: Session) -> None:
+    with suppress(SessionNotFoundError):
+        while True:
+            run_now(store.append_messages(session.id, [bench.says(session, "more")]))
 
 
 def storm(bench: Bench, store: StorageAdapter, session: Session, ended: threading.Event) -> Appended | None:

@@ -384,6 +384,17 @@ class DeleteRacesAppends(ReferenceStorage):
         return self.work("append_messages", store)
 
 
+@breaks("SC-SES-022")
+class TellsEveryDelete(ReferenceStorage):
+    """delete_session returns whether the session was there when it looked, before it deletes."""
+
+    async def delete_session(self, session_id: str, **terms: Any) -> bool:
+        was_there = self.work("delete_session", lambda model: session_id in model.records)
+        await self.pause()
+        await super().delete_session(session_id, **terms)
+        return was_there
+
+
 @breaks("SC-SES-021")
 class DeletesAnyVersion(Model):
     """delete_session ignores expected_version."""

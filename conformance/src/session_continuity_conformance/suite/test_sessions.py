@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from session_continuity import (
@@ -335,6 +336,24 @@ async def test_delete_that_races_appends_leaves_nothing(store: StoreFixture) -> 
         await store.adapter.create_session(store.new_session(id=session.id))
         same_models("messages left behind", await store.history(session.id), [])
         same("totals left behind", (await store.current(session.id)).message_count, 0)
+
+
+@clause("SC-SES-022")
+async def test_one_of_several_deletes_at_once_returns_true(store: StoreFixture) -> None:
+    adapters = [store.adapter, await store.open_second_or_first()]
+    for round_ in range(4):
+        session = await store.create_session()
+        batches = [store.message(session.id, f"{round_}.{number}") for number in range(6)]
+
+        async def append(session_id: str = session.id, batches: Any = batches) -> None:
+            for batch in batches:
+                await store.adapter.append_messages(session_id, [batch])
+
+        deletes = [partial(adapter.delete_session, session.id) for adapter in adapters]
+        outcomes = await store.driver.gather(deletes[0], append, deletes[1], append)
+        partition("appends beside deletes", [outcomes[1], outcomes[3]], SessionNotFoundError)
+        answers = results("deletes at once", [outcomes[0], outcomes[2]])
+        same("answers of two deletes", sorted(answers), [False, True])
 
 
 @clause("SC-SES-021")

@@ -64,6 +64,9 @@ FORK_OF: Final = "forkOf"
 DELETING_AT: Final = "deletingAt"
 """In META: the session is being deleted, or is a fork that is not complete."""
 
+DELETES: Final = "deletes"
+"""In META, beside `deletingAt`: how many calls have marked the session as being deleted. The first one deletes it."""
+
 FORKING: Final = "forking"
 """In META, beside `deletingAt`: the id of the call that makes this fork."""
 

@@ -100,10 +100,10 @@ async def _remove(context: Context, session_id: str, terms: Terms) -> bool:
         try:
             # The list and META were read at two moments. META may be newer than the list, which then lacks messages.
             if gate.is_whole and (len(found) > BATCH or moment_in(gate.stamp) > moment_in(answers[0].read_time)):
-                gate = await _begin(context, name, gate, terms)
-                has_begun = is_ours = True
+                gate, is_ours = await _begin(context, name, gate, terms)
+                has_begun = True
                 await _complete(context, name, gate)
-                return True
+                return is_ours
             if not gate.is_whole:
                 has_begun = True
                 await _complete(context, name, gate)
@@ -129,16 +129,17 @@ async def _try_to_begin(context: Context, name: str, gate: Gate, terms: Terms) -
     Returns whether it is marked, and whether a mark may be that of this call.
     """
     try:
-        await _begin(context, name, gate, terms)
+        _, is_ours = await _begin(context, name, gate, terms)
     except grpc.RpcError as error:
         return False, is_unanswered(error)
-    return True, True
+    return True, is_ours
 
 
-async def _begin(context: Context, name: str, gate: Gate, terms: Terms) -> Gate:
+async def _begin(context: Context, name: str, gate: Gate, terms: Terms) -> tuple[Gate, bool]:
     """Mark META as that of a session that is being deleted. It is in no list then, but among the expired ones.
 
-    Without terms META may have been changed meanwhile: appends of others cannot keep the session from being deleted.
+    Returns the gate of the marked META, and whether this call is the first that has marked it. Without terms META may
+    have been changed meanwhile: appends of others cannot keep the session from being deleted.
     """
     now = context.clock()
     expires = moment_of(now) if gate.expires is None else min(gate.expires, moment_of(now))
@@ -149,8 +150,10 @@ async def _begin(context: Context, name: str, gate: Gate, terms: Terms) -> Gate:
         names.SYSTEM_MESSAGES: None,
     }
     stamp = gate.stamp if terms.are_stated or context.owner is not None else None
-    (marked,) = await context.client.commit([change(name, fields, stamp=stamp)])
-    return _stamped(gate, marked)
+    mark = change(name, fields, stamp=stamp, counted=names.DELETES)
+    (marked,) = await context.client.commit_with_results([mark])
+    (count,) = marked.transform_results
+    return _stamped(gate, marked.update_time), count.integer_value == 1
 
 
 def _stamped(gate: Gate, stamp: Any) -> Gate:

@@ -149,13 +149,18 @@ class Connection:
 
     async def commit(self, writes: Sequence[Any]) -> list[Any]:
         """Make these writes, all or none. Returns the `updateTime` of each. It is not repeated here."""
+        return [result.update_time for result in await self.commit_with_results(writes)]
+
+    async def commit_with_results(self, writes: Sequence[Any]) -> Sequence[Any]:
+        """`commit`, with the whole result of each write."""
         for write in writes:
             if write.WhichOneof("operation") == "delete":
                 self.meter.deletes += 1
             else:
                 self.meter.writes += 1
         response = await self._call("Commit", wire.CommitRequest(database=self.database, writes=writes))
-        return [result.update_time for result in response.write_results]
+        results: Sequence[Any] = response.write_results
+        return results
 
     def attempts(self) -> Attempts:
         """Attempts at a write, with growing pauses between them."""

@@ -24,11 +24,13 @@ def change(
     added: Iterable[str] = (),
     removed: Iterable[str] = (),
     listed: str = "",
+    counted: str = "",
 ) -> Any:
     """Write these fields of a document, and remove those that are None.
 
     With `stamp`, the document's `updateTime` must be that. It must exist in any case. `added` and `removed` are texts
-    that are put into the array `listed`, and taken out of it.
+    that are put into the array `listed`, and taken out of it. `counted` is a number that grows by one; the result of
+    the write has the number after it.
     """
     condition = Precondition(exists=True) if stamp is None else Precondition(update_time=stamp)
     changed = Write(
@@ -40,6 +42,8 @@ def change(
         if values := [encode(text) for text in texts]:
             transformed = FieldTransform(field_path=listed, **{transform: ArrayValue(values=values)})
             changed.update_transforms.append(transformed)
+    if counted:
+        changed.update_transforms.append(FieldTransform(field_path=counted, increment=encode(1)))
     return changed
 
 

@@ -26,11 +26,11 @@ MapValue: %Value fields 1
 Document: string name 1, %Value fields 2, Timestamp create_time 3, Timestamp update_time 4
 DocumentMask: *string field_paths 1
 Precondition: bool exists 1 condition, Timestamp update_time 2 condition
-FieldTransform: string field_path 1, ArrayValue append_missing_elements 6 transform,
+FieldTransform: string field_path 1, Value increment 3 transform, ArrayValue append_missing_elements 6 transform,
   ArrayValue remove_all_from_array 7 transform
 Write: Document update 1 operation, string delete 2 operation, DocumentMask update_mask 3,
   Precondition current_document 4, *FieldTransform update_transforms 7
-WriteResult: Timestamp update_time 1
+WriteResult: Timestamp update_time 1, *Value transform_results 2
 CommitRequest: string database 1, *Write writes 2
 CommitResponse: *WriteResult write_results 1, Timestamp commit_time 2
 GetDocumentRequest: string name 1, DocumentMask mask 2

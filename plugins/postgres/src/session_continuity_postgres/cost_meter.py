@@ -21,15 +21,17 @@ _READS = b"SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::b
 def cost_meter(adapter: StorageAdapter) -> Generator[Callable[[], Cost]]:
     """Count what the adapter does. Raises ConfigError for another store's adapter.
 
-    Each statement runs in a transaction with the server's counters around it. Before the first, the tables get their
-    statistics, as the server makes them by itself within a minute after a table has grown.
+    Each statement runs in a transaction with the server's counters around it. Before the first, and after each look at
+    the cost, the tables get their statistics, as the server makes them by itself within a minute after a table has
+    grown.
     """
     if not isinstance(adapter, PostgresStorage):
         raise ConfigError(f"this cost meter counts what a PostgresStorage does, not a {type(adapter).__name__}")
     connections: Any = adapter.native.connections
     schema = adapter.native.schema
     run = connections.run
-    meter = _Meter([f"ANALYZE {schema}.{table}".encode() for table in ("sessions", "messages")])
+    statistics = [f"ANALYZE {schema}.{table}".encode() for table in ("sessions", "messages")]
+    meter = _Meter([*statistics])
 
     async def counting(job: Callable[[Connection], Awaitable[Any]]) -> Any:
         async def count(connection: Connection) -> Any:
@@ -37,9 +39,13 @@ def cost_meter(adapter: StorageAdapter) -> Generator[Callable[[], Cost]]:
 
         return await run(count)
 
+    def spent() -> Cost:
+        meter.preparations = [*statistics]
+        return Cost(requests=meter.requests, reads=meter.reads)
+
     connections.run = counting
     try:
-        yield lambda: Cost(requests=meter.requests, reads=meter.reads)
+        yield spent
     finally:
         del connections.run
 

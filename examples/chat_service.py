@@ -13,8 +13,9 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
+from uuid import uuid4
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -23,7 +24,8 @@ from pydantic import BaseModel, Field
 import session_continuity as sc
 
 PATIENCE = timedelta(seconds=10)
-"""An answer to which nothing was added for so long was left by a worker that died."""
+"""An answer to which nothing was added for so long was left by a worker that died. It must be longer than any pause of
+the model."""
 
 answering: set[asyncio.Task[None]] = set()
 
@@ -87,9 +89,11 @@ async def delete(chats: Chats, chat: str) -> None:
 @app.post("/chats/{chat}/messages")
 async def ask(chats: Chats, chat: str, question: Question) -> StreamingResponse:
     """Store a question, and stream its answer as server-sent events."""
-    answer_id = f"{question.id}-answer"
-    await chats.add_messages(chat, [{"role": "user", "content": question.text, "id": question.id}])
-    answer = await answer_so_far(chats, chat, answer_id)
+    answer_id, attempt = f"{question.id}-answer", uuid4().hex
+    asked = {"role": "user", "content": question.text, "id": question.id, "metadata": {"annotations": {"by": attempt}}}
+    [stored] = await chats.add_messages(chat, [asked])  # a question that is there already is returned as it is
+    is_first = stored.metadata.annotations.get("by") == attempt
+    answer = None if is_first else await answer_so_far(chats, chat, answer_id, stored.created_at)
     parts: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     if answer is not None:
         parts.put_nowait({"text": answer.content})
@@ -101,17 +105,19 @@ async def ask(chats: Chats, chat: str, question: Question) -> StreamingResponse:
     return StreamingResponse(events(parts), media_type="text/event-stream")
 
 
-async def answer_so_far(chats: sc.AsyncSessionManager, chat: str, id: str) -> sc.Message | None:
-    """The whole answer; None if it must be begun. Raises HTTPException while it is being written."""
+async def answer_so_far(chats: sc.AsyncSessionManager, chat: str, id: str, asked_at: datetime) -> sc.Message | None:
+    """The whole answer; None if it must be begun again. Raises HTTPException while it is being written."""
     try:
         answer = await chats.get_message(chat, id)
     except sc.MessageNotFoundError:
-        return None
-    if not sc.is_unfinished(answer):
+        answer = None
+    if answer is not None and not sc.is_unfinished(answer):
         return answer
-    if sc.utc_now() - (answer.updated_at or answer.created_at) < PATIENCE:
+    seen_at = asked_at if answer is None else answer.updated_at or answer.created_at
+    if sc.utc_now() - seen_at < PATIENCE:
         raise HTTPException(409, "this question is being answered", {"Retry-After": str(PATIENCE.seconds)})
-    await chats.delete_message(chat, id)
+    if answer is not None:
+        await chats.delete_message(chat, id)
     return None
 
 

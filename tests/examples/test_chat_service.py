@@ -155,12 +155,21 @@ def test_a_chat_service_loses_nothing_and_says_nothing_twice(url: str, tmp_path:
             (id, True) for id in ("q1", "q1-answer", "q2", "q2-answer")
         ]
 
-        # Two clients of one chat, each with its questions, and the same question from both.
+        # Several clients of one chat at once, each with its question.
         with ThreadPoolExecutor(8) as pool:
             asked = [pool.submit(Client(address, "ada").ask, chat, f"at-once-{n}") for n in range(8)]
             assert all("has read" in each.result() for each in asked)
         ids = [each["id"] for each in ada.messages(chat)]
         assert len(ids) == len(set(ids)) == 20
+
+        # Several clients at once with one question: one answer is stored, and all get that one.
+        gate.unlink()
+        with ThreadPoolExecutor(4) as pool:
+            same = [pool.submit(ask_until_answered, address, chat) for _ in range(4)]
+            wait_until(lambda: ada.messages(chat)[-1]["id"] == "same-answer", "the answer to begin")
+            gate.touch()
+            assert len({each.result() for each in same}) == 1
+        assert [each["id"] for each in ada.messages(chat)][20:] == ["same", "same-answer"]
 
         # Nobody else's.
         question = {"id": "q1", "text": "another text"}
@@ -168,16 +177,23 @@ def test_a_chat_service_loses_nothing_and_says_nothing_twice(url: str, tmp_path:
             assert grace.send(method, path).status_code == 404
         assert grace.send("POST", f"/chats/{chat}/messages", json=question).status_code == 404
         assert grace.send("GET", "/chats").json() == []
-        assert ada.send("GET", "/chats").json() == [{"id": chat, "title": "Orders", "messages": 20}]
+        assert ada.send("GET", "/chats").json() == [{"id": chat, "title": "Orders", "messages": 22}]
         assert ada.send("POST", f"/chats/{chat}/messages", json=question).status_code == 422
         assert ada.send("DELETE", f"/chats/{chat}").status_code == 204
         assert ada.send("GET", f"/chats/{chat}/messages").status_code == 404
 
 
-def answer_of(address: str, chat: str, answers: list[str]) -> bool:
-    """Ask the second question again, and note its answer. False while no worker can tell it yet."""
+def ask_until_answered(address: str, chat: str) -> str:
+    """Ask one question, again while it is being answered (409), and return its answer."""
+    answers: list[str] = []
+    wait_until(lambda: answer_of(address, chat, answers, "same"), "the answer")
+    return answers[0]
+
+
+def answer_of(address: str, chat: str, answers: list[str], question: str = "q2") -> bool:
+    """Ask a question, maybe again, and note its answer. False while no worker can tell it yet."""
     try:
-        answers.append(Client(address, "ada").ask(chat, "q2"))
+        answers.append(Client(address, "ada").ask(chat, question))
     except (httpx.TransportError, AssertionError):  # no worker is there, or the dead one is waited for (409)
         return False
     return True

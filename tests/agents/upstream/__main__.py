@@ -203,6 +203,7 @@ def source_of(distribution: str, folder: Path) -> Path:
 def outcomes(source: Path, selection: Selection, store: str, *, swapped: bool) -> dict[tuple[str, str], str]:
     """What became of each test, by its class and name: `passed`, `failed` or `skipped`."""
     report = source / f"{selection.kind}-{swapped}.xml"
+    report.unlink(missing_ok=True)
     plugin = ["-p", selection.plugin] if swapped else []
     environ = {**os.environ, "SC_SWAP": selection.kind, "SC_STORE": store, "PYTHONPATH": os.fspath(HERE)}
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-W", "ignore", f"--junitxml={report}", *plugin]

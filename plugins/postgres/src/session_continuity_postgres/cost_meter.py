@@ -21,17 +21,17 @@ _READS = b"SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::b
 def cost_meter(adapter: StorageAdapter) -> Generator[Callable[[], Cost]]:
     """Count what the adapter does. Raises ConfigError for another store's adapter.
 
-    Each statement runs in a transaction with the server's counters around it. Before the first, and after each look at
-    the cost, the tables get their statistics, as the server makes them by itself within a minute after a table has
-    grown.
+    Each statement runs in a transaction with the server's counters around it. Before the first, the tables get their
+    statistics, as the server makes them by itself within a minute after a table has grown. So does the table of
+    sessions after each look at the cost: more of them may be created between two looks.
     """
     if not isinstance(adapter, PostgresStorage):
         raise ConfigError(f"this cost meter counts what a PostgresStorage does, not a {type(adapter).__name__}")
     connections: Any = adapter.native.connections
     schema = adapter.native.schema
     run = connections.run
-    statistics = [f"ANALYZE {schema}.{table}".encode() for table in ("sessions", "messages")]
-    meter = _Meter([*statistics])
+    messages, sessions = (f"ANALYZE {schema}.{table}".encode() for table in ("messages", "sessions"))
+    meter = _Meter([sessions, messages])
 
     async def counting(job: Callable[[Connection], Awaitable[Any]]) -> Any:
         async def count(connection: Connection) -> Any:
@@ -40,7 +40,7 @@ def cost_meter(adapter: StorageAdapter) -> Generator[Callable[[], Cost]]:
         return await run(count)
 
     def spent() -> Cost:
-        meter.preparations = [*statistics]
+        meter.preparations = [sessions]
         return Cost(requests=meter.requests, reads=meter.reads)
 
     connections.run = counting

@@ -215,7 +215,7 @@ class LlamaChatStore(HasManager, AsyncDBChatStore):
                 await self.manager.replace_messages_after(id, None, batch)
                 return
         except SessionNotFoundError:
-            pass
+            pass  # there is nothing to replace
         if batch:
             await self._add(key, batch, status)
 

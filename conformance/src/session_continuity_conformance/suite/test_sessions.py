@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from session_continuity import (
     SESSION_FIELDS,
     ConcurrencyError,
+    Message,
     MessageQuery,
     Patch,
     SessionExistsError,
@@ -316,15 +318,17 @@ async def test_long_conversation_is_deleted_whole(store: StoreFixture) -> None:
     same("old messages by id", found, [None] * len(found))
 
 
+async def _append_one_by_one(store: StoreFixture, session_id: str, messages: Sequence[Message]) -> None:
+    for message in messages:
+        await store.adapter.append_messages(session_id, [message])
+
+
 @clause("SC-SES-018")
 async def test_delete_that_races_appends_leaves_nothing(store: StoreFixture) -> None:
     for round_ in range(4):
         session = await store.create_session()
         batches = [store.message(session.id, f"{round_}.{number}") for number in range(12)]
-
-        async def append(session_id: str = session.id, batches: Any = batches) -> None:
-            for batch in batches:
-                await store.adapter.append_messages(session_id, [batch])
+        append = partial(_append_one_by_one, store, session.id, batches)
 
         async def delete(session_id: str = session.id) -> None:
             same("delete_session's answer", await store.adapter.delete_session(session_id), True)
@@ -344,10 +348,7 @@ async def test_one_of_several_deletes_at_once_returns_true(store: StoreFixture) 
     for round_ in range(4):
         session = await store.create_session()
         batches = [store.message(session.id, f"{round_}.{number}") for number in range(6)]
-
-        async def append(session_id: str = session.id, batches: Any = batches) -> None:
-            for batch in batches:
-                await store.adapter.append_messages(session_id, [batch])
+        append = partial(_append_one_by_one, store, session.id, batches)
 
         deletes = [partial(adapter.delete_session, session.id) for adapter in adapters]
         outcomes = await store.driver.gather(deletes[0], append, deletes[1], append)

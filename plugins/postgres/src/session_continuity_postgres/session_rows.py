@@ -131,6 +131,7 @@ async def page(database: Database, filter: SessionFilter, limit: int, cursor: st
         text += _BEHIND.replace("{moment}", moment).replace("{sign}", sign)
         values |= {"place_at": start.moment, "place_id": key(start.id)}
     text += f"{_NOT_EXPIRED} ORDER BY {moment} {direction}, s.id {direction} LIMIT {limit + 1}"
+    # One plan for all tags would go through the sessions by their times; for a rare tag, through all of them.
     rows = await database.fetch(text, prepare=False if filter.tags else None, **values)
     more = None
     if len(rows) > limit:
